@@ -1,0 +1,393 @@
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser;
+use rs_contract::{Cloud, Error, Kind, Mode, Place, Result, Work};
+use rs_model::act::Act;
+use rs_records::Record;
+
+use crate::exit::EXIT_CODES;
+use crate::select::{self, What};
+use crate::{Changing, Common, Exit, Select, Subjects, report, table};
+
+/// What a tool knows of its call.
+pub struct Context {
+    /// e.g. `rs-lbctl`.
+    pub tool: &'static str,
+    /// e.g. `connect`, or `writes off`; empty for a tool without verbs.
+    pub verb: String,
+    /// Flags that every tool has.
+    pub common: Common,
+    /// Whether the verb was called with `--dry-run`.
+    dry: bool,
+    /// Acts begun and not ended: named when a signal comes.
+    open: Arc<Mutex<Vec<Act>>>,
+}
+
+/// The whole of a tool's main: parses, runs, prints errors, returns the exit code.
+///
+/// `common` finds the flags that every tool has; `run` is the tool.
+pub fn main<A: Parser>(
+    tool: &'static str,
+    common: fn(&A) -> &Common,
+    run: fn(A, &Context) -> anyhow::Result<Exit>,
+) -> ExitCode {
+    let command = dress(A::command());
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if let Some(what) = generate(&command) {
+        return what;
+    }
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(e) if !e.use_stderr() => {
+            let mut out = std::io::stdout().lock();
+            return if write!(out, "{}", e.render()).and_then(|()| out.flush()).is_ok() {
+                Exit::Done.into()
+            } else {
+                Exit::ReaderGone.into()
+            };
+        }
+        Err(e) => {
+            let text = e.render().to_string();
+            let mut lines = text.trim_end().lines().map(str::trim).filter(|line| !line.is_empty());
+            let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let rest: Vec<&str> = lines.collect();
+            let error = Error::new(Kind::Usage, what).hint(rest.join("; "));
+            return report::error(tool, "", wants_json, &error.into()).into();
+        }
+    };
+    let mut verb = String::new();
+    let mut level = &matches;
+    while let Some((name, below)) = level.subcommand() {
+        if !verb.is_empty() {
+            verb.push(' ');
+        }
+        verb.push_str(name);
+        level = below;
+    }
+    let dry = level.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false)
+        || matches.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false);
+    let args = match A::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(e) => return report::error(tool, &verb, wants_json, &anyhow::anyhow!("{e}")).into(),
+    };
+    let cx = Context { tool, verb, common: common(&args).clone(), dry, open: Arc::default() };
+    cx.watch_signals();
+    match run(args, &cx) {
+        Ok(exit) => exit.into(),
+        Err(e) if e.downcast_ref::<ReaderGone>().is_some() => Exit::ReaderGone.into(),
+        Err(e) => report::error(tool, &cx.verb, cx.common.json, &e).into(),
+    }
+}
+
+/// Help in our order on every level: what it does, examples, usage, flags, exit codes last.
+fn dress(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let mut command = command
+        .help_template(
+            "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}",
+        )
+        .after_help(EXIT_CODES)
+        .after_long_help(EXIT_CODES)
+        .infer_subcommands(false);
+    for name in names {
+        command = command.mut_subcommand(name, dress);
+    }
+    command
+}
+
+/// `--generate man|bash|zsh|fish`, alone: man page and completions from the same source as the help.
+fn generate(command: &clap::Command) -> Option<ExitCode> {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() != Some("--generate") {
+        return None;
+    }
+    let name = command.get_name().to_owned();
+    let mut command = command.clone();
+    let mut text = Vec::new();
+    let shell = match args.next().as_deref() {
+        Some("man") => {
+            command.build();
+            let done = clap_mangen::Man::new(command).render(&mut text);
+            return Some(
+                if done.is_ok() && std::io::stdout().write_all(&text).is_ok() {
+                    Exit::Done
+                } else {
+                    Exit::Failed
+                }
+                .into(),
+            );
+        }
+        Some("bash") => clap_complete::Shell::Bash,
+        Some("zsh") => clap_complete::Shell::Zsh,
+        Some("fish") => clap_complete::Shell::Fish,
+        _ => {
+            let error = Error::new(Kind::Usage, "--generate wants man, bash, zsh or fish")
+                .hint(format!("{name} --generate man"));
+            return Some(report::error("rs", "", false, &error.into()).into());
+        }
+    };
+    clap_complete::generate(shell, &mut command, name, &mut text);
+    Some(
+        if std::io::stdout().write_all(&text).is_ok() { Exit::Done } else { Exit::ReaderGone }
+            .into(),
+    )
+}
+
+/// The reader of our records went away: they are lost, which is no success.
+#[derive(Debug)]
+struct ReaderGone;
+
+impl std::fmt::Display for ReaderGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the reader went away")
+    }
+}
+
+impl std::error::Error for ReaderGone {}
+
+impl Context {
+    /// Whether this is a dry run.
+    pub fn dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Where the world is.
+    pub fn place(&self) -> Result<Place> {
+        let cloud = self.common.cloud.clone().filter(|url| !url.is_empty()).ok_or_else(|| {
+            Error::new(Kind::Usage, "no control plane is named")
+                .hint("set RS_CLOUD or --cloud, e.g. sqlite:/var/lib/rs/site.db")
+        })?;
+        if let Some(run) = &self.common.upgrade {
+            rs_model::name::run(run)?;
+        }
+        let mode = if self.dry { Mode::DryRun } else { Mode::Real };
+        Ok(Place { cloud, state: self.common.store.clone().filter(|url| !url.is_empty()), mode })
+    }
+
+    /// The deployment: the one that is named, or the only one there is.
+    pub fn deployment(&self, cloud: &dyn Cloud) -> Result<String> {
+        let all = cloud.deployments()?;
+        let names = || all.iter().map(|d| format!("{:?}", d.name)).collect::<Vec<_>>().join(", ");
+        match &self.common.deployment {
+            Some(name) if all.iter().any(|d| d.name == *name) => Ok(name.clone()),
+            Some(name) => Err(Error::new(
+                Kind::NotFound,
+                format!("no deployment is called {name:?} in {}", cloud.place()),
+            )
+            .hint(if all.is_empty() {
+                "rs-server apply FILE makes one".into()
+            } else {
+                format!("there are {}", names())
+            })),
+            None if all.len() == 1 => Ok(all[0].name.clone()),
+            None if all.is_empty() => Err(Error::new(
+                Kind::NotFound,
+                format!("there is no deployment in {}", cloud.place()),
+            )
+            .hint("rs-server apply FILE makes one")),
+            None => Err(Error::new(Kind::Usage, "there are several deployments")
+                .hint(format!("set RS_DEPLOYMENT or --deployment to one of {}", names()))),
+        }
+    }
+
+    /// The run; needed by what speaks of old and new.
+    pub fn run_name(&self) -> Result<&str> {
+        self.common.upgrade.as_deref().ok_or_else(|| {
+            Error::new(Kind::Usage, "no run is named")
+                .hint("set RS_UPGRADE or --upgrade, e.g. u-42")
+        })
+    }
+
+    /// The time limit as the drivers take it.
+    pub fn work(&self) -> Work {
+        Work { timeout: self.common.timeout }
+    }
+
+    /// The subjects: what the selectors name, else the records on stdin.
+    pub fn subjects(
+        &self,
+        cloud: &dyn Cloud,
+        select: &Select,
+        changing: &Changing,
+    ) -> Result<(String, Subjects)> {
+        if !select.part.is_empty() {
+            self.run_name()?;
+        }
+        if select.given() {
+            let deployment = self.deployment(cloud)?;
+            return match select::find(cloud, &deployment, self.common.upgrade.as_deref(), select) {
+                Err(e)
+                    if e.kind() == Kind::NotFound
+                        && changing.allow_none
+                        && select.names.is_empty() =>
+                {
+                    Ok((deployment, Subjects::default()))
+                }
+                found => Ok((deployment, found?)),
+            };
+        }
+        let subjects = select::from_stdin(
+            self,
+            cloud,
+            self.common.deployment.as_deref(),
+            changing.allow_none,
+        )?;
+        let mut names: Vec<&str> = subjects
+            .items
+            .iter()
+            .filter(|item| item.what != What::Other)
+            .filter_map(|item| item.record.body.get("deployment").and_then(|d| d.as_str()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() > 1 {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the records are of several deployments: {}", names.join(", ")),
+            )
+            .hint("one deployment in a call"));
+        }
+        let deployment = match names.first() {
+            Some(name) => (*name).to_owned(),
+            None => self.deployment(cloud)?,
+        };
+        Ok((deployment, subjects))
+    }
+
+    /// Brings the records up to what the world is now; what a dry run planned stays as planned.
+    pub fn refresh(
+        &self,
+        cloud: &dyn Cloud,
+        deployment: &str,
+        subjects: &mut Subjects,
+    ) -> Result<()> {
+        if self.dry {
+            return Ok(());
+        }
+        let servers = cloud.servers(deployment)?;
+        let arrays = cloud.arrays(deployment)?;
+        for item in &mut subjects.items {
+            match &mut item.what {
+                What::Server(server) => {
+                    if let Some(now) = servers.iter().find(|s| s.name == server.name) {
+                        item.record.refresh(now);
+                        **server = now.clone();
+                    }
+                }
+                What::Array(array) => {
+                    if let Some(now) = arrays.iter().find(|a| a.name == array.name) {
+                        item.record.refresh(now);
+                        **array = now.clone();
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a changing verb: subjects out, in order, once.
+    pub fn pass_on(&self, subjects: &Subjects, exit: Exit) -> anyhow::Result<Exit> {
+        self.emit(&subjects.items.iter().map(|item| item.record.clone()).collect::<Vec<_>>())?;
+        Ok(exit)
+    }
+
+    /// Writes records: lines, or a table when a person looks and did not ask for `--json`.
+    pub fn emit(&self, records: &[Record]) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let text = if self.common.json || !out.is_terminal() {
+            records.iter().map(|record| record.line() + "\n").collect::<String>()
+        } else {
+            table::render(records)
+        };
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(anyhow::Error::new(ReaderGone))
+            }
+            Err(e) => Err(Error::new(Kind::Failed, "the records cannot be written to stdout")
+                .because(e)
+                .into()),
+        }
+    }
+
+    /// Writes text that is no record (a site file, a report).
+    pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(anyhow::Error::new(ReaderGone))
+            }
+            Err(e) => Err(Error::new(Kind::Failed, "the text cannot be written to stdout")
+                .because(e)
+                .into()),
+        }
+    }
+
+    /// Tells a person what is going on; `--quiet` silences it.
+    pub fn say(&self, text: &str) {
+        if !self.common.quiet {
+            let _ = writeln!(std::io::stderr().lock(), "{}: {text}", self.tool);
+        }
+    }
+
+    /// Tells a person what must not be missed.
+    pub fn warn(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{}: {text}", self.tool);
+    }
+
+    pub(crate) fn under_way(&self, acts: &[Act]) {
+        if let Ok(mut open) = self.open.lock() {
+            open.extend_from_slice(acts);
+        }
+    }
+
+    pub(crate) fn no_longer(&self, seq: u64) {
+        if let Ok(mut open) = self.open.lock() {
+            open.retain(|act| act.seq != seq);
+        }
+    }
+
+    /// A signal ends the tool at once (crash-only: the intents are on disk); the message says what state is left.
+    fn watch_signals(&self) {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
+            return;
+        };
+        let (open, tool, verb, json) =
+            (self.open.clone(), self.tool, self.verb.clone(), self.common.json);
+        std::thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                let open = open.lock().map(|open| open.clone()).unwrap_or_default();
+                let what = if open.is_empty() {
+                    "interrupted; no change was under way".to_owned()
+                } else {
+                    let list: Vec<String> = open
+                        .iter()
+                        .map(|act| {
+                            format!("{} on {} (act {}, open)", act.verb, act.subject, act.seq)
+                        })
+                        .collect();
+                    format!("interrupted in the middle of {}", list.join(", "))
+                };
+                let undo = open.iter().find_map(|act| act.undo.clone());
+                let hint = match (open.is_empty(), undo) {
+                    (true, _) => "run it again".to_owned(),
+                    (false, Some(undo)) => {
+                        format!("the same command again to go on, or to go back: {undo}")
+                    }
+                    (false, None) => {
+                        "the same command again to go on; rs-cleanup audit says what is really so"
+                            .to_owned()
+                    }
+                };
+                let error = Error::new(Kind::Interrupted, what).hint(hint);
+                let exit = report::error(tool, &verb, json, &error.into());
+                std::process::exit(i32::from(exit.code()));
+            }
+        });
+    }
+}

@@ -1,0 +1,24 @@
+//! What every main shares: arguments, exit codes, errors, pipes, selectors, progress, and the two-phase act.
+//!
+//! Only this crate prints and exits. A tool's main is one call:
+//!
+//! ```ignore
+//! fn main() -> ExitCode { rs_cli::main("rs-lbctl", |args: Args| args.common.clone(), run) }
+//! fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> { … }
+//! ```
+
+mod act;
+mod args;
+mod context;
+mod exit;
+mod journal;
+mod report;
+mod select;
+mod table;
+
+pub use act::{DebtSpec, Done, Step};
+pub use args::{Changing, Common, Select, Set, duration, name_value};
+pub use context::{Context, main};
+pub use exit::Exit;
+pub use journal::{Journal, now, owner};
+pub use select::{Subject, Subjects, What};

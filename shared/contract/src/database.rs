@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use rs_model::Position;
+use rs_model::replica::{Identity, Replica};
+use serde::{Deserialize, Serialize};
+
+use crate::{Progress, Result, Secret, Work};
+
+/// A session of the database, as the process list shows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Connection id.
+    pub id: u64,
+    /// Account: user.
+    pub user: String,
+    /// Where it comes from.
+    pub host: String,
+    /// What it does: `Query`, `Sleep`, `Binlog Dump` …
+    pub command: String,
+    /// Seconds in that state.
+    pub seconds: u64,
+    /// Statement, cut at 200 characters.
+    pub statement: String,
+    /// Whether its account's grants let it write although the server is read-only.
+    pub may_write: bool,
+    /// Why it does not count: `replication`, `ours`, `allowed`, or empty.
+    pub exempt: String,
+}
+
+/// An account that writes in spite of read-only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Privileged {
+    /// `user@host` pattern.
+    pub account: String,
+    /// Why, e.g. `READ ONLY ADMIN`.
+    pub because: String,
+}
+
+/// Who could write at one moment: silence is that nobody can (design: proof by who could, not by waiting).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SilenceFacts {
+    /// `@@read_only` (and super where the engine has it).
+    pub read_only: bool,
+    /// Sessions that could write, exempt ones included and marked.
+    pub sessions: Vec<Session>,
+    /// Accounts that may write in spite of read-only.
+    pub accounts: Vec<Privileged>,
+    /// Event scheduler runs.
+    pub events_on: bool,
+    /// Prepared XA transactions: named, never rolled back by us.
+    pub prepared_xa: Vec<String>,
+    /// Open transactions that hold changed rows.
+    pub open_transactions: u64,
+    /// The server itself replicates from somewhere.
+    pub incoming_replication: bool,
+    /// Position when this was read.
+    pub position: Position,
+}
+
+/// Whether writes are off, and what `on` has to restore.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WritesState {
+    /// `@@read_only` is set.
+    pub off: bool,
+    /// The event scheduler as it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_before: Option<String>,
+    /// Whether the option file keeps it over a restart; absent when it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survives_restart: Option<bool>,
+}
+
+/// How a slave reaches its source.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// Host or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Replication account.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+}
+
+/// What a migration tells while it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MigrationEvent {
+    /// Number of the statement, from 1.
+    pub statement: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Its text, cut at 200 characters.
+    pub text: String,
+    /// Percent done as the engine says; absent when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// Milliseconds so far.
+    pub ms: u64,
+}
+
+/// One database server: replication, writes, migration, promotion.
+///
+/// Contract: facts are read on this server, now, by column name; nothing is assumed of what could not be read
+/// (that is an error); every wait has a positive limit; only the exact answer counts; a lost connection is
+/// [`crate::Kind::Unreachable`], a refused password [`crate::Kind::Failed`] that names the account, not the secret.
+pub trait Database: Send + Sync {
+    /// The server in words. Never holds a secret.
+    fn place(&self) -> String;
+    /// Who it is.
+    fn identity(&self) -> Result<Identity>;
+    /// The position of its own binary log, on a fresh connection. Empty when it has none.
+    fn position(&self) -> Result<Position>;
+    /// What it is as a slave, on a fresh connection.
+    fn replica(&self) -> Result<Replica>;
+    /// Waits until `position` is applied here; true only for the exact answer.
+    fn wait_applied(&self, position: &Position, limit: Duration) -> Result<bool>;
+    /// Writes a fresh nonce into our own schema (`rs_tools`): the last write before a freeze.
+    fn write_canary(&self, nonce: &str) -> Result<()>;
+    /// The newest nonce that is here; absent when there is none.
+    fn read_canary(&self) -> Result<Option<String>>;
+
+    /// Who could write. `allowed` are accounts that may (heartbeats).
+    fn silence(&self, allowed: &[String]) -> Result<SilenceFacts>;
+    /// Read-only on, sessions that could write ended, events off; gives up within `limit` and names what is in the
+    /// way. Returns what `writes_on` has to restore.
+    fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState>;
+    /// Puts back exactly what was before.
+    fn writes_on(&self, before: &WritesState) -> Result<()>;
+    /// Whether writes are off.
+    fn writes(&self) -> Result<WritesState>;
+
+    /// Makes this server a slave that continues at `position`, read-only, and starts it. One that already
+    /// replicates from there is left alone.
+    fn follow(&self, source: &SourceSpec, position: &Position) -> Result<()>;
+    /// Stops, waits until all that was received is applied, and sets the source to a host that cannot exist: a
+    /// restart or a stray start replays nothing. Returns the position at which it is held.
+    fn hold(&self, limit: Duration) -> Result<Position>;
+    /// Ends a hold: the source as it was, and start.
+    fn resume(&self, source: &SourceSpec) -> Result<()>;
+    /// Ends replication for good and opens for writes: the last act of a promotion.
+    fn promote(&self) -> Result<Position>;
+
+    /// A fingerprint of every table's definition in a schema (SHA-256, hexadecimal).
+    fn schema_fingerprint(&self, schema: &str) -> Result<String>;
+    /// Which statements of a migration are done, from the token table beside the data: `None` when not begun.
+    fn migration_state(&self, token: &str) -> Result<Option<(usize, usize)>>;
+    /// Runs statements once, under `token`: those done are skipped, the one cut off is settled by looking.
+    fn migrate(
+        &self,
+        token: &str,
+        schema: &str,
+        statements: &[String],
+        work: Work,
+        event: &(dyn Fn(&MigrationEvent) + Sync),
+    ) -> Result<()>;
+    /// Rows and sizes: free bytes needed by the largest table of a schema.
+    fn largest_table_bytes(&self, schema: &str) -> Result<u64>;
+    /// Ends sessions of an account at once (after a promotion, on the old master); how many.
+    fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64>;
+    /// One value of one row, for checks and counters that are written by us.
+    fn scalar(&self, sql: &str) -> Result<Option<String>>;
+}

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::Result;
+
+/// A stored value with the version that a compare-and-set names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Path-like key, e.g. `deployment/production/server/App Server-1`.
+    pub key: String,
+    /// Counts up with each write of this key, from 1.
+    pub version: u64,
+    /// The value.
+    pub value: Json,
+}
+
+/// What a transaction expects of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expect {
+    /// It is not there.
+    Absent(String),
+    /// It is there in exactly this version.
+    Version(String, u64),
+}
+
+/// All of it or nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Txn {
+    /// Checked first.
+    pub expect: Vec<Expect>,
+    /// Written.
+    pub put: Vec<(String, Json)>,
+    /// Removed; absent is fine.
+    pub delete: Vec<String>,
+}
+
+/// Who holds the run lock of a deployment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Holder {
+    /// The run, e.g. `u-42`.
+    pub run: String,
+    /// `user@host`.
+    pub who: String,
+    /// Process id.
+    pub pid: u32,
+    /// RFC 3339 UTC.
+    pub since: String,
+    /// Counts up with each take-over.
+    pub epoch: u64,
+}
+
+/// A run lock that is held: gone when dropped, or when its owner dies.
+pub trait Lock: Send {
+    /// The epoch that every act checks first and last.
+    fn epoch(&self) -> u64;
+    /// The descriptor that a command executed in our place keeps, so that it goes on holding the lock.
+    fn descriptor(&self) -> Option<i32>;
+}
+
+/// The state store: journal, debts, run lock and epoch for every cloud, and the managed cloud's own objects.
+///
+/// Contract: a `commit` is durable when it returns and atomic under kill -9; two tools at once never lose a write
+/// (a failed expectation is [`crate::Kind::Declined`], and the caller reads again); keys are listed in byte order;
+/// values are what was put. Cut so that etcd fits: keys, versions, one transaction.
+pub trait State: Send + Sync {
+    /// The place in words, for messages.
+    fn place(&self) -> String;
+    /// One key.
+    fn get(&self, key: &str) -> Result<Option<Entry>>;
+    /// Every key that begins with `prefix`, in byte order.
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>>;
+    /// All or nothing.
+    fn commit(&self, txn: &Txn) -> Result<()>;
+    /// The next number of a counter, from 1, durable.
+    fn next(&self, counter: &str) -> Result<u64>;
+    /// Takes the run lock `name`, waiting at most `wait`; who holds it is in the error ([`crate::Kind::Declined`]).
+    fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>>;
+    /// Who holds it now, if anybody does.
+    fn holder(&self, name: &str) -> Result<Option<Holder>>;
+    /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act.
+    fn raise_epoch(&self, name: &str) -> Result<u64>;
+    /// The epoch now (0 before the first lock).
+    fn epoch(&self, name: &str) -> Result<u64>;
+}

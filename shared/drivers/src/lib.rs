@@ -1,0 +1,125 @@
+//! All that we know of each vendor, one folder each. This file holds the only tables of names.
+//!
+//! Drivers print nothing, decide nothing and do not use one another; a tool composes families.
+
+pub mod credentials;
+pub mod settings;
+
+mod dns;
+mod haproxy;
+mod hook;
+mod local;
+mod managed;
+mod mysql;
+mod snapshots;
+mod sqlite;
+
+use rs_contract::{
+    Alerts, Balancer, Channel, Cloud, Database, Dns, Error, Kind, Machines, Mode, PageSwitch,
+    Place, Result, Secret, Snapshots, State, World,
+};
+use rs_model::Server;
+use settings::Settings;
+
+pub use managed::site;
+pub use managed::templates;
+
+/// A table line: the scheme of a URL, and what opens it.
+type Line<T> = (&'static str, fn(&str, Mode) -> Result<T>);
+
+/// State stores, by the scheme of `RS_STATE` (or of `RS_CLOUD` for the managed cloud).
+const STATES: &[Line<Box<dyn State>>] = &[("sqlite", sqlite::open)];
+
+/// Control planes, by the scheme of `RS_CLOUD`. The managed cloud keeps its objects in the state store named there.
+const CLOUDS: &[Line<Box<dyn Cloud>>] = &[("sqlite", managed::open)];
+
+/// Where the managed cloud launches servers, by the key in the site file's `Machines`.
+pub(crate) const MACHINES: &[(&str, fn(&serde_json::Value) -> Result<Box<dyn Machines>>)] =
+    &[("Local", local::open)];
+
+/// DNS drivers, by the input `DNS_DRIVER`.
+const DNS: &[(&str, fn(&Settings) -> Result<Box<dyn Dns>>)] =
+    &[("rfc2136", dns::rfc2136), ("hosts", dns::hosts)];
+
+/// Snapshot drivers, by the input `BACKUP_DRIVER`.
+const SNAPSHOTS: &[(
+    &str,
+    fn(&Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn Snapshots>>,
+)] = &[("mariabackup", snapshots::mariabackup), ("filesystem", snapshots::filesystem)];
+
+/// Opens the control plane and the state store.
+pub fn world(place: &Place) -> Result<World> {
+    let state =
+        open(STATES, "state store", place.state.as_deref().unwrap_or(&place.cloud), place.mode)?;
+    Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, place.mode)?, state })
+}
+
+fn open<T>(table: &[Line<T>], family: &str, url: &str, mode: Mode) -> Result<T> {
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    match table.iter().find(|(name, _)| *name == scheme) {
+        Some((_, make)) => make(url, mode),
+        None => {
+            Err(unknown(family, scheme, &table.iter().map(|(name, _)| *name).collect::<Vec<_>>()))
+        }
+    }
+}
+
+pub(crate) fn unknown(family: &str, name: &str, known: &[&str]) -> Error {
+    Error::new(Kind::Usage, format!("no {family} driver is called {name:?}"))
+        .hint(format!("known: {}", known.join(", ")))
+}
+
+fn choose<'a, T>(table: &'a [(&'static str, T)], family: &str, name: &str) -> Result<&'a T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, make)| make).ok_or_else(|| {
+        unknown(family, name, &table.iter().map(|(known, _)| *known).collect::<Vec<_>>())
+    })
+}
+
+/// The balancer that runs on a server.
+pub fn balancer(
+    server: &Server,
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+) -> Result<Box<dyn Balancer>> {
+    haproxy::balancer(server, settings, channel)
+}
+
+/// The maintenance page of the balancer that runs on a server.
+pub fn page(
+    server: &Server,
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+) -> Result<Box<dyn PageSwitch>> {
+    haproxy::page(server, settings, channel)
+}
+
+/// The database that runs on a server, as its administrator; as another account when one is given.
+pub fn database(
+    server: &Server,
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+    account: Option<(String, Secret)>,
+) -> Result<Box<dyn Database>> {
+    mysql::database(server, settings, channel, account)
+}
+
+/// The DNS that a deployment's inputs name (`DNS_DRIVER`, by default `rfc2136`).
+pub fn dns(settings: &Settings) -> Result<Box<dyn Dns>> {
+    let name = settings.get("DNS_DRIVER")?.unwrap_or_else(|| "rfc2136".into());
+    choose(DNS, "DNS", &name)?(settings)
+}
+
+/// The backups of a database server (`BACKUP_DRIVER`, by default `mariabackup`). Without a channel only the store
+/// can be read.
+pub fn snapshots(
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+) -> Result<Box<dyn Snapshots>> {
+    let name = settings.get("BACKUP_DRIVER")?.unwrap_or_else(|| "mariabackup".into());
+    choose(SNAPSHOTS, "snapshot", &name)?(settings, channel)
+}
+
+/// The alerts that a deployment's inputs name (`ALERTS_HOOK`); absent when it has none.
+pub fn alerts(settings: &Settings) -> Result<Option<Box<dyn Alerts>>> {
+    hook::open(settings)
+}

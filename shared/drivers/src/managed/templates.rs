@@ -1,0 +1,1 @@
+//! ServerTemplate files in right_st's YAML, scripts with metadata comments.

@@ -1,0 +1,138 @@
+//! What was done (acts), and what was changed for a time only and must be put back (debts).
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+/// What one tool did to one subject, as it stands in the subject's record under `did`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Did {
+    /// e.g. `rs-lbctl`.
+    pub tool: String,
+    /// e.g. `connect`.
+    pub verb: String,
+    /// False when it was so already.
+    pub changed: bool,
+    /// How long it took, milliseconds, monotonic.
+    pub ms: u64,
+    /// What was there before, as far as it matters for coming back.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub before: Json,
+    /// What is there now, read back.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub after: Json,
+    /// How a person undoes it; absent when there is nothing to undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// A dry run: nothing was done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub planned: bool,
+    /// Why it failed; the subject then counts as failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Login name.
+    pub user: String,
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// The run (`u-42`), when it belongs to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+}
+
+/// How an act ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Intent written, nothing heard since: killed half way, or still running.
+    Open,
+    /// Done, and read back.
+    Done,
+    /// Failed; the error says how far it came.
+    Failed,
+}
+
+/// One entry of the journal: the intent, written durably before the act, completed by the outcome after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Act {
+    /// Order of all acts in this state store; never a time.
+    pub seq: u64,
+    /// When the intent was written, RFC 3339 UTC.
+    pub at: String,
+    /// Deployment of the subject.
+    pub deployment: String,
+    /// What it was done to, e.g. `server App Server-3`.
+    pub subject: String,
+    /// The tool.
+    pub tool: String,
+    /// The verb.
+    pub verb: String,
+    /// Who.
+    pub owner: Owner,
+    /// Epoch of the run lock at the time; a take-over raises it.
+    #[serde(default)]
+    pub epoch: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Before, as far as it matters for coming back.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub before: Json,
+    /// After, read back; absent while open.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub after: Json,
+    /// Milliseconds from intent to outcome; absent while open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// How a person undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Until when a temporary change may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Due {
+    /// Until the maintenance window ends (step 33).
+    Window,
+    /// Until the work after the window is done (step 36).
+    After,
+    /// Until the old servers are retired (steps 37 and 38).
+    Retire,
+}
+
+/// A temporary change that somebody owes: backups off, the page up, writes off, a slave held …
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Debt {
+    /// What is owed, unique in the deployment, e.g. `page:www` or `held:Slave2 DB`.
+    pub key: String,
+    /// Deployment.
+    pub deployment: String,
+    /// The kind: the part of the key before the colon.
+    pub kind: String,
+    /// On what, e.g. `Slave2 DB`.
+    pub subject: String,
+    /// Who opened it.
+    pub owner: Owner,
+    /// Why, for people.
+    pub reason: String,
+    /// Since when, RFC 3339 UTC.
+    pub since: String,
+    /// The command that settles it: an argument list of one of our tools, never a shell line.
+    pub inverse: Vec<String>,
+    /// Until when.
+    pub due: Due,
+    /// When it alarms, RFC 3339 UTC; absent: never by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// What was there before, needed to restore it exactly.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub before: Json,
+}

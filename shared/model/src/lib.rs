@@ -1,0 +1,47 @@
+//! The nouns and rules of a deployment: what a server, an input, a position *is*, and what follows from it.
+//!
+//! Pure: no I/O, no clock, no environment (clippy.toml beside this folder refuses them). Facts come in as
+//! arguments, answers go out as values, so that every rule is tested without a server.
+
+pub mod act;
+pub mod check;
+pub mod input;
+pub mod member;
+pub mod name;
+pub mod position;
+pub mod replica;
+pub mod server;
+pub mod snapshot;
+pub mod template;
+
+pub use act::{Act, Debt, Did, Due, Outcome, Owner};
+pub use check::{Answer, Check};
+pub use input::{Inputs, Level, Resolved, Value};
+pub use member::{Admin, Member, Page};
+pub use position::Position;
+pub use server::{Array, Deployment, Instance, Server, State};
+pub use template::{InputDecl, Phase, Script, ScriptRef, Template, TemplateRef};
+
+/// Text that breaks a rule of the model: what is wrong and what to write instead. Becomes exit code 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// What is wrong, with the value in question.
+    pub what: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+impl Bad {
+    /// A broken rule and its cure.
+    pub fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Bad { what: what.into(), hint: hint.into() }
+    }
+}
+
+impl std::fmt::Display for Bad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.what, self.hint)
+    }
+}
+
+impl std::error::Error for Bad {}

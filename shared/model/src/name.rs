@@ -1,0 +1,110 @@
+//! What a name may be. Servers, arrays and deployments may be called anything that a person can read, blanks and
+//! quotes included; pools, hosts and inputs follow their own grammars, because they end up in configuration files.
+
+use crate::Bad;
+
+/// The longest name of a server, array or deployment, in bytes.
+pub const LONGEST: usize = 200;
+
+/// Checks the name of a server, array or deployment: not empty, no control characters, at most [`LONGEST`] bytes,
+/// no blank at either end (it could not be seen).
+pub fn object(kind: &str, name: &str) -> Result<(), Bad> {
+    let bad = |what: String| {
+        Err(Bad::new(
+            what,
+            format!("a {kind} name is 1 to {LONGEST} bytes without control characters"),
+        ))
+    };
+    if name.is_empty() {
+        return bad(format!("the {kind} name is empty"));
+    }
+    if name.len() > LONGEST {
+        return bad(format!("the {kind} name has {} bytes", name.len()));
+    }
+    if name.chars().any(char::is_control) {
+        return bad(format!("the {kind} name {name:?} holds a control character"));
+    }
+    if name.trim() != name {
+        return bad(format!("the {kind} name {name:?} begins or ends with a blank"));
+    }
+    Ok(())
+}
+
+/// Checks a pool's name: it is a backend of HAProxy and part of a tag (`[A-Za-z0-9_.-]`, at most 64).
+pub fn pool(name: &str) -> Result<(), Bad> {
+    word("pool", name, 64, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+/// Checks an input's name: `[A-Za-z_][A-Za-z0-9_]*`, since it becomes an environment variable. `RS_` is reserved.
+pub fn input(name: &str) -> Result<(), Bad> {
+    word("input", name, 128, |c| c.is_ascii_alphanumeric() || c == '_')?;
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(Bad::new(
+            format!("the input name {name:?} begins with a digit"),
+            "begin it with a letter",
+        ));
+    }
+    Ok(())
+}
+
+/// Checks a host name (RFC 1123, with `_` as DNS allows it): labels of 1 to 63, 253 in all.
+pub fn host(name: &str) -> Result<(), Bad> {
+    let plain = name.strip_suffix('.').unwrap_or(name);
+    let good = !plain.is_empty()
+        && plain.len() <= 253
+        && plain.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    if good {
+        Ok(())
+    } else {
+        Err(Bad::new(format!("{name:?} is no host name"), "write it like test1.mysite.com"))
+    }
+}
+
+/// Checks the name of a run, such as `u-42`: it becomes part of a tag (`[A-Za-z0-9_.-]`, at most 64).
+pub fn run(name: &str) -> Result<(), Bad> {
+    word("run", name, 64, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
+fn word(kind: &str, name: &str, longest: usize, fits: impl Fn(char) -> bool) -> Result<(), Bad> {
+    if !name.is_empty() && name.len() <= longest && name.chars().all(fits) && !name.starts_with('-')
+    {
+        return Ok(());
+    }
+    Err(Bad::new(
+        format!("{name:?} is no {kind} name"),
+        format!("use letters, digits and `_` (pools and runs also `.` and `-`), at most {longest}"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_may_be_called_anything_that_a_person_can_read() {
+        for name in ["Load Balancer-1", "a;b", "$(reboot)", "it's \"this\"", "Ünï"] {
+            object("server", name).unwrap();
+        }
+        for name in ["", " a", "a\nb", "a\u{0}", &"x".repeat(201)] {
+            object("server", name).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn pools_inputs_and_hosts_have_grammars() {
+        pool("www").unwrap();
+        pool("www;disable frontend www").unwrap_err();
+        pool("-x").unwrap_err();
+        input("LB_HOSTNAME").unwrap();
+        input("A B").unwrap_err();
+        input("1A").unwrap_err();
+        host("test1.mysite.com").unwrap();
+        host("test1.mysite.com\nquit").unwrap_err();
+        host("a..b").unwrap_err();
+    }
+}
