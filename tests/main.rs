@@ -1,1 +1,3 @@
-//! All tests, one binary.
+//! All tests, one binary: contract suites, tools as black boxes, the whole upgrade.
+
+mod tools;

@@ -1,1 +1,13 @@
 //! Scenes for the tests: real servers on loopback addresses of their own, tools and scripts as black boxes.
+//!
+//! A scene owns a folder and an address range; everything that it started is gone when it is dropped, also when the
+//! test failed (a failed test keeps its folder and prints where it is). Nothing here sleeps instead of waiting for
+//! a condition: [`until`] polls it, and gives up late and loudly.
+
+mod ran;
+mod scene;
+mod servers;
+
+pub use ran::{Call, Ran};
+pub use scene::{Scene, program, root, tools, until};
+pub use servers::{Haproxy, MariaDb};

@@ -1,0 +1,260 @@
+use std::cell::RefCell;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::ran::Call;
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The folder of the demo, where the engines are: `$RS_DEMO_DIR`, by default `.demo` in the project's folder.
+pub fn demo_dir() -> PathBuf {
+    let dir = std::env::var_os("RS_DEMO_DIR").map_or_else(|| root().join(".demo"), PathBuf::from);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir.canonicalize().unwrap()
+}
+
+/// The folder that holds the built tools: beside the test binary.
+pub fn tools() -> PathBuf {
+    let mut dir = std::env::current_exe().unwrap();
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir
+}
+
+/// A program of the engines' folder, or of the machine.
+pub fn program(name: &str) -> PathBuf {
+    let mut folders = vec![demo_dir().join("engines/bin")];
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is not there: run scripts/setup.sh servers"))
+}
+
+/// Polls until `done` says yes; fails the test after `limit`, naming what it waited for.
+#[track_caller]
+pub fn until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < limit, "waited {limit:?} in vain for: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A test's own world.
+pub struct Scene {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The first three numbers of its addresses, e.g. `127.120.7`.
+    pub net: String,
+    /// Held as long as the scene lives: no other scene of this machine takes the range.
+    _claim: TcpListener,
+    children: RefCell<Vec<Child>>,
+    next: AtomicU32,
+}
+
+impl Scene {
+    /// A fresh scene; `name` names the folder.
+    pub fn new(name: &str) -> Scene {
+        let scenes = demo_dir().join("scenes");
+        std::fs::create_dir_all(&scenes).unwrap();
+        let dir = scenes.join(format!("{name}-{}-{}", std::process::id(), random()));
+        std::fs::create_dir_all(dir.join("credentials")).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (net, claim) = claim();
+        Scene { dir, net, _claim: claim, children: RefCell::default(), next: AtomicU32::new(1) }
+    }
+
+    /// A path in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A path in its folder, as text.
+    pub fn text(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// Writes a file into its folder.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.dir.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    }
+
+    /// The next address of its range that nobody has.
+    pub fn address(&self) -> String {
+        format!("{}.{}", self.net, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Puts a secret where `cred:NAME` finds it.
+    pub fn credential(&self, name: &str, secret: &str) {
+        let path = self.dir.join("credentials").join(name);
+        std::fs::write(&path, secret).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Its control plane.
+    pub fn cloud(&self) -> String {
+        format!("sqlite:{}", self.text("site.db"))
+    }
+
+    /// A call of one of our tools.
+    pub fn tool(&self, name: &str) -> Call {
+        let path = tools().join(name);
+        assert!(path.is_file(), "{} is not there: run `make build` first", path.display());
+        self.call(&path.display().to_string(), name)
+    }
+
+    /// A call of a script of the project, e.g. `scripts/upgrade.sh`.
+    pub fn script(&self, path: &str) -> Call {
+        self.call(&root().join(path).display().to_string(), path)
+    }
+
+    /// A call of any program, in the scene's environment.
+    pub fn call(&self, program: &str, shown: &str) -> Call {
+        let mut command = Command::new(program);
+        command.current_dir(&self.dir);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("RS_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("RS_CLOUD", self.cloud()).env("RS_CREDENTIALS", self.dir.join("credentials"));
+        command.env("RS_DEMO_DIR", demo_dir()).env("NO_COLOR", "1").env("PATH", self.search_path());
+        Call { command, shown: shown.to_owned(), stdin: None, limit: Duration::from_secs(120) }
+    }
+
+    /// Tools first, then the engines, then the machine.
+    pub fn search_path(&self) -> String {
+        let here = std::env::var("PATH").unwrap_or_default();
+        format!(
+            "{}:{}:{here}:/usr/sbin:/sbin",
+            tools().display(),
+            demo_dir().join("engines/bin").display()
+        )
+    }
+
+    /// Starts a server as an unprivileged user and ends it with the scene.
+    pub fn serve(&self, program: &Path, args: &[&str]) -> u32 {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("servers.log"))
+            .unwrap();
+        let mut command = unprivileged(program);
+        command
+            .args(args)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+        let pid = child.id();
+        self.children.borrow_mut().push(child);
+        pid
+    }
+
+    /// Gives a path in the scene to the user who runs the servers.
+    pub fn hand_over(&self, path: &Path) {
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOGROUP)).unwrap();
+        }
+    }
+}
+
+const NOBODY: u32 = 65_534;
+const NOGROUP: u32 = 65_534;
+
+/// A command that runs as an unprivileged user when we are root.
+pub fn unprivileged(program: &Path) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(program);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOGROUP);
+    }
+    command
+}
+
+/// Four hexadecimal digits that no other scene has just now.
+fn random() -> String {
+    let mut bytes = [0_u8; 4];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A range of addresses: whoever listens on its `.254` port 61000 has it.
+fn claim() -> (String, TcpListener) {
+    let mut bytes = [0_u8; 2];
+    getrandom::fill(&mut bytes).unwrap();
+    let from = u32::from(u16::from_le_bytes(bytes));
+    for step in 0..20_000_u32 {
+        let number = (from + step * 7) % (90 * 254);
+        let net = format!("127.{}.{}", 160 + number / 254, 1 + number % 254);
+        if let Ok(claim) = TcpListener::bind(format!("{net}.254:61000")) {
+            return (net, claim);
+        }
+    }
+    panic!("no address range is free");
+}
+
+/// Every process whose environment, working directory or command line names the folder.
+fn processes_of(dir: &Path) -> Vec<i32> {
+    let needle = dir.display().to_string();
+    let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
+    all.flatten()
+        .filter_map(|entry| entry.file_name().to_string_lossy().parse::<i32>().ok())
+        .filter(|pid| *pid != std::process::id() as i32)
+        .filter(|pid| {
+            let proc = PathBuf::from(format!("/proc/{pid}"));
+            let holds = |name: &str| {
+                std::fs::read(proc.join(name))
+                    .is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(&needle))
+            };
+            let below = std::fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir));
+            below || holds("environ") || holds("cmdline")
+        })
+        .collect()
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        loop {
+            let left = processes_of(&self.dir);
+            if left.is_empty() || begun.elapsed() > Duration::from_secs(20) {
+                break;
+            }
+            for pid in left {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            for child in self.children.borrow_mut().iter_mut() {
+                let _ = child.try_wait();
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        for child in self.children.borrow_mut().iter_mut() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("the scene is kept in {}", self.dir.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+}

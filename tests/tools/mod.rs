@@ -1,0 +1,3 @@
+//! Every tool as a black box: one file per tool, and one for what all of them promise.
+
+mod every_tool;
