@@ -1,3 +1,4 @@
 //! All tests, one binary: contract suites, tools as black boxes, the whole upgrade.
 
+mod contract;
 mod tools;

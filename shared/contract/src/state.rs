@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::Result;
@@ -9,7 +10,8 @@ use crate::Result;
 pub struct Entry {
     /// Path-like key, e.g. `deployment/production/server/App Server-1`.
     pub key: String,
-    /// Counts up with each write of this key, from 1.
+    /// Counts up with each write of this key, from 1, and goes on counting when the key was removed in between: a
+    /// version never names two values.
     pub version: u64,
     /// The value.
     pub value: Json,
@@ -36,7 +38,7 @@ pub struct Txn {
 }
 
 /// Who holds the run lock of a deployment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Holder {
     /// The run, e.g. `u-42`.
     pub run: String,
@@ -46,16 +48,18 @@ pub struct Holder {
     pub pid: u32,
     /// RFC 3339 UTC.
     pub since: String,
-    /// Counts up with each take-over.
+    /// Counts up each time that the lock is taken, and with each take-over.
+    #[serde(default)]
     pub epoch: u64,
 }
 
-/// A run lock that is held: gone when dropped, or when its owner dies.
+/// A run lock that is held: gone when dropped, or when its process ends. Children of the process do not have it.
 pub trait Lock: Send {
     /// The epoch that every act checks first and last.
     fn epoch(&self) -> u64;
-    /// The descriptor that a command executed in our place keeps, so that it goes on holding the lock.
-    fn descriptor(&self) -> Option<i32>;
+    /// Lets a program that is executed in our place (the same process) go on holding the lock; the descriptor that
+    /// it must leave open.
+    fn keep_over_exec(&self) -> Result<i32>;
 }
 
 /// The state store: journal, debts, run lock and epoch for every cloud, and the managed cloud's own objects.
@@ -74,9 +78,10 @@ pub trait State: Send + Sync {
     fn commit(&self, txn: &Txn) -> Result<()>;
     /// The next number of a counter, from 1, durable.
     fn next(&self, counter: &str) -> Result<u64>;
-    /// Takes the run lock `name`, waiting at most `wait`; who holds it is in the error ([`crate::Kind::Declined`]).
+    /// Takes the run lock `name` and raises its epoch, waiting at most `wait`; who holds it is in the error
+    /// ([`crate::Kind::Declined`]). `holder.epoch` is filled in.
     fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>>;
-    /// Who holds it now, if anybody does.
+    /// Who holds it now, if anybody else does (or this process by [`State::lock`]).
     fn holder(&self, name: &str) -> Result<Option<Holder>>;
     /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act.
     fn raise_epoch(&self, name: &str) -> Result<u64>;

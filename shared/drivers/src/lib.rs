@@ -49,9 +49,13 @@ const SNAPSHOTS: &[(
 
 /// Opens the control plane and the state store.
 pub fn world(place: &Place) -> Result<World> {
-    let state =
-        open(STATES, "state store", place.state.as_deref().unwrap_or(&place.cloud), place.mode)?;
+    let state = state(place)?;
     Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, place.mode)?, state })
+}
+
+/// Opens the state store alone: what asks only for journal, debts and lock needs no control plane.
+pub fn state(place: &Place) -> Result<Box<dyn State>> {
+    open(STATES, "state store", place.state.as_deref().unwrap_or(&place.cloud), place.mode)
 }
 
 fn open<T>(table: &[Line<T>], family: &str, url: &str, mode: Mode) -> Result<T> {

@@ -1,0 +1,186 @@
+//! The run lock: a record lock (`fcntl`) on a file beside the database.
+//!
+//! Such a lock belongs to the *process*: it goes when the process ends, however it ends; a child does not have it,
+//! whatever descriptors it inherits; a program executed in its place keeps it as long as the descriptor stays open.
+//! Its one trap: closing *any* descriptor of the file gives it up. So this process never closes one (`FILES`).
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rs_contract::{Error, Holder, Kind, Lock, Result};
+use rustix::fs::FlockOperation;
+use rustix::process::{Flock, FlockType};
+
+/// Every lock file that this process has opened, and whether it holds the lock.
+static FILES: Mutex<BTreeMap<PathBuf, Known>> = Mutex::new(BTreeMap::new());
+
+#[derive(Default)]
+struct Known {
+    reading: Option<File>,
+    writing: Option<File>,
+    held: bool,
+}
+
+fn files() -> MutexGuard<'static, BTreeMap<PathBuf, Known>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lock, held.
+pub(super) struct Held {
+    path: PathBuf,
+    epoch: u64,
+}
+
+impl Lock for Held {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn keep_over_exec(&self) -> Result<i32> {
+        let files = files();
+        let file = files.get(&self.path).and_then(|known| known.writing.as_ref());
+        let file = file.ok_or_else(|| failed(&self.path, "is not open any more"))?;
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())
+            .map_err(|e| failed(&self.path, e))?;
+        Ok(file.as_raw_fd())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut files = files();
+        if let Some(known) = files.get_mut(&self.path) {
+            known.held = false;
+            if let Some(file) = &known.writing {
+                // unlocking what is locked cannot fail in a way that could be helped; the process' end does it too
+                let _ = rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingUnlock);
+            }
+        }
+    }
+}
+
+fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Failed, format!("the lock file {} cannot be used", path.display()))
+        .because(e)
+        .hint("the file and its folder must be writable by you, on a file system with locks")
+}
+
+/// Takes the lock at `path`, waiting at most `wait`. `raise` is called once it is held, and gives the epoch.
+pub(super) fn take(
+    path: &Path,
+    name: &str,
+    holder: &Holder,
+    wait: Duration,
+    raise: impl FnOnce() -> Result<u64>,
+) -> Result<Held> {
+    let deadline = Instant::now() + wait;
+    while !try_lock(path)? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(match who(path)? {
+                Some(other) => declined(name, &other),
+                None => Error::new(
+                    Kind::Declined,
+                    format!("the run lock of {name:?} was taken by another just now"),
+                )
+                .hint("the same command again"),
+            });
+        }
+        // the system offers no wait with a limit for these locks
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+    let mut held = Held { path: path.to_owned(), epoch: 0 };
+    held.epoch = raise()?;
+    let facts = Holder { epoch: held.epoch, ..holder.clone() };
+    let text = serde_json::to_string(&facts).map_err(|e| failed(path, e))? + "\n";
+    let files = files();
+    if let Some(file) = files.get(path).and_then(|known| known.writing.as_ref()) {
+        file.write_all_at(text.as_bytes(), 0)
+            .and_then(|()| file.set_len(text.len() as u64))
+            .map_err(|e| failed(path, e))?;
+    }
+    drop(files);
+    Ok(held)
+}
+
+/// The refusal that names who holds it.
+pub(super) fn declined(name: &str, other: &Holder) -> Error {
+    Error::new(
+        Kind::Declined,
+        format!(
+            "{name:?} is being upgraded: run {:?} of {} (process {}, epoch {}) holds the lock since {}",
+            other.run, other.who, other.pid, other.epoch, other.since
+        ),
+    )
+    .hint("wait for it (--lock-wait 10m), or take over from a dead or frozen operator (--take-over)")
+}
+
+fn try_lock(path: &Path) -> Result<bool> {
+    let mut files = files();
+    let known = files.entry(path.to_owned()).or_default();
+    if known.held {
+        return Ok(false);
+    }
+    if known.writing.is_none() {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        known.writing = Some(options.open(path).map_err(|e| failed(path, e))?);
+    }
+    let Some(file) = &known.writing else { return Ok(false) };
+    match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            known.held = true;
+            Ok(true)
+        }
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(false),
+        Err(e) => Err(failed(path, e)),
+    }
+}
+
+/// Who holds the lock at `path`; changes nothing on disk.
+pub(super) fn who(path: &Path) -> Result<Option<Holder>> {
+    let deadline = Instant::now() + Duration::from_millis(500);
+    loop {
+        let Some((pid, facts)) = look(path)? else { return Ok(None) };
+        match facts {
+            // facts of an earlier holder: the lock was taken just now, and the new ones are being written
+            Some(facts) if facts.pid == pid => return Ok(Some(facts)),
+            _ if Instant::now() >= deadline => {
+                let who = "somebody who left no name".to_owned();
+                return Ok(Some(Holder { who, pid, ..Holder::default() }));
+            }
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+fn look(path: &Path) -> Result<Option<(u32, Option<Holder>)>> {
+    let mut files = files();
+    let known = files.entry(path.to_owned()).or_default();
+    if known.writing.is_none() && known.reading.is_none() {
+        match File::open(path) {
+            Ok(file) => known.reading = Some(file),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed(path, e)),
+        }
+    }
+    let Some(file) = known.writing.as_ref().or(known.reading.as_ref()) else { return Ok(None) };
+    let pid = if known.held {
+        std::process::id()
+    } else {
+        let wanted = Flock { typ: FlockType::WriteLock, ..Flock::from(FlockType::WriteLock) };
+        match rustix::process::fcntl_getlk(file, &wanted).map_err(|e| failed(path, e))? {
+            Some(lock) => lock.pid.map_or(0, |pid| pid.as_raw_nonzero().get().unsigned_abs()),
+            None => return Ok(None),
+        }
+    };
+    let mut text = vec![0; 4096];
+    let read = file.read_at(&mut text, 0).map_err(|e| failed(path, e))?;
+    let line = text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').next();
+    Ok(Some((pid, line.and_then(|line| serde_json::from_slice(line).ok()))))
+}
