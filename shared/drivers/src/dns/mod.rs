@@ -1,9 +1,20 @@
-//! A records.
+//! A records: by dynamic update at the authoritative server, or in a hosts file.
+
+mod hosts;
+mod rfc2136;
+mod transport;
+mod words;
+
+use rs_contract::{Dns, Result};
+
 use crate::settings::Settings;
-use rs_contract::{Dns, Error, Kind, Result};
-pub fn rfc2136(_t: &Settings) -> Result<Box<dyn Dns>> {
-    Err(Error::new(Kind::Failed, "this driver is not there yet"))
+
+/// `rfc2136`: dynamic updates, signed (BIND, Knot, PowerDNS …).
+pub fn rfc2136(settings: &Settings) -> Result<Box<dyn Dns>> {
+    Ok(Box::new(rfc2136::Rfc2136::open(settings)?))
 }
-pub fn hosts(_t: &Settings) -> Result<Box<dyn Dns>> {
-    Err(Error::new(Kind::Failed, "this driver is not there yet"))
+
+/// `hosts`: a file in the format of /etc/hosts.
+pub fn hosts(settings: &Settings) -> Result<Box<dyn Dns>> {
+    Ok(Box::new(hosts::Hosts::open(settings)?))
 }
