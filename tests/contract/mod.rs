@@ -1,3 +1,4 @@
 //! One suite per trait, run against every driver.
 
+mod dns;
 mod state;

@@ -4,10 +4,12 @@
 //! test failed (a failed test keeps its folder and prints where it is). Nothing here sleeps instead of waiting for
 //! a condition: [`until`] polls it, and gives up late and loudly.
 
+mod named;
 mod ran;
 mod scene;
 mod servers;
 
+pub use named::Named;
 pub use ran::{Call, Ran};
 pub use scene::{Scene, program, root, tools, until};
 pub use servers::{Haproxy, MariaDb};

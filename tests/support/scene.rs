@@ -99,6 +99,13 @@ impl Scene {
         format!("{}.{}", self.net, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A port below the ephemeral ones that belongs to this scene on every address, as its range does.
+    pub fn own_port(&self) -> u16 {
+        let mut numbers = self.net.split('.').skip(1).filter_map(|n| n.parse::<u16>().ok());
+        let (high, low) = (numbers.next().unwrap_or(160), numbers.next().unwrap_or(1));
+        9000 + high.saturating_sub(160) * 254 + low
+    }
+
     /// Puts a secret where `cred:NAME` finds it.
     pub fn credential(&self, name: &str, secret: &str) {
         let path = self.dir.join("credentials").join(name);

@@ -93,6 +93,34 @@ impl Settings {
         })
     }
 
+    /// Of values that are given, for a server or for none: what is tried without a control plane.
+    pub fn given(
+        deployment: &str,
+        server: Option<&Server>,
+        values: impl IntoIterator<Item = (String, Value)>,
+    ) -> Settings {
+        let level = if server.is_some() { Level::Server } else { Level::Deployment };
+        Settings {
+            subject: match server {
+                Some(server) => format!("server {:?}", server.name),
+                None => format!("deployment {deployment:?}"),
+            },
+            deployment: deployment.to_owned(),
+            values: values
+                .into_iter()
+                .map(|(name, value)| (name, Resolved { value, from: level }))
+                .collect(),
+            server: server.map(|server| {
+                let home = server.current.as_ref().and_then(|current| current.home.clone());
+                (server.name.clone(), server.address, home)
+            }),
+            servers: server
+                .iter()
+                .map(|server| (server.name.clone(), metadata(deployment, server)))
+                .collect(),
+        }
+    }
+
     /// The text of an input; absent when unset, ignored; empty when blank. A credential is refused: see
     /// [`Settings::secret`].
     pub fn get(&self, name: &str) -> Result<Option<String>> {
