@@ -52,12 +52,15 @@ pub struct Select {
     /// Names of servers or arrays
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// Role: lb, app, db, master, slave, reads, dns, worker (by tags), array
+    /// Role: lb, app, db, master, slave, reads, dns, worker (by tags), or server, array
     #[arg(long, value_name = "ROLE")]
     pub role: Vec<String>,
-    /// Part in the run: old, new, warm, temp
+    /// Part in the run: old, new, warm, temp, or none for what has no part
     #[arg(long = "as", value_name = "PART")]
     pub part: Vec<String>,
+    /// Not what has this part in the run
+    #[arg(long = "not-as", value_name = "PART")]
+    pub not_part: Vec<String>,
     /// Balancers and applications of a pool, by tags
     #[arg(long, value_name = "POOL")]
     pub pool: Option<String>,
@@ -84,6 +87,7 @@ impl Select {
         !self.names.is_empty()
             || !self.role.is_empty()
             || !self.part.is_empty()
+            || !self.not_part.is_empty()
             || self.pool.is_some()
             || self.array.is_some()
             || !self.state.is_empty()

@@ -212,7 +212,7 @@ impl Context {
         select: &Select,
         changing: &Changing,
     ) -> Result<(String, Subjects)> {
-        if !select.part.is_empty() {
+        if !select.part.is_empty() || !select.not_part.is_empty() {
             self.run_name()?;
         }
         if select.given() {
@@ -354,9 +354,10 @@ impl Context {
     /// A signal ends the tool at once (crash-only: the intents are on disk); the message says what state is left.
     fn watch_signals(&self) {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else {
-            return;
-        };
+        // a hang-up that was ignored when we were started stays ignored, as nohup(1) wants it: the window survives
+        // the loss of the terminal
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !ignored(*signal));
+        let Ok(mut signals) = signal_hook::iterator::Signals::new(wanted) else { return };
         let (open, tool, verb, json) =
             (self.open.clone(), self.tool, self.verb.clone(), self.common.json);
         std::thread::spawn(move || {
@@ -390,4 +391,12 @@ impl Context {
             }
         });
     }
+}
+
+/// Whether a signal was ignored when this process was started (`SigIgn` in /proc/self/status).
+fn ignored(signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }

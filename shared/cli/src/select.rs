@@ -156,15 +156,15 @@ pub fn find(
 
 fn check(select: &Select) -> Result<()> {
     for role in &select.role {
-        if role != "array" && !ROLES.contains(&role.as_str()) {
+        if !["server", "array"].contains(&role.as_str()) && !ROLES.contains(&role.as_str()) {
             return Err(Error::new(Kind::Usage, format!("no role is called {role:?}"))
-                .hint(format!("roles: {}, array", ROLES.join(", "))));
+                .hint(format!("roles: {}, server, array", ROLES.join(", "))));
         }
     }
-    for part in &select.part {
-        if !["old", "new", "warm", "temp"].contains(&part.as_str()) {
+    for part in select.part.iter().chain(&select.not_part) {
+        if !["old", "new", "warm", "temp", "none"].contains(&part.as_str()) {
             return Err(Error::new(Kind::Usage, format!("no part is called {part:?}"))
-                .hint("parts: old, new, warm, temp"));
+                .hint("parts: old, new, warm, temp, none"));
         }
     }
     for state in &select.state {
@@ -187,6 +187,7 @@ fn fits(item: &Subject, run: Option<&str>, select: &Select) -> bool {
         What::Array(array) => array.part(run),
         _ => None,
     });
+    let part = part.unwrap_or("none");
     let has_tag = |wanted: &String| match wanted.strip_suffix('*') {
         Some(prefix) => tags.iter().any(|tag| tag.starts_with(prefix)),
         None => tags.contains(wanted),
@@ -194,11 +195,11 @@ fn fits(item: &Subject, run: Option<&str>, select: &Select) -> bool {
     let server = item.as_server();
     (select.role.is_empty()
         || select.role.iter().any(|role| match server {
-            Some(server) => server.has_role(role),
+            Some(server) => role == "server" || server.has_role(role),
             None => role == "array",
         }))
-        && (select.part.is_empty()
-            || part.is_some_and(|part| select.part.iter().any(|wanted| wanted == part)))
+        && (select.part.is_empty() || select.part.iter().any(|wanted| wanted == part))
+        && !select.not_part.iter().any(|wanted| wanted == part)
         && select.pool.as_ref().is_none_or(|pool| {
             server.is_some()
                 && tags.iter().any(|tag| tag.ends_with(&format!(":active_{pool}=true")))

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# What upgrade.sh, rollback.sh, rehearse.sh and every step share: settings, messages, and how a step is run.
+# Sourced, never run. No logic of the upgrade stands here.
+set -Eeuo pipefail
+
+scripts=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
+
+# The tools: beside the scripts when installed, else what was built here.
+for folder in "$scripts/../../../bin" "$scripts/../target/release" "$scripts/../target/debug"; do
+  if [[ -x $folder/rs-server ]]; then
+    PATH=$(cd "$folder" && pwd):$PATH
+    break
+  fi
+done
+
+say() { printf '%s\n' "$*" >&2 || true; }
+# die CODE WHAT HINT: the last line on stderr says what, and what to try.
+die() {
+  say "${0##*/}: $2${3:+ (try: $3)}"
+  exit "$1"
+}
+
+# ---- settings -----------------------------------------------------------------------------------------------------
+# NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
+singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
+  NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE MIGRATION_SCRIPT SNAPSHOT WINDOW CODE_UPDATE APP_START
+  APP_STOP APP_RESTART WORKER_START WORKER_STOP KEEP_OLD)
+lists=(WARM RELEASE ISOLATION MIGRATION_SQL ALLOW_WRITER)
+WARM=() RELEASE=() ISOLATION=() MIGRATION_SQL=() ALLOW_WRITER=()
+
+settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
+  local file=$1 number=0 line key value
+  [[ -r $file ]] || die 2 "the settings $file cannot be read" "copy $scripts/upgrade.conf.example and fill it in"
+  while IFS= read -r line || [[ -n $line ]]; do
+    number=$((number + 1))
+    [[ $line =~ ^[[:space:]]*(#.*)?$ ]] && continue
+    [[ $line =~ ^([A-Z_]+)=(.*)$ ]] || die 2 "$file:$number: no setting: $line" "write NAME=VALUE"
+    key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
+    if [[ " ${singles[*]} " == *" $key "* ]]; then
+      printf -v "$key" '%s' "$value"
+    elif [[ " ${lists[*]} " == *" $key "* ]]; then
+      [[ -z $value ]] || eval "$key+=(\"\$value\")" # the name is one of ours, the value stays a variable
+    else
+      die 2 "$file:$number: no setting is called $key" "known: ${singles[*]} ${lists[*]}"
+    fi
+  done <"$file"
+}
+
+defaults() {
+  : "${DEPLOYMENT:=${RS_DEPLOYMENT:-}}" "${UPGRADE:=${RS_UPGRADE:-}}" "${POOL:=www}" "${TEST_POOL:=test1}"
+  : "${TEST_HOST:=}" "${TEST_LB_LIKE:=}" "${TEST_LB:=}" "${APP_LIKE:=}" "${APP_NAME:=}" "${NEW_APPS:=2}"
+  : "${OLD_ARRAY:=}" "${NEW_ARRAY:=}" "${NEW_ARRAY_MIN:=2}" "${STAGING:=}" "${BACKUP_MAX_AGE:=2h}"
+  : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${MIGRATION_SCRIPT:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
+  : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
+  : "${WORKER_START:=worker start}" "${WORKER_STOP:=worker stop}" "${KEEP_OLD:=no}"
+  local needed missing=()
+  for needed in DEPLOYMENT UPGRADE TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
+    [[ -n ${!needed} ]] || missing+=("$needed")
+  done
+  ((${#WARM[@]})) || missing+=(WARM)
+  ((${#RELEASE[@]})) || missing+=(RELEASE)
+  ((${#ISOLATION[@]})) || ISOLATION=("LB_HOSTNAME=text:$TEST_HOST" "LB_APPLISTENER_NAME=text:$TEST_POOL")
+  ((${#missing[@]} == 0)) || die 2 "settings are missing: ${missing[*]}" "see $scripts/upgrade.conf.example"
+  [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
+  [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
+  export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
+}
+
+load() { # load [FILE]: the settings of this run
+  [[ -n ${settings_loaded:-} ]] && return
+  settings "${1:-${RS_UPGRADE_CONF:-upgrade.conf}}"
+  defaults
+  settings_loaded=yes
+}
+
+names() { printf '%s\n' "${@%%=*}"; }          # NAME of each NAME=VALUE
+joined() { local IFS=,; printf '%s' "$*"; }    # a,b,c
+warm_names() { local w; for w in "${WARM[@]}"; do printf '%s\n' "${w#* => }"; done; }
+allow() { local a; for a in "${ALLOW_WRITER[@]}"; do printf -- '--allow\n%s\n' "$a"; done; }
+
+# ---- the tools under --plan and --dry-run -------------------------------------------------------------------------
+# --plan: every call is shown and none is made. --dry-run: every changing verb gets --dry-run.
+shown() {
+  local word text=
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    text+="$word "
+  done
+  say "      ${text% }"
+}
+call() {
+  local tool=$1 verb=()
+  shift
+  case ${RS_MODE:-} in
+    plan)
+      [[ -t 0 ]] || cat >/dev/null
+      shown "$tool" "$@"
+      ;;
+    dry)
+      [[ ${2:-} == on || ${2:-} == off ]] && verb=("$1" "$2") || verb=("${1:-}")
+      [[ $tool == rs-run ]] && verb=()
+      if command "$tool" "${verb[@]}" --help 2>/dev/null | grep -q -- --dry-run; then
+        command "$tool" "$@" --dry-run
+      else
+        command "$tool" "$@"
+      fi
+      ;;
+    *) command "$tool" "$@" ;;
+  esac
+}
+for tool in server clone inputs run lbctl maintenance dbsync snapshot cleanup check journal; do
+  eval "rs-$tool() { call rs-$tool \"\$@\"; }"
+done
+
+# ---- steps --------------------------------------------------------------------------------------------------------
+step_file() { # step_file 18: its file
+  local found=("$scripts/steps/$1"-*.sh)
+  [[ -r ${found[0]} ]] || die 2 "there is no step $1" "$scripts/upgrade.sh --plan shows them"
+  printf '%s' "${found[0]}"
+}
+step_title() { sed -n "2s/^# Step [0-9a-z]*: //p" "$(step_file "$1")"; }
+
+leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
+  local status
+  for status in "$@"; do
+    ((status == 0 || status == 141)) || exit "$status"
+  done
+  exit 141
+}
+
+run_step() { # run_step NN, for a step's file that is run by itself
+  local rc=0
+  case ${1:-} in -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
+  load
+  trap 'leftmost "${PIPESTATUS[@]}"' ERR
+  "step_$1"
+}

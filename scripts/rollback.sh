@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# rollback.sh: the old release on the old data, from any step of the run.
+#
+#   rollback.sh [--conf FILE] [--yes] [--dry-run] [--plan]
+#
+# Before the migration this is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
+# what was written since the page went down is lost, and the amount is said before anything is done.
+# Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on.
+#
+# Exit codes are those of the tools; 5: declined, the last line says which condition.
+. "${BASH_SOURCE%/*}/lib.sh"
+
+yes=no mode=run
+while (($#)); do
+  case $1 in
+    --conf) (($# > 1)) || die 2 "--conf wants a file"; export RS_UPGRADE_CONF=$2; shift ;;
+    --yes | -y) yes=yes ;;
+    --dry-run) mode=dry export RS_MODE=dry ;;
+    --plan) mode=plan export RS_MODE=plan ;;
+    -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    *) die 2 "no option is called $1" "rollback.sh --help" ;;
+  esac
+  shift
+done
+load
+if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
+  again=()
+  [[ $yes == no ]] || again+=(--yes)
+  exec rs-journal lock --take-over -- "$0" "${again[@]}"
+fi
+trap '' HUP
+trap 'leftmost "${PIPESTATUS[@]}"' ERR
+trap 'say "rollback.sh: interrupted (try: rollback.sh again, it goes on; rs-cleanup audit says what is open)"; exit 130' INT TERM
+
+acts() { command rs-journal show --run "$UPGRADE" --json "$@" 2>/dev/null || true; }
+did() { acts | grep -q "\"tool\":\"$1\".*\"verb\":\"$2\"\|\"verb\":\"$2\".*\"tool\":\"$1\""; }
+open() { command rs-cleanup audit --json 2>/dev/null | grep -q "\"key\":\"$1"; }
+part() { say "$(printf '%8s  %s' "" "$*")"; }
+old() { rs-server list --as old --role app --state operational; }
+
+migrated=no
+did rs-dbsync migrate && migrated=yes
+switched=no
+did rs-lbctl connect && open page && switched=yes
+dark=no
+{ open page || open writes || [[ $migrated == yes ]]; } && dark=yes
+
+case $migrated in
+  yes)
+    price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
+    part "the migration has begun: the warm slave becomes the master. The price: $price"
+    ;;
+  *) part "the migration has not begun: going back is free" ;;
+esac
+if [[ $mode == run && $yes == no ]]; then
+  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes"
+  read -r -p "          go back now? [yes/no] " answer
+  [[ $answer == y* ]] || die 5 "not confirmed" "rollback.sh again"
+fi
+
+if [[ $dark == yes ]]; then
+  part "page on"
+  rs-maintenance start --pool "$POOL" >/dev/null
+fi
+if [[ $migrated == yes ]]; then
+  part "writes off on the migrated masters"
+  mapfile -t allowed < <(allow)
+  rs-dbsync writes off --role master "${allowed[@]}" >/dev/null
+  part "new processes stop"
+  rs-server list --as new --role server --state operational --allow-none |
+    rs-run "$APP_STOP" --stay --allow-none >/dev/null
+  part "the warm slave becomes the master"
+  rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null
+else
+  if open held; then
+    part "the warm slave replicates again"
+    rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
+  fi
+fi
+part "old processes start"
+old | rs-run "$APP_START" >/dev/null
+if [[ $dark == yes ]]; then
+  if [[ $migrated == no ]]; then
+    part "writes on"
+    rs-dbsync writes on --role master >/dev/null
+  fi
+  part "the pool becomes exactly the old members"
+  old | rs-lbctl connect --pool "$POOL" --only ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
+  part "test behind the page"
+  rs-check site --pool "$POOL" --bypass --each-member ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
+fi
+if [[ -n $NEW_ARRAY ]]; then
+  rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null
+fi
+if [[ $dark == yes ]]; then
+  part "page off"
+  rs-maintenance stop --pool "$POOL" >/dev/null
+fi
+part "arrays, workers, backups, alerts as before"
+[[ -z $OLD_ARRAY ]] || rs-server enable "$OLD_ARRAY" >/dev/null
+old | rs-run "$WORKER_START" >/dev/null
+rs-server list --role master | rs-snapshot schedule on >/dev/null
+rs-server list --as old --role server --allow-none | rs-server unquench --allow-none >/dev/null
+say ""
+say "The old release serves on the old data. Left for you:"
+say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >plan; rs-cleanup retire --plan plan"
+[[ $migrated == no ]] || say "  the old master is read-only and kept; rebuild the slaves: rs-dbsync init"
+command rs-cleanup audit --json 2>/dev/null | sed -n 's/.*"key":"\([^"]*\)".*"reason":"\([^"]*\)".*/  \1: \2/p' >&2 || true

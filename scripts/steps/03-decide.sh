@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Step 03: decide that staging is good
+#
+#   needs   somebody who decides
+#   leaves  nothing changed
+#   proves  nothing: this is a judgement
+#   undo    nothing to undo
+step_03() {
+  [[ -n $STAGING ]] || return 0
+  rs-journal report --deployment "$STAGING"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 03 "$@"; }

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Step 04: the database is as it should be, and what serves now is marked old
+#
+#   needs   a master and a slave
+#   leaves  the tags of the old servers and the old array in this run
+#   proves  every slave of every set replicates from its master, without errors, filters or delay
+#   undo    rs-server mark none --as old
+step_04() {
+  rs-dbsync status --role slave --require replicating
+  rs-server list --role app --as none --allow-none | rs-server mark old --allow-none
+  [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 04 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 08: point the test name at the temporary balancer
+#
+#   needs   step 9: the address is known only then
+#   leaves  the A record, a debt until the old servers are retired
+#   proves  the authoritative server answers with the address
+#   undo    rs-lbctl point TEST_HOST --remove
+step_08() {
+  rs-lbctl point "$TEST_HOST" --at "$TEST_LB" --temp
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 08 "$@"; }

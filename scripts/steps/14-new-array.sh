@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Step 14: define the new array and start its minimum, isolated
+#
+#   needs   NEW_ARRAY, NEW_ARRAY_MIN, RELEASE, ISOLATION
+#   leaves  the array, disabled, with its minimum running and serving nobody
+#   proves  its inputs are complete, its instances booted
+#   undo    rs-cleanup plan --as new >plan && rs-cleanup retire --plan plan --delete
+step_14() {
+  [[ -n $OLD_ARRAY ]] || return 0
+  local set=() pair
+  for pair in "${RELEASE[@]}" "${ISOLATION[@]}" APP_START_AT_BOOT=text:false; do set+=(--set "$pair"); done
+  rs-clone array "$OLD_ARRAY" --name "$NEW_ARRAY" --as new --drop-tag "application:active_$POOL=true" "${set[@]}" |
+    rs-inputs check --phase boot --require |
+    rs-server launch --to "$NEW_ARRAY_MIN"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 14 "$@"; }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Step 19: nobody writes: writes off, old processes stopped to stay stopped
+#
+#   needs   the page is up
+#   leaves  the masters read-only, sessions that could write ended (a debt); old applications, workers and cron jobs stopped
+#   proves  who could write is listed, and it is nobody
+#   undo    rs-dbsync writes on --role master; rs-run APP_START --as old
+step_19() {
+  step_19_writes
+  step_19_processes
+}
+step_19_writes() {
+  local allow
+  mapfile -t allow < <(allow)
+  rs-dbsync writes off --role master "${allow[@]}"
+}
+step_19_processes() {
+  rs-server list --as old --role server --state operational --allow-none | rs-run "$APP_STOP" --stay --allow-none
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 19 "$@"; }

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Step 20: the snapshot before the migration, pinned
+#
+#   needs   the warm slave is held (SNAPSHOT=held), or writes are off (SNAPSHOT=before)
+#   leaves  a pinned snapshot, pre-upgrade, at the position of the rollback copy (a debt)
+#   proves  it is complete and stands for that position
+#   undo    rs-snapshot prune, once it is unpinned
+step_20() {
+  local whom=(--as warm)
+  [[ $SNAPSHOT == held ]] || whom=(--role master)
+  rs-snapshot take "${whom[@]}" --label "pre-upgrade-$UPGRADE" --pin
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 20 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 22: hold the warm slave
+#
+#   needs   step 21; it is proven again here
+#   leaves  replication stopped so that neither restart nor START SLAVE resumes it; locked (debts until the old is retired)
+#   proves  the position at which it is held is the one of the master
+#   undo    rs-dbsync resume --as warm
+step_22() {
+  rs-dbsync hold --as warm | rs-server lock
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 22 "$@"; }

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Step 24: take the old members out of the production pool
+#
+#   needs   the page is up
+#   leaves  no old member in the pool
+#   proves  read back from every balancer
+#   undo    rs-lbctl connect --pool POOL --as old
+step_24() {
+  rs-server list --as old --role server --state operational --allow-none |
+    rs-lbctl disconnect --pool "$POOL" --allow-empty --allow-none
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 24 "$@"; }

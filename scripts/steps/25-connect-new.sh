@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Step 25: the pool becomes exactly the new members
+#
+#   needs   the new applications answer
+#   leaves  old members gone and new ones ready on every balancer, in one act each; isolation dropped from both input sets
+#   proves  each member answered our own request with the new release; read back
+#   undo    rs-lbctl connect --pool POOL --only --as old
+step_25() {
+  step_25_members
+  step_25_inputs
+}
+step_25_members() {
+  rs-server list --as new --role server |
+    rs-lbctl connect --pool "$POOL" --only ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
+}
+step_25_inputs() {
+  local isolation
+  mapfile -t isolation < <(names "${ISOLATION[@]}")
+  rs-server list --as new |
+    rs-inputs unset --next APP_START_AT_BOOT "${isolation[@]}" |
+    rs-inputs copy --from next --to current APP_START_AT_BOOT "${isolation[@]}"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 25 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 26: restart the new applications if they need it
+#
+#   needs   the schema is new
+#   leaves  applications that have dropped what they remembered of the old schema and address
+#   proves  they answer after it
+#   undo    nothing to undo
+step_26() {
+  rs-server list --as new --role server | rs-run "$APP_RESTART"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 26 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 28: enable the new array
+#
+#   needs   its minimum runs (step 14)
+#   leaves  the array enabled
+#   proves  its inputs are complete; operational instances reach the minimum
+#   undo    rs-server disable NEW_ARRAY
+step_28() {
+  [[ -z $NEW_ARRAY ]] || rs-server enable "$NEW_ARRAY"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 28 "$@"; }

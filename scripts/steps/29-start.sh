@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Step 29: start the new processes: the application in the window, workers after the page is down
+#
+#   needs   the new code is in place
+#   leaves  applications that answer; workers and cron jobs of the new release
+#   proves  the processes run
+#   undo    rs-run APP_STOP --stay --as new
+step_29() {
+  step_29_app
+  step_29_workers
+}
+step_29_app() {
+  rs-server list --as new --role server | rs-run "$APP_START"
+}
+step_29_workers() {
+  rs-server list --as new --role server | rs-run "$WORKER_START"
+}
+step_writes_on() {
+  rs-dbsync writes on --role master
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 29 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 30: test the site behind the page
+#
+#   needs   writes are on, the new members are ready
+#   leaves  nothing changed but what the test wrote
+#   proves  the new release answers on every balancer and every member, through the bypass
+#   undo    scripts/rollback.sh: the last moment without loss for users
+step_30() {
+  rs-check site --pool "$POOL" --bypass --each-member ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 30 "$@"; }

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Step 33: end of the window: nothing temporary of the window is left
+#
+#   needs   step 31
+#   leaves  nothing changed
+#   proves  no debt of the window is open
+#   undo    nothing to undo
+step_33() {
+  rs-cleanup audit --due window
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 33 "$@"; }

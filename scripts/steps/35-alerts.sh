@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Step 35: alerts on for the new servers; nothing fires
+#
+#   needs   the site runs
+#   leaves  quenches ended
+#   proves  no alert fires, no new server is blind
+#   undo    rs-server quench --as new
+step_35() {
+  rs-server list --as new --role server | rs-server unquench
+  rs-check alerts --as new
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 35 "$@"; }

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Step 36: make the release the inputs of the deployment
+#
+#   needs   decision point 5: the cheap way back for old servers ends here
+#   leaves  the release inputs at the deployment, no override left on the new servers and array
+#   proves  every new server resolves to what it runs with
+#   undo    rs-inputs set --deployment-level, with the values before that the journal has
+step_36() {
+  local release isolation
+  mapfile -t release < <(names "${RELEASE[@]}")
+  mapfile -t isolation < <(names "${ISOLATION[@]}")
+  rs-server list --as new |
+    rs-inputs promote --promote "$(joined "${release[@]}")" \
+      --drop "$(joined "${isolation[@]}"),APP_START_AT_BOOT" --also-affects-old
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 36 "$@"; }

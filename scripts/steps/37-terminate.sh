@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Step 37: terminate the old servers, the warm slave and the temporary balancer
+#
+#   needs   decision point 6: the way back ends here
+#   leaves  they are terminated; the test record is gone
+#   proves  each was unlocked, in no pool, no master, and as the plan says
+#   undo    scripts/rollback.sh says what remains: the pinned snapshot and the archived definitions
+step_37() {
+  local plan
+  plan=$(mktemp)
+  rs-server list --as old --as warm --as temp --role server --allow-none | rs-server unlock --allow-none >/dev/null
+  rs-lbctl point "$TEST_HOST" --remove
+  rs-cleanup plan --as old --as warm --as temp --include-warm >"$plan"
+  rs-cleanup retire --plan "$plan"
+  rm -f "$plan"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 37 "$@"; }

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Step 38: remove the old definitions
+#
+#   needs   step 37
+#   leaves  they are archived in the journal and gone
+#   proves  nothing that runs is touched
+#   undo    rs-clone from the archived record
+step_38() {
+  local plan
+  plan=$(mktemp)
+  rs-cleanup plan --as old --as warm --as temp --include-warm >"$plan"
+  rs-cleanup retire --plan "$plan" --delete
+  rm -f "$plan"
+}
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 38 "$@"; }

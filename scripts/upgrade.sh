@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# upgrade.sh: the whole major upgrade, step by step, in the guide's numbers.
+#
+#   upgrade.sh --plan              the steps with their commands; nothing is called
+#   upgrade.sh --dry-run           the steps with --dry-run on every changing verb
+#   upgrade.sh                     go on where the run stopped (or begin); asks at the decision points
+#   upgrade.sh --yes               the same without asking: the gates decide
+#   upgrade.sh --from N --until N  a part of it; --only N one step (small repairs at step 30: --only 12, --only 26)
+#   upgrade.sh --status            where the run is, and what is open
+#   upgrade.sh --abort             go back: the same as rollback.sh
+#
+#   --conf FILE       settings [default: $RS_UPGRADE_CONF or upgrade.conf]; see upgrade.conf.example
+#   --take-over       end the other operator's run of this upgrade and go on with it
+#   --lock-wait TIME  wait for the run lock [default: not at all]
+#
+# Exit codes are those of the tools: 0 done, 2 usage, 3 the answer is no, 5 declined, 6 waited in vain,
+# 7 unreachable, 8 partly done, 130 interrupted. Started again it goes on; steps that are done change nothing.
+. "${BASH_SOURCE%/*}/lib.sh"
+
+# The order. `NN&` begins beside what follows, `=NN` waits for it, `?TEXT` is a decision point.
+# Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
+order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
+  21 22 '?migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' 28 26
+  writes-on 30 '?open the site: from here back costs what users write' '32&' '=20' 31 33 29w 25i '=32' 34 35
+  '?promote the inputs: the cheap way back for the old servers ends' 36
+  '?retire the old servers: the way back ends' 37 38)
+# Labels that are a part of a step's file.
+declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
+  [writes-on]=writes_on)
+number() { local n=${1%[a-z]}; [[ $1 == writes-on ]] && n=29; printf '%s' "$n"; } # 19p: 19
+title() {
+  case $1 in
+    19p) printf 'stop the old processes to stay stopped' ;;
+    25i) printf 'drop the isolation inputs of the new servers' ;;
+    29a) printf 'start the new applications' ;;
+    29w) printf 'start the new workers and cron jobs' ;;
+    writes-on) printf 'writes on' ;;
+    *) step_title "$(number "$1")" ;;
+  esac
+}
+
+mode=run from='' until='' only='' yes=no lock=()
+while (($#)); do
+  case $1 in
+    --plan | --dry-run | --status | --abort) mode=${1#--} ;;
+    --from | --until | --only | --conf | --lock-wait)
+      (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
+      case $1 in
+        --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
+        --conf) export RS_UPGRADE_CONF=$2 ;;
+        --lock-wait) lock+=(--lock-wait "$2") ;;
+      esac
+      shift
+      ;;
+    --take-over) lock+=(--take-over) ;;
+    --yes | -y) yes=yes ;;
+    -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
+    *) die 2 "no option is called $1" "upgrade.sh --help" ;;
+  esac
+  shift
+done
+
+known() { # known N: the label of a step that somebody named: 9, 09, 19p
+  local n=$1 label
+  [[ $n =~ ^[0-9]$ ]] && n=0$n
+  [[ $n == 24 ]] && { printf 24; return; }
+  for label in "${order[@]}"; do
+    label=${label%&}
+    [[ $label == "$n" ]] && { printf '%s' "$n"; return; }
+  done
+  die 2 "there is no step $1" "upgrade.sh --plan shows them"
+}
+[[ -z $from ]] || from=$(known "$from")
+[[ -z $until ]] || until=$(known "$until")
+[[ -z $only ]] || only=$(known "$only")
+
+load
+for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
+
+case $mode in
+  abort) exec "$scripts/rollback.sh" ;;
+  status)
+    command rs-journal show --run "$UPGRADE" --last 12
+    say "--- what is open"
+    rc=0
+    command rs-cleanup audit || rc=$?
+    exit "$rc"
+    ;;
+  plan)
+    export RS_MODE=plan
+    for label in "${order[@]}"; do
+      case $label in
+        \?*) say "   -- decision: ${label#?}?" ;;
+        =*) say "   -- wait for ${label#=}" ;;
+        *)
+          plain=${label%&}
+          beside=''
+          [[ $plain == "$label" ]] || beside=' (beside what follows)'
+          say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
+          "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
+          ;;
+      esac
+    done
+    exit 0
+    ;;
+  dry-run) export RS_MODE=dry ;;
+esac
+
+# One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
+if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
+  again=()
+  [[ -z $from ]] || again+=(--from "$from")
+  [[ -z $until ]] || again+=(--until "$until")
+  [[ -z $only ]] || again+=(--only "$only")
+  [[ $yes == no ]] || again+=(--yes)
+  exec rs-journal lock "${lock[@]}" -- "$0" "${again[@]}"
+fi
+
+trap '' HUP # the window survives the loss of the terminal
+set -m      # each step is a process group of its own, so that Ctrl-C ends it as a whole
+results=$(mktemp -d)
+current=''
+declare -A pids=()
+
+state_now() { # where one stands after a failure or Ctrl-C
+  say ""
+  say "The run $UPGRADE stands in step ${current:-none}."
+  say "  go on:      $scripts/upgrade.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
+  say "  go back:    $scripts/rollback.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
+  say "  what is open: rs-cleanup audit"
+}
+finish() { # finish CODE: ends what still runs beside, then us
+  trap - INT TERM
+  local pid
+  for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  rm -rf "$results"
+  exit "$1"
+}
+interrupted() {
+  state_now
+  say "upgrade.sh: interrupted in step ${current:-none} (try: upgrade.sh to go on, rollback.sh to go back)"
+  finish 130
+}
+trap interrupted INT TERM
+
+now_ms() { local t=${EPOCHREALTIME/[.,]/}; printf '%s' "${t%???}"; }
+begin() { # begin LABEL: the step in a process group of its own
+  local label=$1
+  current=$label
+  now_ms >"$results/$label.begun"
+  (
+    set +m
+    trap - INT TERM
+    trap 'leftmost "${PIPESTATUS[@]}"' ERR
+    "step_${part_of[$label]:-$label}"
+  ) </dev/null >"$results/$label.out" &
+  pids[$label]=$!
+}
+settle() { # settle LABEL: waits for it, says how it ended, marks it in the journal
+  local label=$1 rc=0 ms changed begun
+  current=$label
+  wait "${pids[$label]}" || rc=$?
+  unset "pids[$label]"
+  begun=$(<"$results/$label.begun")
+  ms=$(($(now_ms) - begun))
+  changed=$(grep -c '"changed":true' "$results/$label.out") || true
+  if ((rc)); then
+    say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$ms" "$(title "$label")")"
+    state_now
+    say "upgrade.sh: step $label failed with exit $rc (try: mend what its last line says, then upgrade.sh again)"
+    finish "$rc"
+  fi
+  say "$(printf '%4s  %6s ms  %s  %s' "$label" "$ms" "$([[ $changed == 0 ]] && echo 'as it was' || echo "changed $changed")" "$(title "$label")")"
+  if [[ $mode == run ]]; then
+    command rs-journal mark "step $label" --took-ms "$ms" >/dev/null &
+    marks+=($!)
+  fi
+}
+marks=()
+decide() { # a decision point: a person says yes, or --yes and the gates decide
+  [[ $mode == run && $yes == no ]] || return 0
+  if [[ ! -t 0 ]]; then
+    state_now
+    say "upgrade.sh: decision wanted: $1? There is no terminal to ask on (try: --yes, or run it on a terminal)"
+    finish 5
+  fi
+  local answer
+  read -r -p "      $1? [yes/no] " answer || answer=no
+  [[ $answer == y* ]] || {
+    state_now
+    say "upgrade.sh: stopped at the decision: $1 (try: upgrade.sh to go on, rollback.sh to go back)"
+    finish 5
+  }
+}
+
+if [[ -n $only ]]; then
+  [[ $only == 26 ]] && RESTART_APP=yes
+  begin "$only"
+  settle "$only"
+  finish 0
+fi
+
+# Where to begin: the first step that the journal does not have. The gates look at the world all the same.
+done_before=' '
+if [[ $mode == run && -z $from ]]; then
+  while IFS= read -r label; do done_before+="$label "; done < <(
+    command rs-journal show --run "$UPGRADE" --subject 'step *' --json |
+      sed -n 's/.*"subject":"step \([^"]*\)".*/\1/p'
+  )
+fi
+started=no
+[[ -z $from ]] && started=yes
+decision=''
+for label in "${order[@]}"; do
+  plain=${label%&}
+  plain=${plain#=}
+  if [[ $started == no ]]; then
+    [[ $plain == "$from" && $label != =* ]] || continue
+    started=yes
+  fi
+  case $label in
+    \?*) decision=${label#?} ;; # asked right before the next step that really begins
+    =*) [[ -z ${pids[$plain]:-} ]] || settle "$plain" ;;
+    *)
+      if [[ $done_before == *" $plain "* ]]; then
+        decision=''
+        continue
+      fi
+      [[ -z $decision ]] || decide "$decision"
+      decision=''
+      begin "$plain"
+      [[ $label == *'&' ]] || settle "$plain"
+      ;;
+  esac
+  [[ $plain != "$until" ]] || break
+done
+for label in "${!pids[@]}"; do settle "$label"; done
+for pid in "${marks[@]}"; do wait "$pid" || true; done
+say ""
+if [[ -n $until && $until != 38 ]]; then
+  say "The run $UPGRADE has done its steps up to $until."
+else
+  say "The run $UPGRADE is done. What remains on purpose:"
+fi
+command rs-cleanup audit --json 2>/dev/null | sed -n 's/.*"key":"\([^"]*\)".*"reason":"\([^"]*\)".*/      \1: \2/p' >&2 || true
+finish 0
