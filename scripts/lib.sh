@@ -24,7 +24,7 @@ die() {
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE MIGRATION_SCRIPT SNAPSHOT WINDOW CODE_UPDATE APP_START
-  APP_STOP APP_RESTART WORKER_START WORKER_STOP KEEP_OLD)
+  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP)
 lists=(WARM RELEASE ISOLATION MIGRATION_SQL ALLOW_WRITER)
 WARM=() RELEASE=() ISOLATION=() MIGRATION_SQL=() ALLOW_WRITER=()
 
@@ -52,7 +52,7 @@ defaults() {
   : "${OLD_ARRAY:=}" "${NEW_ARRAY:=}" "${NEW_ARRAY_MIN:=2}" "${STAGING:=}" "${BACKUP_MAX_AGE:=2h}"
   : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${MIGRATION_SCRIPT:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
-  : "${WORKER_START:=worker start}" "${WORKER_STOP:=worker stop}" "${KEEP_OLD:=no}"
+  : "${WORKER_START:=worker start}" "${WORKER_STOP:=worker stop}" "${RESTART_APP:=no}"
   local needed missing=()
   for needed in DEPLOYMENT UPGRADE TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
     [[ -n ${!needed} ]] || missing+=("$needed")

@@ -356,7 +356,9 @@ impl Context {
         use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
         // a hang-up that was ignored when we were started stays ignored, as nohup(1) wants it: the window survives
         // the loss of the terminal
-        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !ignored(*signal));
+        let wanted = [SIGINT, SIGTERM, SIGHUP]
+            .into_iter()
+            .filter(|signal| *signal != SIGHUP || !ignored(*signal));
         let Ok(mut signals) = signal_hook::iterator::Signals::new(wanted) else { return };
         let (open, tool, verb, json) =
             (self.open.clone(), self.tool, self.verb.clone(), self.common.json);
