@@ -1,0 +1,3 @@
+//! The scripts: what they say without servers, and the whole upgrade end to end.
+
+mod scripts;

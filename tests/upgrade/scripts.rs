@@ -1,0 +1,117 @@
+//! What the scripts promise without any server.
+
+use rs_tests::{Scene, root};
+
+const SETTINGS: &str = "DEPLOYMENT=production\nUPGRADE=u-1\nTEST_HOST=test1.mysite.com\n\
+    TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
+    WARM=Slave DB => Slave2 DB\nOLD_ARRAY=array-1\nNEW_ARRAY=array-2\nRELEASE=APPLICATION=text:shop 2.0\n\
+    MIGRATION_SCRIPT=migrate\n";
+
+fn step_files() -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(root().join("scripts/steps"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn there_is_one_file_for_each_of_the_38_steps_with_a_complete_head() {
+    let files = step_files();
+    assert_eq!(files.len(), 38);
+    for (at, file) in files.iter().enumerate() {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.starts_with(&format!("{:02}-", at + 1)), "{name}");
+        let text = std::fs::read_to_string(file).unwrap();
+        for word in ["needs", "leaves", "proves", "undo"] {
+            assert!(text.contains(&format!("\n#   {word} ")), "{name} does not say `{word}`");
+        }
+        assert!(
+            text.contains(&format!("step_{:02}() {{", at + 1)),
+            "{name} has no function of its own"
+        );
+    }
+}
+
+#[test]
+fn the_plan_shows_every_step_once_in_the_order_in_which_they_run_and_calls_nothing() {
+    let scene = Scene::new("plan");
+    let conf = scene.file("upgrade.conf", SETTINGS);
+    let ran = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(0);
+    let shown: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| {
+            line.get(..4).is_some_and(|head| head.trim().len() >= 2 && !head.starts_with("    "))
+        })
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    for step in 1..=38 {
+        let label = format!("{step:02}");
+        let there = shown.iter().any(|l| l.trim_end_matches(char::is_alphabetic) == label);
+        // 24 is done by 25, in one act
+        assert!(there || step == 24, "step {label} is not in the plan\n{ran}");
+    }
+    let place = |label: &str| {
+        shown.iter().position(|l| *l == label).unwrap_or_else(|| panic!("{label}\n{ran}"))
+    };
+    assert!(place("27") < place("18"), "an enabled array launches old code in the dark");
+    assert!(place("18") < place("19") && place("19") < place("22") && place("22") < place("23"));
+    assert!(place("20") < place("23") && place("30") < place("31"));
+    assert!(!scene.path("site.db").exists(), "--plan touched the state");
+    assert!(
+        ran.stderr.contains("'APPLICATION=text:shop 2.0'"),
+        "a value with a blank is one word\n{ran}"
+    );
+}
+
+#[test]
+fn settings_are_data_and_a_wrong_line_is_named() {
+    let scene = Scene::new("settings");
+    for (line, says) in [
+        ("NO_SUCH=1\n", "NO_SUCH"),
+        ("echo hello\n", "no setting"),
+        ("SNAPSHOT=sometimes\n", "sometimes"),
+    ] {
+        let conf = scene.file("bad.conf", &format!("{SETTINGS}{line}"));
+        let ran =
+            scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(2);
+        let _ = ran.says(says);
+    }
+    let conf = scene.file("short.conf", "DEPLOYMENT=production\n");
+    let ran = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(2);
+    let _ = ran.says("UPGRADE").says("WARM").says("RELEASE");
+    // nothing in a value is executed
+    let conf = scene.file(
+        "evil.conf",
+        &format!("{SETTINGS}POOL=$(touch {0})`touch {0}`;touch {0}\n", scene.text("evil")),
+    );
+    let _ = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run();
+    assert!(!scene.path("evil").exists());
+}
+
+#[test]
+fn unknown_options_and_steps_are_usage_errors() {
+    let scene = Scene::new("options");
+    let conf = scene.file("upgrade.conf", SETTINGS);
+    for args in [vec!["--no-such"], vec!["--only", "99"], vec!["--from"], vec!["--from", "x;y"]] {
+        let mut args = args;
+        args.extend(["--conf", &conf]);
+        let ran = scene.script("scripts/upgrade.sh").args(&args).run();
+        assert_eq!(ran.exit, 2, "{args:?}\n{ran}");
+    }
+    let _ = scene.script("scripts/rollback.sh").args(["--no-such"]).run().exits(2);
+}
+
+#[test]
+fn the_guide_is_made_from_the_heads_of_the_steps() {
+    let scene = Scene::new("guide");
+    let made = scene.script("scripts/guide.sh").run().exits(0).stdout;
+    let path = root().join("docs/GUIDE.md");
+    if std::env::var("RS_GOLDEN").is_ok_and(|v| v == "write") {
+        std::fs::write(&path, &made).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), made, "run `make golden`");
+}
