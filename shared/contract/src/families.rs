@@ -147,6 +147,17 @@ pub trait Balancer: Send + Sync {
     fn kill_sessions(&self, pool: &str, address: IpAddr, port: u16) -> Result<u64>;
 }
 
+/// An address at which a balancer answers clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address.
+    pub address: IpAddr,
+    /// TCP port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
 /// The maintenance page of one balancer.
 ///
 /// Contract: `set` changes the runtime (in every process that still serves) and what survives a reload, both read
@@ -156,6 +167,10 @@ pub trait PageSwitch: Send + Sync {
     fn place(&self) -> String;
     /// Runtime, then what survives a reload (absent when that cannot be read).
     fn active(&self, pool: &str) -> Result<(bool, Option<bool>)>;
+    /// Each process that still serves, in words, with whether it shows the page.
+    fn processes(&self, pool: &str) -> Result<Vec<(String, bool)>>;
+    /// Every address at which clients of the pool are answered: where the page must be seen.
+    fn listens(&self, pool: &str) -> Result<Vec<Listen>>;
     /// Checks (and puts) page file and rule; `page` replaces the page's content, at most 15,000 bytes.
     fn prepare(&self, pool: &str, page: Option<&[u8]>) -> Result<()>;
     /// Switches.

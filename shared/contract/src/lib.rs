@@ -17,7 +17,7 @@ pub use database::{
 };
 pub use error::{Error, Kind, Result};
 pub use families::{
-    Alerts, Balancer, Change, Channel, Command, Dns, Endpoint, Machine, Machines, Output,
+    Alerts, Balancer, Change, Channel, Command, Dns, Endpoint, Listen, Machine, Machines, Output,
     PageSwitch, Snapshots,
 };
 pub use secret::Secret;
