@@ -3,6 +3,7 @@
 //! Drivers print nothing, decide nothing and do not use one another; a tool composes families.
 
 pub mod credentials;
+pub mod http;
 pub mod settings;
 
 mod dns;
