@@ -2,7 +2,7 @@
 # setup.sh WORD: check what is there and get what is missing. Twice does nothing the second time.
 #
 #   build              C compiler, headers, cargo: what `cargo build` needs (apt; root or sudo)
-#   servers            MariaDB, HAProxy, BIND, Subversion, Python ... in one folder of links, engines/bin
+#   servers            MariaDB, HAProxy, DNS, Subversion, Python ... in one folder of links, engines/bin
 #   all                both
 #   check              rustfmt, clippy, shellcheck, shfmt: what `make check` needs (apt; root or sudo)
 #   engines NAME...    newer servers beside them: mysql, mariadb11, haproxy3 (engines/NAME/bin)
@@ -213,6 +213,7 @@ mariadb    | 10.11 | mariadbd mariadb mariadb-install-db mariadb-admin mariadb-d
 haproxy    | 2.6   | haproxy | haproxy
 named      | 9.16  | named named-checkconf named-checkzone tsig-keygen rndc | bind9 bind9-utils
 dig        | -     | dig nsupdate | bind9-dnsutils
+knot       | 3.1   | knotd knotc | knot
 subversion | 1.14  | svn svnadmin svnserve svnlook | subversion
 python     | 3.9   | python3 | python3 python3-pymysql python3-dnspython
 curl       | -     | curl | curl
