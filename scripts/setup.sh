@@ -104,8 +104,11 @@ install_packages() {
   say "installing $*"
   local apt_get=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
   as_root "${apt_get[@]}" update </dev/null >&2 || say "apt-get update failed; trying with the lists that are there"
-  as_root "${apt_get[@]}" install -y --no-install-recommends --no-remove "$@" </dev/null >&2 ||
+  local log=$engines/.apt.log
+  as_root "${apt_get[@]}" install -y --no-install-recommends --no-remove "$@" </dev/null >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
     die 7 "apt could not install $*" "see above; is the network there? By hand: apt-get update && $command"
+  }
 }
 
 # --- build: compiler and cargo --------------------------------------------------------------------
