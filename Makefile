@@ -1,0 +1,66 @@
+# Words for people; `make` lists them. All set-up is scripts/setup.sh.
+# One profile for everything: what is tested is what is installed, and it is built once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+.PHONY: help build test check demo demo-down install fmt golden
+MAKEFLAGS += --no-print-directory
+
+setup := scripts/setup.sh
+cargo := $(setup) with cargo
+target := $(or $(CARGO_TARGET_DIR),target)/release
+PREFIX ?= /usr/local
+share := $(DESTDIR)$(PREFIX)/share
+
+help:
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+build: ## the tools, into target/release
+	@$(setup) build
+	$(cargo) build --release --workspace --locked
+
+test: ## every test, on real servers; does all set-up itself
+	@$(setup) all
+	$(cargo) build --release --workspace --locked
+	$(cargo) test --release --workspace --locked --no-fail-fast
+
+check: ## fmt, clippy, shellcheck, shfmt, and what each room may use
+	@$(setup) check
+	scripts/check.sh
+	$(cargo) fmt --all --check
+	$(cargo) clippy --release --workspace --all-targets --locked -- -D warnings
+
+demo: ## the guide's site under load, and its upgrade, on this machine
+	@$(setup) all
+	$(cargo) build --release --workspace --locked
+	$(setup) with scripts/demo/demo.sh run
+
+demo-down: ## end the demo site and remove its state
+	$(setup) with scripts/demo/demo.sh down
+
+install: build ## tools, man pages, completions, scripts: PREFIX=/usr/local DESTDIR=
+	@for tool in tools/rs-*/; do
+	  tool=$$(basename "$$tool")
+	  install -D -m 755 "$(target)/$$tool" "$(DESTDIR)$(PREFIX)/bin/$$tool"
+	  page() { install -d "$${2%/*}" && "$(target)/$$tool" --generate "$$1" >"$$2" && chmod 644 "$$2"; }
+	  page man "$(share)/man/man1/$$tool.1"
+	  page bash "$(share)/bash-completion/completions/$$tool"
+	  page zsh "$(share)/zsh/site-functions/_$$tool"
+	  page fish "$(share)/fish/vendor_completions.d/$$tool.fish"
+	done
+	for file in $$(cd scripts && find . -type f ! -name setup.sh ! -name check.sh ! -path './demo/*'); do
+	  mode=644
+	  [[ ! -x scripts/$$file ]] || mode=755
+	  install -D -m "$$mode" "scripts/$$file" "$(share)/rs-tools/scripts/$$file"
+	done
+	echo "installed below $(DESTDIR)$(PREFIX)"
+
+fmt: ## format Rust and shell
+	@$(setup) check
+	$(cargo) fmt --all
+	scripts/check.sh files | xargs shfmt -i 2 -w
+
+golden: ## write the golden records anew; read the difference before you commit it
+	@$(setup) all
+	RS_GOLDEN=write $(cargo) test --release --locked -p rs-tests golden
