@@ -63,7 +63,7 @@ arrows() {
     esac
     while IFS=: read -r line used; do
       [[ " $allowed " == *" ${used#rs-} "* ]] || fault "$manifest:$line: $room may not use $used"
-    done < <(sed -n '/dependencies\]/,$p' "$manifest" | grep -noE '^rs-[a-z0-9-]+' || true)
+    done < <(grep -noE '^rs-[a-z0-9-]+' "$manifest" || true)
     grep -nE '^[a-z0-9_-]+ *= *("[0-9]|\{.*version *= *")' "$manifest" | matching 'dependenc|=' |
       sed "s|^|$manifest:|" | forbid 'versions stand in the workspace, once' || true
   done
@@ -105,12 +105,14 @@ vendors_apart() {
 
 # Scripts of the upgrade are pipes of our tools: whoever's site it is, whatever runs there.
 site_apart() {
+  local tools
   { code shared/drivers shared/contract shared/model/src && bash_code scripts/steps scripts/*.sh; } |
     matching '(Load Balancer|App Server)-[0-9]|(Master|Slave) DB\b|\barray-[0-9]\b|scripts/demo' |
     grep -vE '^scripts/(setup|check)\.sh:' | forbid 'the demo is known in scripts/demo only' || true
   bash_code scripts/steps | matching '\b(mariadb|mysql|haproxy|socat|curl|dig|svn|ssh|systemctl|sqlite3?)\b' |
     forbid 'a step uses our tools only'
-  find Makefile .ci Cargo.toml -type f -print0 | xargs -0 grep -nE '\brs-(app|check|cleanup|clone|dbsync|inputs|journal|lbctl|maintenance|run|server|snapshot)\b' /dev/null |
+  tools=$(find tools -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | paste -sd'|')
+  find Makefile .ci Cargo.toml -type f -print0 | xargs -0 grep -nE "\\b($tools)\\b" /dev/null |
     forbid 'a tool is found by the glob and named nowhere' || true
 }
 

@@ -3,6 +3,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,19 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// The folder of the demo, where the engines are: `$RS_DEMO_DIR`, by default `.demo` in the project's folder.
+/// The folder of the demo, where the engines are. `scripts/setup.sh` settles which: `$RS_DEMO_DIR`, `.demo`, or
+/// another where servers cannot live in the checkout.
 pub fn demo_dir() -> PathBuf {
-    let dir = std::env::var_os("RS_DEMO_DIR").map_or_else(|| root().join(".demo"), PathBuf::from);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir.canonicalize().unwrap()
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    PLACE
+        .get_or_init(|| {
+            let asked = Command::new(root().join("scripts/setup.sh")).arg("place").output().unwrap();
+            let said = String::from_utf8(asked.stdout).unwrap();
+            assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+            std::fs::create_dir_all(said.trim_end()).unwrap();
+            Path::new(said.trim_end()).canonicalize().unwrap()
+        })
+        .clone()
 }
 
 /// The folder that holds the built tools: beside the test binary.
