@@ -20,7 +20,8 @@ pub fn demo_dir() -> PathBuf {
     static PLACE: OnceLock<PathBuf> = OnceLock::new();
     PLACE
         .get_or_init(|| {
-            let asked = Command::new(root().join("scripts/setup.sh")).arg("place").output().unwrap();
+            let asked =
+                Command::new(root().join("scripts/setup.sh")).arg("place").output().unwrap();
             let said = String::from_utf8(asked.stdout).unwrap();
             assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
             std::fs::create_dir_all(said.trim_end()).unwrap();
