@@ -1,4 +1,5 @@
 //! One suite per trait, run against every driver.
 
+mod act;
 mod dns;
 mod state;

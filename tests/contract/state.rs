@@ -49,7 +49,8 @@ fn suite(open: &(dyn Fn() -> Box<dyn State> + Sync)) {
         let mut txn = put("a", json!("lost"));
         txn.put.push(("b".into(), json!("lost")));
         txn.expect = vec![Expect::Version("a".into(), version), expect];
-        assert_eq!(one.commit(&txn).unwrap_err().kind(), Kind::Declined);
+        let error = one.commit(&txn).unwrap_err();
+        assert!(error.kind() == Kind::Declined && error.is_race(), "{error:?}");
     }
     assert_eq!(two.get("a").unwrap().unwrap().value, json!(3));
     assert_eq!(two.get("b").unwrap(), None);
@@ -79,6 +80,12 @@ fn suite(open: &(dyn Fn() -> Box<dyn State> + Sync)) {
     assert_eq!(two.epoch("p").unwrap(), 0);
     assert_eq!(one.raise_epoch("p").unwrap(), 1);
     assert_eq!(two.epoch("p").unwrap(), 1);
+    // an act that was prepared under an older epoch is not begun
+    let txn = Txn { expect: vec![rs_contract::same_epoch("p", 1)], ..put("act", json!(1)) };
+    one.commit(&txn).unwrap();
+    one.raise_epoch("p").unwrap();
+    assert_eq!(two.commit(&txn).unwrap_err().kind(), Kind::Declined);
+    one.commit(&Txn { expect: vec![rs_contract::same_epoch("q", 0)], ..txn }).unwrap();
 
     // the run lock
     let name = "it's \"p\"; $(x)/..";
@@ -162,8 +169,19 @@ fn sqlite_keeps_the_contract() {
     suite(&|| open(&url(folder.path()), Mode::Real));
 }
 
-/// Another process of this test binary that does `what` on the store.
+/// Another process that holds the run lock for the run `u-7` of `ada@here`.
+pub fn hold(url: &str, name: &str) -> Child {
+    let mut child = spawn(url, "hold", name);
+    wait_for(&mut child, "held");
+    child
+}
+
 fn process(url: &str, what: &str) -> Child {
+    spawn(url, what, "")
+}
+
+/// Another process of this test binary that does `what` on the store.
+fn spawn(url: &str, what: &str, lock: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([
             "contract::state::in_a_process_of_its_own",
@@ -173,7 +191,8 @@ fn process(url: &str, what: &str) -> Child {
         ])
         .env("RS_TEST_STORE", url)
         .env("RS_TEST_WHAT", what)
-        .stdin(Stdio::null())
+        .env("RS_TEST_LOCK", lock)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -222,9 +241,10 @@ fn in_a_process_of_its_own() {
                 pid: std::process::id(),
                 ..Holder::default()
             };
-            let lock = state.lock("p", &holder, Duration::ZERO).unwrap();
-            let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-            println!("child {}\nheld", child.id());
+            let name = std::env::var("RS_TEST_LOCK").unwrap();
+            let lock = state.lock(&name, &holder, Duration::ZERO).unwrap();
+            let mut child = Command::new("cat").stdout(Stdio::null()).spawn().unwrap();
+            println!("held");
             child.wait().unwrap();
             drop(lock);
         }
@@ -289,8 +309,7 @@ fn a_lock_dies_with_its_process_and_its_children_do_not_have_it() {
     let folder = tempfile::tempdir().unwrap();
     let url = url(folder.path());
     let state = open(&url, Mode::Real);
-    let mut child = process(&url, "hold");
-    wait_for(&mut child, "held");
+    let mut child = hold(&url, "p");
     let holder = state.holder("p").unwrap().unwrap();
     assert_eq!((holder.run.as_str(), holder.pid), ("u-7", child.id()));
     assert_eq!(open(&url, Mode::DryRun).holder("p").unwrap().unwrap(), holder);
@@ -299,15 +318,17 @@ fn a_lock_dies_with_its_process_and_its_children_do_not_have_it() {
     assert!(refused.what().contains("u-7"), "{refused}");
     let grandchild = children_of(child.id());
     assert_eq!(grandchild.len(), 1);
+    let open = child.stdin.take(); // the child's child lives as long as this
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(state.holder("p").unwrap(), None);
     let lock = state.lock("p", &mine, Duration::ZERO).unwrap();
     assert_eq!(lock.epoch(), holder.epoch + 1);
     for pid in grandchild {
-        assert!(Path::new(&format!("/proc/{pid}")).exists(), "the child had to outlive it");
-        Command::new("kill").arg(pid.to_string()).status().unwrap();
+        let there = Path::new("/proc").join(pid.to_string()).exists();
+        assert!(there, "the child had to outlive it");
     }
+    drop(open);
 }
 
 /// Children of every thread of a process (a test runs in a thread of its own).

@@ -1,7 +1,7 @@
 //! The two-phase act: intents durable first, then the acts, then the outcomes. The one place that does so.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rs_contract::{Error, Kind, Result, State};
@@ -33,7 +33,8 @@ pub struct DebtSpec {
 pub struct Step {
     /// Index into [`Subjects::items`].
     pub at: usize,
-    /// False: it is so already; no intent is written, nothing is done, `changed: false`.
+    /// False: it is so already; no intent is written, nothing is done, `changed: false`. What it opens and settles
+    /// is brought in step all the same.
     pub needed: bool,
     /// What is there before.
     pub before: Json,
@@ -43,7 +44,8 @@ pub struct Step {
     pub predict: Map<String, Json>,
     /// How a person undoes it.
     pub undo: Option<String>,
-    /// Debts that it opens.
+    /// Debts that it opens: with the intent, before the act. They stay when the act fails, unless its error is
+    /// [`Error::untouched`].
     pub opens: Vec<DebtSpec>,
     /// Keys of debts that it settles.
     pub settles: Vec<String>,
@@ -89,8 +91,11 @@ impl Context {
             std::thread::scope(|scope| {
                 for _ in 0..usize::from(self.common.jobs).min(todo.len()) {
                     scope.spawn(|| {
-                        while let Some(step) = todo.get(next.fetch_add(1, Ordering::Relaxed)) {
-                            finish(step, work(step));
+                        loop {
+                            let at = next.fetch_add(1, Ordering::Relaxed);
+                            let Some(step) = todo.get(at) else { break };
+                            let begun = Instant::now();
+                            finish(at, begun, work(step));
                         }
                     });
                 }
@@ -109,26 +114,16 @@ impl Context {
         work: impl FnOnce(&[&Step]) -> Result<Vec<Done>>,
     ) -> anyhow::Result<Exit> {
         self.act(state, deployment, subjects, steps, |todo: &[&Step], finish: &Finish<'_>| {
+            let begun = Instant::now();
             match work(todo) {
                 Ok(done) => {
-                    for (step, done) in todo.iter().zip(done) {
-                        finish(step, Ok(done));
+                    for (at, done) in done.into_iter().take(todo.len()).enumerate() {
+                        finish(at, begun, Ok(done));
                     }
                 }
                 Err(e) => {
-                    for step in todo {
-                        let copy = Error::new(e.kind(), e.what()).found(e.records().to_vec());
-                        let copy = match e.cause() {
-                            Some(cause) => copy.because(cause),
-                            None => copy,
-                        };
-                        finish(
-                            step,
-                            Err(match e.advice() {
-                                Some(hint) => copy.hint(hint),
-                                None => copy,
-                            }),
-                        );
+                    for at in 0..todo.len() {
+                        finish(at, begun, Err(e.clone()));
                     }
                 }
             }
@@ -143,106 +138,153 @@ impl Context {
         steps: &[Step],
         run: impl FnOnce(&[&Step], &Finish<'_>),
     ) -> anyhow::Result<Exit> {
-        let todo: Vec<&Step> = steps.iter().filter(|step| step.needed).collect();
-        let mut did: Vec<Option<(Did, Vec<(String, Json)>)>> = steps.iter().map(|_| None).collect();
-        for (slot, step) in did.iter_mut().zip(steps).filter(|(_, step)| !step.needed) {
-            *slot = Some((self.did(step, false, 0, step.before.clone()), Vec::new()));
+        let (needed, idle): (Vec<usize>, Vec<usize>) =
+            (0..steps.len()).partition(|at| steps.get(*at).is_some_and(|step| step.needed));
+        let todo: Vec<&Step> = needed.iter().filter_map(|at| steps.get(*at)).collect();
+        let idle: Vec<&Step> = idle.iter().filter_map(|at| steps.get(*at)).collect();
+        let mut results: Vec<Option<(u64, Result<Done>)>> = todo.iter().map(|_| None).collect();
+        let mut late = None;
+        if !self.dry() {
+            self.owe(state, deployment, subjects, &idle)?;
+            if !todo.is_empty() {
+                results = self.two_phases(state, deployment, subjects, &todo, run)?;
+                late = self.taken_over(state, deployment).err();
+            }
         }
-        let journal = Journal::new(state);
+        let mut results = results.into_iter();
         let mut errors = Vec::new();
-        if self.dry() {
-            for (slot, step) in did.iter_mut().zip(steps).filter(|(_, step)| step.needed) {
-                let mut planned = self.did(step, true, 0, step.expect.clone());
-                planned.planned = true;
-                *slot = Some((planned, Vec::new()));
-                if let Some(item) = subjects.items.get_mut(step.at) {
-                    item.record.body.extend(step.predict.clone());
-                }
-            }
-        } else if !todo.is_empty() {
-            let epoch = self.check_epoch(state, deployment)?;
-            let mut acts: Vec<Act> =
-                todo.iter().map(|step| self.intent(deployment, subjects, step, epoch)).collect();
-            let opens: Vec<Debt> =
-                todo.iter().flat_map(|step| self.debts(deployment, subjects, step)).collect();
-            journal.begin(&mut acts, &opens)?;
-            self.under_way(&acts);
-            let begun = Instant::now();
-            let results = Mutex::new(Vec::new());
-            let finish = |step: &Step, result: Result<Done>| {
-                let Some(at) = todo.iter().position(|known| std::ptr::eq(*known, step)) else {
-                    return;
-                };
-                let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let mut act = acts[at].clone();
-                act.ms = Some(ms);
-                let mut settles = Vec::new();
-                match &result {
-                    Ok(done) => {
-                        act.outcome = Outcome::Done;
-                        act.after = done.after.clone();
-                        settles.clone_from(&step.settles);
+        for step in steps {
+            let (did, nest) = if !step.needed {
+                (self.did(step, false, 0, step.before.clone()), Vec::new())
+            } else if self.dry() {
+                (Did { planned: true, ..self.did(step, true, 0, step.expect.clone()) }, Vec::new())
+            } else {
+                match results.next().flatten() {
+                    Some((ms, Ok(done))) => {
+                        (self.did(step, done.changed, ms, done.after), done.nest)
                     }
-                    Err(e) => {
-                        act.outcome = Outcome::Failed;
-                        act.error = Some(e.to_string());
-                    }
-                }
-                let written = journal.end(&act, &settles);
-                self.no_longer(act.seq);
-                let result = match (result, written) {
-                    (Ok(_), Err(e)) => Err(Error::new(
-                        e.kind(),
-                        "it was done, but the outcome could not be written",
-                    )
-                    .because(e)),
-                    (result, _) => result,
-                };
-                if let Ok(mut results) = results.lock() {
-                    results.push((at, ms, result));
-                }
-            };
-            run(&todo, &finish);
-            let mut results = results.into_inner().unwrap_or_default();
-            results.sort_by_key(|(at, _, _)| *at);
-            for (at, ms, result) in results {
-                let step = todo[at];
-                let Some(place) = steps.iter().position(|known| std::ptr::eq(known, step)) else {
-                    continue;
-                };
-                did[place] = Some(match result {
-                    Ok(done) => (self.did(step, done.changed, ms, done.after), done.nest),
-                    Err(e) => {
-                        let mut failed = self.did(step, false, ms, Json::Null);
-                        failed.error = Some(e.to_string());
+                    Some((ms, Err(e))) => {
+                        let error = Some(e.to_string());
                         errors.push(e);
-                        (failed, Vec::new())
+                        (Did { error, ..self.did(step, false, ms, Json::Null) }, Vec::new())
                     }
-                });
-            }
-            self.check_epoch(state, deployment)?;
-        }
-        let many = steps.len();
-        for (step, slot) in steps.iter().zip(did) {
-            let (Some((did, nest)), Some(item)) = (slot, subjects.items.get_mut(step.at)) else {
-                continue;
+                    None => continue,
+                }
             };
+            let Some(item) = subjects.items.get_mut(step.at) else { continue };
+            if did.planned {
+                item.record.body.extend(step.predict.clone());
+            }
             for (key, value) in nest {
                 item.record.nest(&key, value);
             }
             item.record.did(&did);
         }
+        if let Some(late) = late {
+            self.warn(&late.to_string());
+            if errors.is_empty() {
+                return Err(late.into());
+            }
+        }
         match errors.len() {
             0 => Ok(Exit::Done),
-            failed if failed == many => Err(errors.swap_remove(0).into()),
+            failed if failed == steps.len() => {
+                let first = errors.remove(0);
+                for error in errors.iter().filter(|error| error.what() != first.what()) {
+                    self.warn(&error.to_string());
+                }
+                Err(first.into())
+            }
             failed => {
                 for error in &errors {
                     self.warn(&error.to_string());
                 }
-                self.warn(&format!("{failed} of {many} failed; the records say which"));
+                self.warn(&format!("{failed} of {} failed; the records say which", steps.len()));
                 Ok(Exit::Partial)
             }
         }
+    }
+
+    /// Intents and debts, durably; then the acts; then, as each of them ends, its outcome.
+    fn two_phases(
+        &self,
+        state: &dyn State,
+        deployment: &str,
+        subjects: &Subjects,
+        todo: &[&Step],
+        run: impl FnOnce(&[&Step], &Finish<'_>),
+    ) -> Result<Vec<Option<(u64, Result<Done>)>>> {
+        let journal = Journal::new(state);
+        let mut acts: Vec<Act> =
+            todo.iter().map(|step| self.intent(deployment, subjects, step)).collect();
+        let opens: Vec<Debt> =
+            todo.iter().flat_map(|step| self.debts(deployment, subjects, step)).collect();
+        let opened = journal.begin(&mut acts, &opens, &|| self.may_begin(state, deployment))?;
+        self.under_way(&acts);
+        let results = Mutex::new(acts.iter().map(|_| None).collect::<Vec<_>>());
+        let finish = |at: usize, begun: Instant, result: Result<Done>| {
+            let (Some(step), Some(act)) = (todo.get(at), acts.get(at)) else { return };
+            let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let mut act = Act { ms: Some(ms), ..act.clone() };
+            let settles = match &result {
+                Ok(done) => {
+                    act.outcome = Outcome::Done;
+                    act.after = done.after.clone();
+                    step.settles.clone()
+                }
+                Err(e) => {
+                    act.outcome = Outcome::Failed;
+                    act.error = Some(e.to_string());
+                    // a failed act owes what it opened, unless it is known to have done nothing
+                    let own = step.opens.iter().map(|spec| spec.key.clone());
+                    own.filter(|key| e.is_untouched() && opened.contains(key)).collect()
+                }
+            };
+            let written = journal.end(&act, &settles);
+            self.no_longer(act.seq);
+            let result = match (result, written) {
+                (Ok(_), Err(e)) => Err(Error::new(
+                    e.kind(),
+                    format!("{} is done, but that could not be written down", act.subject),
+                )
+                .because(e)
+                .hint("put that right, then the same command again: it finds it done")),
+                (result, _) => result,
+            };
+            if let Some(slot) = results.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+                *slot = Some((ms, result));
+            }
+        };
+        run(todo, &finish);
+        // an act without a result was left out by the tool: that must not pass as done
+        for at in 0..todo.len() {
+            let missing = results
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get(at)
+                .is_some_and(Option::is_none);
+            if missing {
+                let what = "the tool brought no result for it: it may be done or not";
+                finish(at, Instant::now(), Err(Error::new(Kind::Failed, what)));
+            }
+        }
+        Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is so already needs no act; still, what it owes is written down when nobody owes it yet, and a debt that
+    /// it settles is settled.
+    fn owe(
+        &self,
+        state: &dyn State,
+        deployment: &str,
+        subjects: &Subjects,
+        idle: &[&Step],
+    ) -> Result<()> {
+        let opens: Vec<Debt> =
+            idle.iter().flat_map(|step| self.debts(deployment, subjects, step)).collect();
+        let settles: Vec<String> = idle.iter().flat_map(|step| step.settles.clone()).collect();
+        let guard = || self.may_begin(state, deployment);
+        Journal::new(state).adjust(deployment, &opens, &settles, &guard)
     }
 
     fn did(&self, step: &Step, changed: bool, ms: u64, after: Json) -> Did {
@@ -259,7 +301,7 @@ impl Context {
         }
     }
 
-    fn intent(&self, deployment: &str, subjects: &Subjects, step: &Step, epoch: u64) -> Act {
+    fn intent(&self, deployment: &str, subjects: &Subjects, step: &Step) -> Act {
         Act {
             seq: 0,
             at: now(),
@@ -268,7 +310,7 @@ impl Context {
             tool: self.tool.into(),
             verb: self.verb.clone(),
             owner: owner(self.common.upgrade.as_deref()),
-            epoch,
+            epoch: 0,
             outcome: Outcome::Open,
             before: step.before.clone(),
             after: Json::Null,
@@ -299,20 +341,12 @@ impl Context {
             .collect()
     }
 
-    /// The epoch of the run lock: an operator whose run was taken over starts no further act, and a hand that does
-    /// not name the run that holds the lock is declined.
-    fn check_epoch(&self, state: &dyn State, deployment: &str) -> Result<u64> {
-        let epoch = state.epoch(deployment)?;
-        if let Some(ours) = std::env::var("RS_EPOCH").ok().and_then(|text| text.parse::<u64>().ok())
-            && ours != epoch
-        {
-            return Err(Error::new(
-                Kind::Declined,
-                format!("this run was taken over (its epoch {ours}, now {epoch})"),
-            )
-            .hint("look at `rs-journal show` and leave the deployment to the other operator"));
-        }
+    /// Whether an act on the deployment may begin now, and under which epoch: an operator whose run was taken over
+    /// starts no further act, and a hand that does not name the run that holds the lock is declined.
+    pub fn may_begin(&self, state: &dyn State, deployment: &str) -> Result<u64> {
+        let epoch = self.taken_over(state, deployment)?;
         if let Some(holder) = state.holder(deployment)?
+            && holder.pid != std::process::id()
             && self.common.upgrade.as_deref() != Some(holder.run.as_str())
         {
             return Err(Error::new(
@@ -322,11 +356,37 @@ impl Context {
                     holder.run, holder.who, holder.since
                 ),
             )
-            .hint(format!("wait for it, or say that it belongs to it: --upgrade {}", holder.run)));
+            .hint(format!("wait for it, or say that it belongs to it: --upgrade {}", holder.run))
+            .untouched());
         }
         Ok(epoch)
     }
+
+    /// The epoch now; declined when we belong to a run that was taken over.
+    fn taken_over(&self, state: &dyn State, deployment: &str) -> Result<u64> {
+        let epoch = state.epoch(deployment)?;
+        match self.epoch_of(deployment) {
+            Some(ours) if ours != epoch => Err(Error::new(
+                Kind::Declined,
+                format!(
+                    "this run of {deployment:?} was taken over (its epoch {ours}, now {epoch})"
+                ),
+            )
+            .hint("stop here and look at rs-journal show: the deployment is another operator's now")
+            .untouched()),
+            _ => Ok(epoch),
+        }
+    }
+
+    /// The epoch that `rs-journal lock` gave us, when it locked this deployment.
+    pub fn epoch_of(&self, deployment: &str) -> Option<u64> {
+        let locked = std::env::var("RS_LOCKED").ok();
+        if locked.is_some_and(|locked| locked != deployment) {
+            return None;
+        }
+        std::env::var("RS_EPOCH").ok()?.parse().ok()
+    }
 }
 
-/// Takes the result of one step and writes its outcome.
-type Finish<'a> = dyn Fn(&Step, Result<Done>) + Sync + 'a;
+/// Takes the result of the step at that place among those needed, begun then, and writes its outcome.
+type Finish<'a> = dyn Fn(usize, Instant, Result<Done>) + Sync + 'a;

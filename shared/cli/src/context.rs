@@ -72,7 +72,7 @@ pub fn main<A: Parser>(
         Ok(args) => args,
         Err(e) => return report::error(tool, &verb, wants_json, &anyhow::anyhow!("{e}")).into(),
     };
-    let cx = Context { tool, verb, common: common(&args).clone(), dry, open: Arc::default() };
+    let cx = Context::new(tool, &verb, common(&args).clone(), dry);
     cx.watch_signals();
     match run(args, &cx) {
         Ok(exit) => exit.into(),
@@ -148,6 +148,11 @@ impl std::fmt::Display for ReaderGone {
 impl std::error::Error for ReaderGone {}
 
 impl Context {
+    /// The call of a verb.
+    pub fn new(tool: &'static str, verb: &str, common: Common, dry: bool) -> Context {
+        Context { tool, verb: verb.to_owned(), common, dry, open: Arc::default() }
+    }
+
     /// Whether this is a dry run.
     pub fn dry(&self) -> bool {
         self.dry

@@ -1,8 +1,10 @@
 //! The journal and the debts in the state store: `journal/SEQ` and `debt/DEPLOYMENT/KEY`.
 
-use rs_contract::{Entry, Error, Expect, Kind, Result, State, Txn};
+use std::time::{Duration, Instant};
+
+use rs_contract::{Entry, Error, Expect, Kind, Result, State, Txn, same_epoch};
 use rs_model::act::{Act, Debt, Owner};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Now, RFC 3339 UTC, to the millisecond.
 pub fn now() -> String {
@@ -43,7 +45,7 @@ impl<'a> Journal<'a> {
     pub fn debts(&self, deployment: &str) -> Result<Vec<Debt>> {
         let mut debts = self
             .state
-            .list(&format!("debt/{deployment}/"))?
+            .list(&debt_key(deployment, ""))?
             .into_iter()
             .map(read)
             .collect::<Result<Vec<Debt>>>()?;
@@ -57,26 +59,68 @@ impl<'a> Journal<'a> {
     }
 
     /// Writes intents, and the debts that the acts will open, durably and all at once, before anything is done.
-    /// A debt that is open already stays as it is: who opened it first owes it.
-    pub fn begin(&self, acts: &mut [Act], opens: &[Debt]) -> Result<()> {
-        for act in acts.iter_mut() {
-            act.seq = self.state.next("journal")?;
-        }
-        let mut txn = Txn::default();
-        for act in acts.iter() {
-            txn.expect.push(Expect::Absent(act_key(act.seq)));
-            txn.put.push((act_key(act.seq), write(act)?));
-        }
-        for debt in opens {
-            let key = debt_key(&debt.deployment, &debt.key);
-            if self.state.get(&key)?.is_none() {
-                txn.put.push((key, write(debt)?));
+    ///
+    /// `guard` says the epoch under which the acts begin, or why they may not; it is asked again whenever another
+    /// tool was faster, and the intents are written only if the epoch is still that. A debt that is open already
+    /// stays as it is: who opened it first owes it, and knows what was there before. Returns the keys of the debts
+    /// that were opened here.
+    pub fn begin(
+        &self,
+        acts: &mut [Act],
+        opens: &[Debt],
+        guard: &dyn Fn() -> Result<u64>,
+    ) -> Result<Vec<String>> {
+        self.again(|| {
+            let epoch = guard()?;
+            let last = self.state.get(LAST)?;
+            let mut seq = last.as_ref().and_then(|entry| entry.value.as_u64()).unwrap_or(0);
+            let mut txn = Txn::default();
+            txn.expect.push(match last {
+                Some(entry) => Expect::Version(entry.key, entry.version),
+                None => Expect::Absent(LAST.into()),
+            });
+            for act in acts.iter_mut() {
+                seq += 1;
+                act.seq = seq;
+                act.epoch = epoch;
+                txn.expect.push(same_epoch(&act.deployment, epoch));
+                txn.put.push((act_key(act.seq), write(act)?));
             }
-        }
-        self.state.commit(&txn)
+            txn.put.push((LAST.into(), seq.into()));
+            let opened = self.open(&mut txn, opens)?;
+            self.state.commit(&txn)?;
+            Ok(opened)
+        })
     }
 
-    /// Writes the outcome of an act, and removes the debts that it settled, all at once.
+    /// Opens and removes debts without an act: the world is so already. Writes only what is not so.
+    pub fn adjust(
+        &self,
+        deployment: &str,
+        opens: &[Debt],
+        settles: &[String],
+        guard: &dyn Fn() -> Result<u64>,
+    ) -> Result<()> {
+        self.again(|| {
+            let mut txn = Txn::default();
+            self.open(&mut txn, opens)?;
+            for key in settles {
+                let key = debt_key(deployment, key);
+                if let Some(entry) = self.state.get(&key)? {
+                    txn.expect.push(Expect::Version(entry.key, entry.version));
+                    txn.delete.push(key);
+                }
+            }
+            if txn == Txn::default() {
+                return Ok(());
+            }
+            txn.expect.push(same_epoch(deployment, guard()?));
+            self.state.commit(&txn)
+        })
+    }
+
+    /// Writes the outcome of an act, and removes the debts that it settled, all at once. Not fenced by the epoch:
+    /// what was done must be known whoever holds the deployment now.
     pub fn end(&self, act: &Act, settles: &[String]) -> Result<()> {
         let mut txn = Txn { put: vec![(act_key(act.seq), write(act)?)], ..Txn::default() };
         txn.delete.extend(settles.iter().map(|key| debt_key(&act.deployment, key)));
@@ -87,6 +131,53 @@ impl<'a> Journal<'a> {
     pub fn settle(&self, deployment: &str, key: &str) -> Result<()> {
         self.state.commit(&Txn { delete: vec![debt_key(deployment, key)], ..Txn::default() })
     }
+
+    /// Leaves a heartbeat: that `name` (e.g. `journal-watch`) ran now, and for whom.
+    pub fn beat(&self, name: &str) -> Result<()> {
+        let beat = json!({ "at": now(), "owner": owner(None) });
+        self.state.commit(&Txn { put: vec![(heartbeat_key(name), beat)], ..Txn::default() })
+    }
+
+    /// When `name` last left a heartbeat, RFC 3339 UTC; absent when it never did.
+    pub fn last_beat(&self, name: &str) -> Result<Option<String>> {
+        let entry = self.state.get(&heartbeat_key(name))?;
+        Ok(entry.and_then(|entry| entry.value.get("at")?.as_str().map(str::to_owned)))
+    }
+
+    /// Adds the debts that are not open yet to a transaction.
+    fn open(&self, txn: &mut Txn, opens: &[Debt]) -> Result<Vec<String>> {
+        let mut opened = Vec::new();
+        for debt in opens {
+            let key = debt_key(&debt.deployment, &debt.key);
+            if !opened.contains(&debt.key) && self.state.get(&key)?.is_none() {
+                txn.expect.push(Expect::Absent(key.clone()));
+                txn.put.push((key, write(debt)?));
+                opened.push(debt.key.clone());
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Tries until no other tool was faster. A refusal by the guard ends it, since it is not the store's.
+    fn again<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match work() {
+                Err(e) if e.is_race() && Instant::now() < deadline => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// The number of the newest act.
+const LAST: &str = "journal-last";
+
+/// How long a tool tries to write when others always are faster.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn heartbeat_key(name: &str) -> String {
+    format!("heartbeat/{name}")
 }
 
 fn act_key(seq: u64) -> String {
@@ -94,7 +185,12 @@ fn act_key(seq: u64) -> String {
 }
 
 fn debt_key(deployment: &str, key: &str) -> String {
-    format!("debt/{deployment}/{key}")
+    format!("debt/{}/{key}", plain(deployment))
+}
+
+/// A deployment's name as one part of a key: it may hold slashes.
+fn plain(name: &str) -> String {
+    name.replace('%', "%25").replace('/', "%2F")
 }
 
 fn write(value: &impl serde::Serialize) -> Result<Json> {

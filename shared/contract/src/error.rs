@@ -29,18 +29,29 @@ pub enum Kind {
 }
 
 /// An error that a person can act on: what failed on what, why, and what to try.
+#[derive(Clone)]
 pub struct Error {
     kind: Kind,
     what: String,
     hint: Option<String>,
     because: Option<String>,
     found: Vec<Json>,
+    untouched: bool,
+    race: bool,
 }
 
 impl Error {
     /// What failed, on what. One sentence without a full stop.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), hint: None, because: None, found: Vec::new() }
+        Error {
+            kind,
+            what: what.into(),
+            hint: None,
+            because: None,
+            found: Vec::new(),
+            untouched: false,
+            race: false,
+        }
     }
 
     /// With what to try next: best a command.
@@ -62,6 +73,31 @@ impl Error {
     pub fn found(mut self, found: Vec<Json>) -> Self {
         self.found = found;
         self
+    }
+
+    /// With the promise that the world is exactly as it was before the act: whatever the act would have owed is not
+    /// owed. Only for who knows: nothing was begun yet, or all of it was taken back and read back.
+    #[must_use]
+    pub fn untouched(mut self) -> Self {
+        self.untouched = true;
+        self
+    }
+
+    /// Whether the world is known to be as it was before the act.
+    pub fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
+    /// With the note that another tool was faster: a state store says it of an expectation that failed.
+    #[must_use]
+    pub fn race(mut self) -> Self {
+        self.race = true;
+        self
+    }
+
+    /// Whether another tool was faster: read again and try again.
+    pub fn is_race(&self) -> bool {
+        self.race
     }
 
     /// What a caller can do about it.

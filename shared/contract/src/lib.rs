@@ -21,4 +21,4 @@ pub use families::{
     PageSwitch, Snapshots,
 };
 pub use secret::Secret;
-pub use state::{Entry, Expect, Holder, Lock, State, Txn};
+pub use state::{Entry, Expect, Holder, Lock, State, Txn, epoch_key, same_epoch};

@@ -65,7 +65,7 @@ pub trait Lock: Send {
 /// The state store: journal, debts, run lock and epoch for every cloud, and the managed cloud's own objects.
 ///
 /// Contract: a `commit` is durable when it returns and atomic under kill -9; two tools at once never lose a write
-/// (a failed expectation is [`crate::Kind::Declined`], and the caller reads again); keys are listed in byte order;
+/// (a failed expectation is [`crate::Kind::Declined`] and [`crate::Error::is_race`]: the caller reads again); keys are listed in byte order;
 /// values are what was put. Cut so that etcd fits: keys, versions, one transaction.
 pub trait State: Send + Sync {
     /// The place in words, for messages.
@@ -83,8 +83,22 @@ pub trait State: Send + Sync {
     fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>>;
     /// Who holds it now, if anybody else does (or this process by [`State::lock`]).
     fn holder(&self, name: &str) -> Result<Option<Holder>>;
-    /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act.
+    /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act. The epoch is
+    /// the version of the key [`epoch_key`], so that a transaction can expect it ([`same_epoch`]).
     fn raise_epoch(&self, name: &str) -> Result<u64>;
     /// The epoch now (0 before the first lock).
     fn epoch(&self, name: &str) -> Result<u64>;
+}
+
+/// The key whose version is the epoch of `name`; only [`State::raise_epoch`] writes it, and nobody removes it.
+pub fn epoch_key(name: &str) -> String {
+    format!("epoch/{name}")
+}
+
+/// The expectation that the epoch of `name` is still `epoch`.
+pub fn same_epoch(name: &str, epoch: u64) -> Expect {
+    match epoch {
+        0 => Expect::Absent(epoch_key(name)),
+        epoch => Expect::Version(epoch_key(name), epoch),
+    }
 }

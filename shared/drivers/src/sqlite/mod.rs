@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rs_contract::{Entry, Error, Expect, Holder, Kind, Lock, Mode, Result, State, Txn};
+use rs_contract::{Entry, Error, Expect, Holder, Kind, Lock, Mode, Result, State, Txn, epoch_key};
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
@@ -318,7 +318,8 @@ impl State for Sqlite {
                         format!("{key} was changed by another tool in the meantime"),
                     )
                     .because(format!("expected {}, found {}", told(wanted), told(found)))
-                    .hint("the same command again; nothing was written"));
+                    .hint("the same command again; nothing was written")
+                    .race());
                 }
             }
             for key in &txn.delete {
@@ -354,15 +355,17 @@ impl State for Sqlite {
     }
 
     fn raise_epoch(&self, name: &str) -> Result<u64> {
-        self.next(&format!("epoch/{name}"))
+        let key = epoch_key(name);
+        self.write("raising the epoch", |rows| {
+            let raised = || -> rusqlite::Result<u64> {
+                rows.execute(words::PUT, params![key, Json::Null.to_string()])?;
+                rows.query_row(words::GET, [&key], |row| count(row, 0))
+            };
+            raised().map_err(|e| self.failed("raising the epoch", &e))
+        })
     }
 
     fn epoch(&self, name: &str) -> Result<u64> {
-        let found = self.read("reading", |connection| {
-            connection
-                .query_row(words::COUNTED, [format!("epoch/{name}")], |row| count(row, 0))
-                .optional()
-        })?;
-        Ok(found.flatten().unwrap_or(0))
+        Ok(self.get(&epoch_key(name))?.map_or(0, |entry| entry.version))
     }
 }

@@ -33,8 +33,6 @@ pub(super) const DELETE: &str = "UPDATE entry SET value = NULL WHERE key = ?1";
 pub(super) const COUNT: &str = "INSERT INTO counter (name, value) VALUES (?1, 1) \
      ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value";
 
-pub(super) const COUNTED: &str = "SELECT value FROM counter WHERE name = ?1";
-
 /// The file of a run lock, beside the database: readable, and unique for every name whatever is in it.
 pub(super) fn lock_file(database: &str, name: &str) -> String {
     let plain: String = name
