@@ -106,7 +106,7 @@ fn unknown_options_and_steps_are_usage_errors() {
 }
 
 #[test]
-fn the_guide_is_made_from_the_heads_of_the_steps() {
+fn the_golden_guide_is_made_from_the_heads_of_the_steps() {
     let scene = Scene::new("guide");
     let made = scene.script("scripts/guide.sh").run().exits(0).stdout;
     let path = root().join("docs/GUIDE.md");
