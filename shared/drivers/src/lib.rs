@@ -4,6 +4,7 @@
 
 pub mod credentials;
 pub mod http;
+pub mod levels;
 pub mod settings;
 
 mod dns;

@@ -6,9 +6,12 @@
 pub mod act;
 pub mod check;
 pub mod input;
+pub mod likeness;
+pub mod lint;
 pub mod member;
 pub mod name;
 pub mod position;
+pub mod promote;
 pub mod replica;
 pub mod server;
 pub mod snapshot;
