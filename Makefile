@@ -27,9 +27,11 @@ test: ## every test, on real servers; does all set-up itself
 
 check: ## fmt, clippy, shellcheck, shfmt, and what each room may use
 	@$(setup) check
-	scripts/check.sh
-	$(cargo) fmt --all --check
-	$(cargo) clippy --release --workspace --all-targets --locked -- -D warnings
+	faults=0 # all of them are shown, not the first kind only
+	scripts/check.sh || faults=1
+	$(cargo) fmt --all --check || faults=1
+	$(cargo) clippy --release --workspace --all-targets --locked -- -D warnings || faults=1
+	exit $$faults
 
 demo: ## the guide's site under load, and its upgrade, on this machine
 	@$(setup) all

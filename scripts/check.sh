@@ -133,7 +133,7 @@ rooms() {
 shell() {
   local files
   mapfile -t files < <(shell_files | sort)
-  shellcheck -x "${files[@]}" || fault "shellcheck: see above"
+  shellcheck -x -P SCRIPTDIR "${files[@]}" || fault "shellcheck: see above"
   shfmt -i 2 -d "${files[@]}" || fault "shfmt: see above; try: make fmt"
 }
 

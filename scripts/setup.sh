@@ -368,6 +368,7 @@ fetch() {
 unpack() {
   local name=$1 root=$engines/$1 suite=$2 deb file loader libs
   shift 2
+  rm -rf "$engines"/.unpack.* # of a set-up that was killed; we hold the lock
   scratch=$(mktemp -d "$engines/.unpack.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
   chmod 755 "$scratch"
