@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# ---
+# RightScript Name: database install
+# Description: Writes the option file of MariaDB and, where there is no data yet, makes an empty database with the
+#   administrator and the replication account. Data that is there stays as it is. Starts nothing.
+# Inputs:
+#   DB_BIND_ADDRESS:
+#     Category: Database
+#     Description: Address to listen on; the server id is derived from it.
+#     Default: env:PRIVATE_IP
+#   DB_PORT:
+#     Category: Database
+#     Default: text:3306
+#   DB_SOCKET:
+#     Category: Database
+#     Description: Unix socket, below the server's home unless absolute.
+#     Default: text:run/mysqld.sock
+#   DB_DATA_DIR:
+#     Category: Database
+#     Default: text:data
+#   DB_OPTION_FILE:
+#     Category: Database
+#     Description: Option file. What stands below its include line is kept over boots.
+#     Default: text:etc/my.cnf
+#   DB_BUFFER_POOL:
+#     Category: Database
+#     Description: Memory for data, as MariaDB writes sizes.
+#     Default: text:128M
+#   DB_CREATE:
+#     Category: Database
+#     Description: Whether this server begins as a master. Others begin read-only and wait for a backup.
+#     Default: text:false
+#     Possible Values: ["text:true", "text:false"]
+#   DBADMIN_USER:
+#     Category: Database
+#     Required: true
+#   DBADMIN_PASSWORD:
+#     Category: Database
+#     Required: true
+#   DBREPLICATION_USER:
+#     Category: Database
+#     Required: true
+#   DBREPLICATION_PASSWORD:
+#     Category: Database
+#     Required: true
+# ...
+set -euo pipefail
+umask 027
+
+fail() {
+  echo "database install: $*" >&2
+  exit 1
+}
+below_home() { case $1 in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$HOME" "$1" ;; esac }
+# A value between quotes of an SQL string.
+quoted() {
+  local text=${1//\\/\\\\}
+  printf "'%s'" "${text//\'/\\\'}"
+}
+
+data=$(below_home "$DB_DATA_DIR")
+socket=$(below_home "$DB_SOCKET")
+options=$(below_home "$DB_OPTION_FILE")
+base="$HOME/etc/my.base.cnf"
+[ "${#socket}" -le 107 ] || fail "socket path of ${#socket} bytes, the system takes 107: $socket"
+[[ $DB_PORT =~ ^[0-9]{1,5}$ ]] || fail "DB_PORT is not a port: $DB_PORT"
+[[ $DB_BUFFER_POOL =~ ^[0-9]+[KMG]?$ ]] || fail "DB_BUFFER_POOL is not a size such as 128M: $DB_BUFFER_POOL"
+[[ $DB_BIND_ADDRESS =~ ^([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})$ ]] ||
+  fail "DB_BIND_ADDRESS is not an IPv4 address: $DB_BIND_ADDRESS"
+# Two databases with the same server id ignore each other's changes. Addresses are unique, so ids are.
+server_id=$(((BASH_REMATCH[1] << 24) | (BASH_REMATCH[2] << 16) | (BASH_REMATCH[3] << 8) | BASH_REMATCH[4]))
+
+program=$(command -v mariadbd) || fail "no mariadbd in PATH ($PATH)"
+basedir=$(readlink -f "$program")
+basedir=${basedir%/*/*}
+places=
+if [ -e "$basedir/share/mariadb/errmsg-utf8.txt" ]; then
+  places="lc-messages-dir=$basedir/share/mariadb"
+elif [ -d "$basedir/share/mysql/english" ]; then
+  places="lc-messages-dir=$basedir/share/mysql"
+fi
+if [ -d "$basedir/lib/mysql/plugin" ]; then
+  places+=$'\n'"plugin-dir=$basedir/lib/mysql/plugin"
+fi
+
+mkdir -p "$data" "${socket%/*}" "${options%/*}" "$HOME/log" "$HOME/tmp"
+cat >"$base.new" <<CNF
+# Written at each boot. What must last belongs into $options, below its include line.
+[client]
+socket=$socket
+
+[mysqld]
+basedir=$basedir
+$places
+datadir=$data
+tmpdir=$HOME/tmp
+socket=$socket
+pid-file=$HOME/run/mysqld.pid
+port=$DB_PORT
+bind-address=$DB_BIND_ADDRESS
+report-host=$DB_BIND_ADDRESS
+report-port=$DB_PORT
+skip-name-resolve
+server-id=$server_id
+log-bin=bin
+log-bin-index=bin.index
+relay-log=relay
+relay-log-index=relay.index
+relay-log-recovery=1
+log-slave-updates=1
+gtid-strict-mode=1
+binlog-format=ROW
+binlog-row-image=MINIMAL
+sync-binlog=1
+innodb-flush-log-at-trx-commit=1
+innodb-buffer-pool-size=$DB_BUFFER_POOL
+innodb-log-file-size=96M
+innodb-buffer-pool-dump-at-shutdown=OFF
+innodb-fast-shutdown=1
+slave-net-timeout=10
+max-connections=300
+character-set-server=utf8mb4
+performance-schema=OFF
+CNF
+mv "$base.new" "$base"
+
+# Hands and tools hold things here (read-only, replication that must not start), so it is written once.
+if [ ! -e "$options" ]; then
+  {
+    echo "!include $base"
+    echo
+    echo "[mysqld]"
+    [ "$DB_CREATE" = true ] || echo "read-only=1"
+  } >"$options.new"
+  mv "$options.new" "$options"
+fi
+
+# The command line of the administrator: the password stands in a file, never in an argument.
+{
+  echo "[client]"
+  echo "socket=$socket"
+  printf 'user="%s"\n' "$DBADMIN_USER"
+  password=${DBADMIN_PASSWORD//\\/\\\\}
+  printf 'password="%s"\n' "${password//\"/\\\"}"
+} >"$HOME/etc/admin.cnf.new"
+chmod 0600 "$HOME/etc/admin.cnf.new"
+mv "$HOME/etc/admin.cnf.new" "$HOME/etc/admin.cnf"
+
+"$HOME/bin/svc" install database --order 10 --grace 60 \
+  --ready "exec mariadb-admin --defaults-file='$HOME/etc/admin.cnf' --connect-timeout=2 ping" <<RUN
+#!/bin/sh
+exec mariadbd --defaults-file='$options'
+RUN
+
+if [ -d "$data/mysql" ]; then
+  echo "data is there: $data"
+  echo "changed=false"
+  exit 0
+fi
+
+# Built beside and moved in whole: a kill half way leaves nothing that looks like a database.
+fresh="$data.fresh"
+rm -rf "$fresh"
+mariadb-install-db --defaults-file="$options" --basedir="$basedir" --datadir="$fresh" \
+  --auth-root-authentication-method=normal --skip-test-db --force >"$HOME/log/install.log" 2>&1 ||
+  fail "mariadb-install-db failed: $(tail -n 3 "$HOME/log/install.log")"
+
+# Accounts do not enter the binlog: every database of the set makes its own, and an empty one has no position.
+admin=$(quoted "$DBADMIN_USER")
+replication=$(quoted "$DBREPLICATION_USER")
+mariadbd --defaults-file="$options" --datadir="$fresh" --bootstrap --skip-log-bin \
+  --log-error="$HOME/log/install.log" <<SQL || fail "accounts: $(tail -n 3 "$HOME/log/install.log")"
+FLUSH PRIVILEGES;
+DROP USER IF EXISTS ''@'localhost';
+DROP USER IF EXISTS 'root'@'localhost';
+DROP USER IF EXISTS 'mysql'@'localhost';
+DELETE FROM mysql.global_priv WHERE User IN ('', 'root', 'mysql');
+FLUSH PRIVILEGES;
+CREATE USER $admin@'%' IDENTIFIED BY $(quoted "$DBADMIN_PASSWORD");
+GRANT ALL PRIVILEGES ON *.* TO $admin@'%' WITH GRANT OPTION;
+CREATE USER $replication@'%' IDENTIFIED BY $(quoted "$DBREPLICATION_PASSWORD");
+GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO $replication@'%';
+SQL
+
+rmdir "$data" 2>/dev/null || fail "$data holds files but no database: move them away"
+mv "$fresh" "$data"
+echo "new empty database, server id $server_id"
+echo "changed=true"
