@@ -1,3 +1,4 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
 mod every_tool;
+mod templates;

@@ -6,7 +6,12 @@
 # Inputs:
 #   APP_START_AT_BOOT:
 #     Category: Application
-#     Description: With false the application waits for `app start`, reboots included.
+#     Description: With false everything waits for `app start` and `worker start`, reboots included.
+#     Default: text:true
+#     Possible Values: ["text:true", "text:false"]
+#   APP_SERVES:
+#     Category: Application
+#     Description: With false this server has workers and jobs only.
 #     Default: text:true
 #     Possible Values: ["text:true", "text:false"]
 #   WORKERS_AT_BOOT:
@@ -38,5 +43,8 @@ begin() { # begin WANTED NAME...
 }
 mapfile -t app < <("$svc" status | awk '$1 == "app" { print $1 }')
 mapfile -t workers < <("$svc" status | awk '$1 ~ /^(worker|job)-/ { print $1 }')
-begin "$APP_START_AT_BOOT" "${app[@]}"
+if [ "$APP_START_AT_BOOT" != true ]; then
+  APP_SERVES=false WORKERS_AT_BOOT=false
+fi
+begin "$APP_SERVES" "${app[@]}"
 begin "$WORKERS_AT_BOOT" "${workers[@]}"

@@ -73,15 +73,14 @@ server_id=$(((BASH_REMATCH[1] << 24) | (BASH_REMATCH[2] << 16) | (BASH_REMATCH[3
 program=$(command -v mariadbd) || fail "no mariadbd in PATH ($PATH)"
 basedir=$(readlink -f "$program")
 basedir=${basedir%/*/*}
+# Where the program is only a link or a wrapper to an unpacked one, that knows its places itself.
 places=
-if [ -e "$basedir/share/mariadb/errmsg-utf8.txt" ]; then
-  places="lc-messages-dir=$basedir/share/mariadb"
-elif [ -d "$basedir/share/mysql/english" ]; then
-  places="lc-messages-dir=$basedir/share/mysql"
-fi
-if [ -d "$basedir/lib/mysql/plugin" ]; then
-  places+=$'\n'"plugin-dir=$basedir/lib/mysql/plugin"
-fi
+for messages in "$basedir/share/mariadb" "$basedir/share/mysql"; do
+  if [ -e "$messages/english/errmsg.sys" ]; then
+    places="basedir=$basedir"$'\n'"lc-messages-dir=$messages"
+    break
+  fi
+done
 
 mkdir -p "$data" "${socket%/*}" "${options%/*}" "$HOME/log" "$HOME/tmp"
 cat >"$base.new" <<CNF
@@ -90,7 +89,6 @@ cat >"$base.new" <<CNF
 socket=$socket
 
 [mysqld]
-basedir=$basedir
 $places
 datadir=$data
 tmpdir=$HOME/tmp
@@ -161,7 +159,7 @@ fi
 # Built beside and moved in whole: a kill half way leaves nothing that looks like a database.
 fresh="$data.fresh"
 rm -rf "$fresh"
-mariadb-install-db --defaults-file="$options" --basedir="$basedir" --datadir="$fresh" \
+mariadb-install-db --defaults-file="$options" ${places:+"--basedir=$basedir"} --datadir="$fresh" \
   --auth-root-authentication-method=normal --skip-test-db --force >"$HOME/log/install.log" 2>&1 ||
   fail "mariadb-install-db failed: $(tail -n 3 "$HOME/log/install.log")"
 

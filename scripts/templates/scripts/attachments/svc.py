@@ -267,7 +267,7 @@ def wake():
     environment = {key: os.environ[key] for key in KEPT if key in os.environ}
     log = os.open(os.path.join(LOG, "init.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
     subprocess.Popen(
-        [sys.executable, "-I", "-S", os.path.abspath(__file__), "init"],
+        ["python3", "-I", "-S", os.path.abspath(__file__), "init"],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=HOME, env=environment, start_new_session=True,
     )
     os.close(log)

@@ -1,0 +1,298 @@
+#!/usr/bin/env bash
+# demo.sh WORD: the guide's production site on loopback addresses of this machine, with real servers.
+#
+#   up       make it, or what is missing of it, and take a first backup
+#   run      up, then client load, the whole upgrade under it, and what the clients saw
+#   status   servers, members, replication, page
+#   env      print what a shell needs to work on it:  eval "$(scripts/demo/demo.sh env)"
+#   down     end every process of it and remove its state
+#
+# It lives in RS_DEMO_DIR/SITE; scripts/setup.sh has made RS_DEMO_DIR/engines before, with the servers' programs.
+#   RS_DEMO_SITE=site        another name: another site beside
+#   RS_DEMO_OPTIONS          more options for site.sh (--zone, --pool, --lb-port, ...)
+#   RS_DEMO_RATE=100         requests a second that `run` sends
+#   RS_DEMO_ADDRESSES        the range, such as 127.91.3.0/24; by default one on which nothing listens
+set -euo pipefail
+umask 022
+
+project=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd -P)
+demo="$project/scripts/demo"
+say() { printf 'demo: %s\n' "$*" >&2; }
+die() {
+  say "$@"
+  exit 1
+}
+
+[[ -n ${RS_DEMO_DIR:-} ]] || RS_DEMO_DIR=$("$project/scripts/setup.sh" place)
+export RS_DEMO_DIR
+place="$RS_DEMO_DIR/${RS_DEMO_SITE:-site}"
+engines="$RS_DEMO_DIR/engines/bin"
+machine_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+tools="${CARGO_TARGET_DIR:-$project/target}/release"
+[[ -x $tools/rs-server ]] || tools="${CARGO_TARGET_DIR:-$project/target}/debug"
+read -r -a more <<<"${RS_DEMO_OPTIONS:-}"
+
+# What both site.sh and this script must know.
+deployment=production zone=mysite.test pool=www application=shop svn_port=3690
+for ((i = 0; i + 1 < ${#more[@]}; i += 2)); do
+  case ${more[i]} in
+  --deployment) deployment=${more[i + 1]} ;;
+  --zone) zone=${more[i + 1]} ;;
+  --pool) pool=${more[i + 1]} ;;
+  --application) application=${more[i + 1]} ;;
+  --svn-port) svn_port=${more[i + 1]} ;;
+  esac
+done
+
+settings() {
+  export RS_CLOUD="sqlite:$place/state.db" RS_CREDENTIALS="$place/credentials" RS_DEPLOYMENT="$deployment"
+  export PATH="$tools:$engines:$PATH"
+  unset RS_STATE RS_UPGRADE
+}
+
+# The user that servers run as: root's servers do not run as root.
+server_user() { if ((EUID == 0)); then echo nobody; fi; }
+
+# --- what the site is made of ----------------------------------------------------------------------------------------
+
+# free_range: the first range of ours on which nobody listens.
+free_range() {
+  local third hex
+  for ((third = 3; third < 255; third++)); do
+    printf -v hex '%02X5B7F' "$third" # as the kernel writes 127.91.THIRD
+    if ! grep -qsE "^ *[0-9]+: ..$hex:" /proc/net/tcp /proc/net/udp; then
+      echo "127.91.$third.0/24"
+      return
+    fi
+  done
+  die "something listens in every range of 127.91.0.0/16; set RS_DEMO_ADDRESSES"
+}
+
+credential() { # credential NAME COMMAND...: made once, readable by us only
+  local file="$place/credentials/$1"
+  shift
+  [[ -s $file ]] || (
+    umask 077
+    "$@" >"$file.new"
+    mv "$file.new" "$file"
+  )
+}
+random_key() { head -c 32 /dev/urandom | base64; }
+random_word() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+ground() {
+  local name user
+  user=$(server_user)
+  mkdir -p "$place"
+  (umask 077 && mkdir -p "$place/credentials")
+  for name in DBADMIN_PASSWORD DBREPLICATION_PASSWORD DBMIGRATION_PASSWORD DBAPPLICATION_PASSWORD DBHEARTBEAT_PASSWORD \
+    LB_BYPASS; do
+    credential "$name" random_word
+  done
+  credential DNS_TSIG_KEY random_key
+  [[ -s $place/addresses ]] || printf '%s\n' "${RS_DEMO_ADDRESSES:-$(free_range)}" >"$place/addresses"
+
+  # The servers' user may not be able to read this checkout.
+  if [[ ! -e $place/releases ]]; then
+    rm -rf "$place/releases.new"
+    cp -R "$demo/app" "$place/releases.new"
+    find "$place/releases.new" -name __pycache__ -prune -exec rm -rf {} +
+    chmod -R a+rX "$place/releases.new"
+    mv "$place/releases.new" "$place/releases"
+  fi
+  cat "$demo/app/1.0/db/schema.sql" "$demo/orders.sql" >"$place/first.sql.new"
+  mv "$place/first.sql.new" "$place/first.sql"
+  mkdir -p "$place/servers/backups/$deployment"
+  if [[ -n $user ]]; then
+    chown "$user" "$place/servers/backups" "$place/servers/backups/$deployment"
+  fi
+  chmod 700 "$place/servers/backups/$deployment"
+}
+
+# site [OPTION...]: writes the site file and brings the deployment there.
+site() {
+  local user
+  user=$(server_user)
+  "$demo/site.sh" --root "$place/servers" --addresses "$(<"$place/addresses")" --path "$engines:$machine_path" \
+    --releases "$place/releases" --first-data "$place/first.sql" ${user:+--user "$user"} "${more[@]}" "$@" \
+    >"$place/site.yml.new"
+  mv "$place/site.yml.new" "$place/site.yml"
+  rs-server apply "$place/site.yml" >/dev/null
+}
+
+address() { rs-server list "$1" --json | jq -er .address; }
+
+configuration() { # configuration SVN-ADDRESS
+  cat >"$place/upgrade.conf" <<CONF
+# The upgrade of the demo, written by scripts/demo/demo.sh.
+DEPLOYMENT=$deployment
+UPGRADE=u-1
+POOL=$pool
+TEST_POOL=test1
+TEST_HOST=test1.$zone
+TEST_LB_LIKE=Load Balancer-1
+TEST_LB=Load Balancer-3
+WARM=Slave DB => Slave2 DB
+APP_LIKE=App Server-1
+APP_NAME=App Server-%n
+NEW_APPS=2
+OLD_ARRAY=array-1
+NEW_ARRAY=array-2
+NEW_ARRAY_MIN=2
+RELEASE=SVN_APP_REPOSITORY=text:svn://$1:$svn_port/$application/releases/2.0
+RELEASE=APPLICATION=text:$application-2.0
+MIGRATION_SCRIPT=migrate
+OLD_RELEASE=1.0
+EXPECT_RELEASE=2.0
+ALLOW_WRITER=heartbeat
+BACKUP_MAX_AGE=2h
+WINDOW=10m
+SNAPSHOT=held
+STAGING=
+CONF
+}
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+up() {
+  local dns svn begun=$SECONDS
+  [[ -x $tools/rs-server ]] || die "no tools in $tools: make build"
+  [[ -x $engines/mariadbd ]] || die "no servers in $engines: scripts/setup.sh servers"
+  settings
+  ground
+  say "site $deployment in $place, addresses $(<"$place/addresses")"
+  site
+  say "DNS and repository"
+  rs-server launch 'DNS Server' Repository >/dev/null
+  dns=$(address 'DNS Server')
+  svn=$(address Repository)
+  site --dns "$dns" --svn "$svn"
+  configuration "$svn"
+  say "databases"
+  rs-server launch 'Master DB' >/dev/null
+  rs-lbctl point "master-db.$zone" --at 'Master DB' >/dev/null
+  rs-server launch 'Slave DB' | rs-dbsync init >/dev/null
+  rs-lbctl point "slave-db.$zone" --at 'Slave DB' >/dev/null
+  say "balancers and applications"
+  rs-server launch 'Load Balancer-1' 'Load Balancer-2' >/dev/null
+  rs-lbctl point "$pool.$zone" --at 'Load Balancer-1' --at 'Load Balancer-2' >/dev/null
+  rs-server launch 'App Server-1' 'App Server-2' | rs-lbctl connect --pool "$pool" >/dev/null
+  rs-server launch array-1 --to 2 | rs-lbctl connect --pool "$pool" >/dev/null
+  say "backups"
+  rs-snapshot schedule on --role db >/dev/null
+  rs-snapshot take --role master --label first >/dev/null
+  clock_on
+  say "up in $((SECONDS - begun)) s; eval \"\$($demo/demo.sh env)\""
+}
+
+# What needs a clock has an owner: here a process of ours, elsewhere cron.
+clock_on() {
+  local pid ticks
+  if read -r pid ticks <"$place/clock.pid" 2>/dev/null && [[ $(ticks "$pid") == "$ticks" ]]; then
+    return
+  fi
+  setsid "$0" clock </dev/null >>"$place/clock.log" 2>&1 &
+  pid=$!
+  echo "$pid $(ticks "$pid")" >"$place/clock.pid"
+}
+clock() {
+  settings
+  trap 'exit 0' TERM
+  while :; do
+    rs-server tend --all >/dev/null || say "tend: exit $?"
+    rs-snapshot take --if-due --role db >/dev/null || say "take --if-due: exit $?"
+    rs-journal watch --once >/dev/null || say "watch: exit $?"
+    sleep 20 &
+    wait $!
+  done
+}
+# When a process began; nothing if it is gone. Keeps a reused number from being taken for it.
+ticks() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
+run() {
+  local probe status=0
+  up
+  rm -f "$place/probe.stop"
+  say "clients begin: ${RS_DEMO_RATE:-100} requests a second"
+  rs-check probe --pool "$pool" --rate "${RS_DEMO_RATE:-100}" --until "$place/probe.stop" --log "$place/probe.log" \
+    >"$place/probe.out" &
+  probe=$!
+  trap 'touch "$place/probe.stop"' EXIT
+  "$project/scripts/upgrade.sh" --conf "$place/upgrade.conf" --yes || status=$?
+  touch "$place/probe.stop"
+  wait "$probe" || status=$?
+  trap - EXIT
+  if ((status)); then
+    die "the upgrade or the clients' view of it failed ($status); the site stays up for a look: $demo/demo.sh status"
+  fi
+  rs-journal report
+  cat "$place/probe.out"
+  say "the site is on the new release and stays up; end it with: make demo-down"
+}
+
+status() {
+  settings
+  [[ -e $place/state.db ]] || die "there is no site in $place: make demo"
+  rs-server list --all
+  rs-lbctl status --pool "$pool"
+  rs-dbsync status --role db
+  rs-maintenance status --pool "$pool"
+}
+
+# of_site: processes whose home lies in this site, whoever started them. Servers keep their cookie in the environment.
+of_site() {
+  local file
+  for file in /proc/[0-9]*/environ; do
+    if tr '\0' '\n' <"$file" 2>/dev/null | awk -v home="HOME=$place/servers/" \
+      'index($0, home) == 1 { here = 1 } /^RS_MACHINE=/ { machine = 1 } END { exit !(here && machine) }'; then
+      file=${file#/proc/}
+      echo "${file%/environ}"
+    fi
+  done
+}
+
+down() {
+  local pid ticks deadline left
+  [[ -d $place ]] || {
+    say "no site in $place"
+    return
+  }
+  touch "$place/probe.stop"
+  if read -r pid ticks <"$place/clock.pid" 2>/dev/null && [[ $(ticks "$pid") == "$ticks" ]]; then
+    kill -- "-$pid" 2>/dev/null || true
+  fi
+  deadline=$((SECONDS + 30))
+  mapfile -t left < <(of_site)
+  while ((${#left[@]})); do
+    if ((SECONDS < deadline)); then
+      kill "${left[@]}" 2>/dev/null || true
+    else
+      kill -9 "${left[@]}" 2>/dev/null || true
+    fi
+    sleep 0.1
+    mapfile -t left < <(of_site)
+  done
+  rm -rf "${place:?}"
+  say "$place is gone"
+}
+
+environment() {
+  settings
+  local name
+  for name in RS_CLOUD RS_CREDENTIALS RS_DEPLOYMENT RS_DEMO_DIR PATH; do
+    printf 'export %s=%q\n' "$name" "${!name}"
+  done
+}
+
+case ${1:-} in
+up) up ;;
+run) run ;;
+status) status ;;
+env) environment ;;
+down) down ;;
+clock) clock ;;
+*)
+  sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0" >&2
+  exit 2
+  ;;
+esac
