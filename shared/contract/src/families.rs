@@ -222,6 +222,9 @@ pub trait Snapshots: Send + Sync {
     /// Puts a snapshot's data in the place of the server's (its database is stopped) and makes it startable;
     /// returns the position that the data stands for.
     fn restore(&self, snapshot: &Snapshot, work: Work, progress: Progress<'_>) -> Result<Position>;
+    /// Restores a snapshot into a scratch place, starts its database there without network, asks it, and removes it
+    /// again; the server's own data stays out of reach. Returns what was seen.
+    fn prove(&self, snapshot: &Snapshot, work: Work, progress: Progress<'_>) -> Result<String>;
     /// Pins or unpins.
     fn pin(&self, lineage: &str, id: &str, pinned: bool) -> Result<()>;
     /// Notes that a restore was proven, RFC 3339 UTC.

@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub completed_at: Option<String>,
     /// Complete and restorable as far as its own files say. Only [`Snapshot::proven_at`] is a proof.
     pub perfect: bool,
+    /// Somebody takes it just now; neither this nor `perfect`: it broke half way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taking: bool,
     /// Never pruned while pinned.
     #[serde(default)]
     pub pinned: bool,
