@@ -2,4 +2,5 @@
 
 mod act;
 mod dns;
+mod snapshots;
 mod state;

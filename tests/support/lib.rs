@@ -8,8 +8,10 @@ mod named;
 mod ran;
 mod scene;
 mod servers;
+mod shell;
 
 pub use named::Named;
 pub use ran::{Call, Ran};
 pub use scene::{Scene, program, root, tools, until};
 pub use servers::{Haproxy, MariaDb};
+pub use shell::Shell;

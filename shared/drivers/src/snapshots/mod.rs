@@ -185,8 +185,8 @@ impl Snapshots for Backups {
 
     fn restore(&self, snapshot: &Snapshot, work: Work, progress: Progress<'_>) -> Result<Position> {
         let channel = self.store.channel("a backup is restored")?;
-        self.declined_when_it_answers(channel)?;
         let there = self.store.whole(&snapshot.lineage, &snapshot.id)?;
+        self.declined_when_it_answers(channel)?;
         let folder = self.store.folder(&there);
         progress(&format!("copying {} bytes", there.bytes));
         let what = format!("restoring {:?} on {}", there.id, self.settings.subject);
