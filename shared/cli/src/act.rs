@@ -145,7 +145,9 @@ impl Context {
         let mut results: Vec<Option<(u64, Result<Done>)>> = todo.iter().map(|_| None).collect();
         let mut late = None;
         if !self.dry() {
-            self.owe(state, deployment, subjects, &idle)?;
+            if !idle.is_empty() {
+                self.owe(state, deployment, subjects, &idle)?;
+            }
             if !todo.is_empty() {
                 results = self.two_phases(state, deployment, subjects, &todo, run)?;
                 late = self.taken_over(state, deployment).err();
@@ -283,8 +285,10 @@ impl Context {
         let opens: Vec<Debt> =
             idle.iter().flat_map(|step| self.debts(deployment, subjects, step)).collect();
         let settles: Vec<String> = idle.iter().flat_map(|step| step.settles.clone()).collect();
+        let found: Vec<Act> =
+            idle.iter().map(|step| self.intent(deployment, subjects, step)).collect();
         let guard = || self.may_begin(state, deployment);
-        Journal::new(state).adjust(deployment, &opens, &settles, &guard)
+        Journal::new(state).adjust(deployment, &found, &opens, &settles, &guard)
     }
 
     fn did(&self, step: &Step, changed: bool, ms: u64, after: Json) -> Did {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rs_contract::{Entry, Error, Expect, Kind, Result, State, Txn, same_epoch};
-use rs_model::act::{Act, Debt, Owner};
+use rs_model::act::{Act, Debt, Outcome, Owner};
 use serde_json::{Value as Json, json};
 
 /// Now, RFC 3339 UTC, to the millisecond.
@@ -14,15 +14,32 @@ pub fn now() -> String {
 
 /// Who acts: user, host, process, run.
 pub fn owner(run: Option<&str>) -> Owner {
-    let user = std::env::var("SUDO_USER")
-        .or_else(|_| std::env::var("USER"))
-        .or_else(|_| std::env::var("LOGNAME"));
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
     Owner {
-        user: user.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw())),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        user: user.unwrap_or_else(account),
+        host: host(),
         pid: std::process::id(),
         run: run.map(str::to_owned),
     }
+}
+
+/// The account's name, where no variable says it (cron).
+fn account() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
+}
+
+/// This host's name.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// The journal of a state store.
@@ -41,6 +58,21 @@ impl<'a> Journal<'a> {
         self.state.list("journal/")?.into_iter().map(read).collect()
     }
 
+    /// The acts without an outcome, oldest first.
+    pub fn open_acts(&self) -> Result<Vec<Act>> {
+        let mut found = Vec::new();
+        for entry in self.state.list(OPEN)? {
+            let seq = entry.key.strip_prefix(OPEN).unwrap_or_default();
+            found.extend(self.state.get(&format!("journal/{seq}"))?.map(read).transpose()?);
+        }
+        Ok(found)
+    }
+
+    /// One act.
+    pub fn act(&self, seq: u64) -> Result<Option<Act>> {
+        self.state.get(&act_key(seq))?.map(read).transpose()
+    }
+
     /// Every open debt of a deployment, oldest first.
     pub fn debts(&self, deployment: &str) -> Result<Vec<Debt>> {
         let mut debts = self
@@ -49,6 +81,14 @@ impl<'a> Journal<'a> {
             .into_iter()
             .map(read)
             .collect::<Result<Vec<Debt>>>()?;
+        debts.sort_by(|a, b| a.since.cmp(&b.since));
+        Ok(debts)
+    }
+
+    /// Every open debt of every deployment, oldest first.
+    pub fn all_debts(&self) -> Result<Vec<Debt>> {
+        let mut debts =
+            self.state.list("debt/")?.into_iter().map(read).collect::<Result<Vec<Debt>>>()?;
         debts.sort_by(|a, b| a.since.cmp(&b.since));
         Ok(debts)
     }
@@ -85,6 +125,9 @@ impl<'a> Journal<'a> {
                 act.epoch = epoch;
                 txn.expect.push(same_epoch(&act.deployment, epoch));
                 txn.put.push((act_key(act.seq), write(act)?));
+                if act.outcome == Outcome::Open {
+                    txn.put.push((open_key(act.seq), json!(act.deployment)));
+                }
             }
             txn.put.push((LAST.into(), seq.into()));
             let opened = self.open(&mut txn, opens)?;
@@ -93,10 +136,12 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Opens and removes debts without an act: the world is so already. Writes only what is not so.
+    /// Opens and removes debts without an act: the world is so already. An act like one of `found` that was cut off
+    /// gets its outcome. Writes only what is not so.
     pub fn adjust(
         &self,
         deployment: &str,
+        found: &[Act],
         opens: &[Debt],
         settles: &[String],
         guard: &dyn Fn() -> Result<u64>,
@@ -104,6 +149,18 @@ impl<'a> Journal<'a> {
         self.again(|| {
             let mut txn = Txn::default();
             self.open(&mut txn, opens)?;
+            for mut cut in self.open_acts()? {
+                let alike = |act: &Act| {
+                    (&act.deployment, &act.tool, &act.verb, &act.subject)
+                        == (&cut.deployment, &cut.tool, &cut.verb, &cut.subject)
+                };
+                if found.iter().any(alike) && alive(&cut) == Some(false) {
+                    cut.outcome = Outcome::Failed;
+                    cut.error = Some("cut off; a later call found it done".into());
+                    txn.put.push((act_key(cut.seq), write(&cut)?));
+                    txn.delete.push(open_key(cut.seq));
+                }
+            }
             for key in settles {
                 let key = debt_key(deployment, key);
                 if let Some(entry) = self.state.get(&key)? {
@@ -123,6 +180,7 @@ impl<'a> Journal<'a> {
     /// what was done must be known whoever holds the deployment now.
     pub fn end(&self, act: &Act, settles: &[String]) -> Result<()> {
         let mut txn = Txn { put: vec![(act_key(act.seq), write(act)?)], ..Txn::default() };
+        txn.delete.push(open_key(act.seq));
         txn.delete.extend(settles.iter().map(|key| debt_key(&act.deployment, key)));
         self.state.commit(&txn)
     }
@@ -175,6 +233,27 @@ const LAST: &str = "journal-last";
 
 /// How long a tool tries to write when others always are faster.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Before the number of each act without an outcome.
+const OPEN: &str = "journal-open/";
+
+/// Whether the process that began an act still runs; absent when it runs on another host.
+pub fn alive(act: &Act) -> Option<bool> {
+    if act.owner.host != host() {
+        return None;
+    }
+    if act.owner.pid == std::process::id() {
+        return Some(true);
+    }
+    // a number is used again by other processes: the name must fit too (the system cuts it at 15 bytes)
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", act.owner.pid)).unwrap_or_default();
+    let name = name.trim_end();
+    Some(!name.is_empty() && act.tool.starts_with(name))
+}
+
+fn open_key(seq: u64) -> String {
+    format!("{OPEN}{seq:012}")
+}
 
 fn heartbeat_key(name: &str) -> String {
     format!("heartbeat/{name}")

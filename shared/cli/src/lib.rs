@@ -14,11 +14,13 @@ mod exit;
 mod journal;
 mod report;
 mod select;
+mod shell;
 mod table;
 
 pub use act::{DebtSpec, Done, Step};
 pub use args::{Changing, Common, Select, Set, duration, name_value};
 pub use context::{Context, main};
 pub use exit::Exit;
-pub use journal::{Journal, now, owner};
+pub use journal::{Journal, alive, host, now, owner};
 pub use select::{Subject, Subjects, What};
+pub use shell::words as shell_words;

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod check;
 pub mod input;
+pub mod journal;
 pub mod likeness;
 pub mod lint;
 pub mod member;

@@ -5,6 +5,7 @@
 use rs_model::Bad;
 use rs_model::act::{Act, Debt, Did};
 use rs_model::check::Check;
+use rs_model::journal::Report;
 use rs_model::member::{Member, Page};
 use rs_model::replica::Replica;
 use rs_model::server::{Array, Deployment, Server};
@@ -54,6 +55,7 @@ nouns! {
     Check => "rs.check/1",
     Act => "rs.act/1",
     Debt => "rs.debt/1",
+    Report => "rs.report/1",
 }
 
 /// A record: a JSON object whose `schema` says what it is.

@@ -1,1 +1,321 @@
-fn main() {}
+//! rs-journal: what was done, by whom, how it is undone; what was cut off; and the run lock.
+//!
+//! stdout  `rs.act/1`     show, mark, close
+//!         `rs.check/1`   verify
+//!         `rs.report/1`  report --json
+//!         `rs.debt/1`    watch: debts past their deadline
+
+mod lock;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use rs_cli::{Changing, Common, Context, Exit, Journal, alive, now, owner};
+use rs_contract::{Error, Kind};
+use rs_model::act::{Act, Outcome};
+use rs_model::check::Answer;
+use rs_model::journal::{self, MARK, Report, Wanted};
+use rs_records::Record;
+
+/// What was done, what was cut off, and the run lock
+#[derive(Parser)]
+#[command(
+    version,
+    before_help = "\
+Examples:
+  rs-journal show --run u-42 --last 20
+  rs-journal show --subject 'App Server-3' --json
+  rs-journal verify && rs-cleanup audit
+  rs-journal report --run u-42
+  rs-journal lock --upgrade u-42 -- scripts/upgrade.sh
+"
+)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Acts, oldest first
+    #[command(before_help = "\
+Examples:
+  rs-journal show --last 20
+  rs-journal show --run u-42 --subject 'step *'
+  rs-journal show --open
+")]
+    Show(Show),
+    /// A gate: whether every act came to an end (exit 3 names those that did not)
+    #[command(before_help = "\
+Examples:
+  rs-journal verify
+  rs-journal verify --run u-42 --json
+")]
+    Verify(OfRun),
+    /// What a run did: acts by tool with their times, steps, and how each act is undone
+    #[command(before_help = "\
+Examples:
+  rs-journal report --run u-42
+  rs-journal report --run u-42 --json | jq '.steps[]'
+")]
+    Report(OfRun),
+    /// Alarm about debts past their deadline
+    #[command(before_help = "\
+Examples:
+  * * * * *  rs-journal watch --once --hook /usr/local/bin/page-me     (a line for cron)
+  rs-journal watch --every 30s
+")]
+    Watch(watch::Watch),
+    /// Run a command that holds the run lock of the deployment
+    #[command(before_help = "\
+Examples:
+  rs-journal lock --upgrade u-42 -- scripts/upgrade.sh
+  rs-journal lock --upgrade u-42 --lock-wait 10m -- bash
+  rs-journal lock --upgrade u-42 --take-over -- scripts/rollback.sh
+")]
+    Lock(lock::LockArgs),
+    /// Note in the journal that something is done, e.g. a step of the upgrade
+    #[command(before_help = "\
+Examples:
+  rs-journal mark 'step 18' --took-ms 412
+")]
+    Mark(Mark),
+    /// Give acts that were cut off an outcome, after having looked at the world
+    #[command(before_help = "\
+Examples:
+  rs-journal close 17 --because 'the balancer is gone for good'
+")]
+    Close(Close),
+}
+
+#[derive(ClapArgs)]
+struct OfRun {
+    /// Only acts of this run, e.g. u-42
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+}
+
+#[derive(ClapArgs)]
+struct Show {
+    #[command(flatten)]
+    of: OfRun,
+    /// Only acts on this: a name, or a subject as shown; * stands for any text
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Only acts without an outcome
+    #[arg(long)]
+    open: bool,
+    /// Only the newest so many
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+}
+
+#[derive(ClapArgs)]
+struct Mark {
+    /// What is done, e.g. 'step 18'
+    #[arg(value_name = "WHAT")]
+    what: String,
+    /// How long it took, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    took_ms: u64,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+#[derive(ClapArgs)]
+struct Close {
+    /// Numbers of the acts
+    #[arg(value_name = "ACT", required = true)]
+    acts: Vec<u64>,
+    /// What was found
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+fn main() -> ExitCode {
+    rs_cli::main("rs-journal", |args: &Args| &args.common, run)
+}
+
+fn run(args: Args, cx: &Context) -> Result<Exit> {
+    match args.verb {
+        Verb::Show(show) => {
+            let wanted = Wanted {
+                subject: show.subject,
+                open: show.open,
+                last: show.last,
+                ..wanted(cx, show.of)
+            };
+            let acts = journal::select(acts(cx)?, &wanted);
+            cx.emit(&acts.iter().map(Record::of).collect::<Vec<_>>())?;
+            Ok(Exit::Done)
+        }
+        Verb::Verify(of) => verify(cx, of),
+        Verb::Report(of) => {
+            let acts = journal::select(acts(cx)?, &wanted(cx, of));
+            let reports = journal::report(&acts);
+            if cx.common.json {
+                cx.emit(&reports.iter().map(Record::of).collect::<Vec<_>>())?;
+            } else {
+                cx.print(&reports.iter().map(text).collect::<Vec<_>>().join("\n"))?;
+            }
+            Ok(Exit::Done)
+        }
+        Verb::Watch(watch) => watch::run(cx, &watch),
+        Verb::Lock(lock) => lock::run(cx, &lock),
+        Verb::Mark(what) => mark(cx, what),
+        Verb::Close(what) => close(cx, &what),
+    }
+}
+
+fn wanted(cx: &Context, of: OfRun) -> Wanted {
+    Wanted { deployment: cx.common.deployment.clone(), run: of.run, ..Wanted::default() }
+}
+
+fn acts(cx: &Context) -> Result<Vec<Act>> {
+    let state = rs_drivers::state(&cx.place()?)?;
+    Ok(Journal::new(state.as_ref()).acts()?)
+}
+
+/// The deployment that is named, or the only one.
+fn deployment(cx: &Context) -> Result<String> {
+    match &cx.common.deployment {
+        Some(name) => Ok(name.clone()),
+        None => Ok(cx.deployment(rs_drivers::world(&cx.place()?)?.cloud.as_ref())?),
+    }
+}
+
+fn verify(cx: &Context, of: OfRun) -> Result<Exit> {
+    let acts = journal::select(acts(cx)?, &wanted(cx, of));
+    let checks = journal::verify(&acts, &alive);
+    let records: Vec<Record> = checks.iter().map(Record::of).collect();
+    let bad: Vec<_> = checks.iter().filter(|check| check.answer != Answer::Ok).collect();
+    let Some(first) = bad.first() else {
+        cx.emit(&records)?;
+        return Ok(Exit::Done);
+    };
+    for check in &bad {
+        let hint = check.hint.as_deref().unwrap_or_default();
+        cx.warn(&format!("{}: {} (try: {hint})", check.subject, check.detail));
+    }
+    Err(Error::new(Kind::No, format!("{} of {} acts have no outcome", bad.len(), acts.len()))
+        .because(&first.subject)
+        .hint(first.hint.clone().unwrap_or_default())
+        .found(records.into_iter().map(|record| record.body.into()).collect())
+        .into())
+}
+
+fn mark(cx: &Context, what: Mark) -> Result<Exit> {
+    let deployment = deployment(cx)?;
+    rs_model::name::object("mark", &what.what)?;
+    let state = rs_drivers::state(&cx.place()?)?;
+    let mut note = [Act {
+        seq: 0,
+        at: now(),
+        deployment: deployment.clone(),
+        subject: what.what,
+        tool: MARK.0.into(),
+        verb: MARK.1.into(),
+        owner: owner(cx.common.upgrade.as_deref()),
+        epoch: 0,
+        outcome: Outcome::Done,
+        before: serde_json::Value::Null,
+        after: serde_json::Value::Null,
+        ms: Some(what.took_ms),
+        undo: None,
+        error: None,
+    }];
+    if !cx.dry() {
+        let guard = || cx.may_begin(state.as_ref(), &deployment);
+        Journal::new(state.as_ref()).begin(&mut note, &[], &guard)?;
+    }
+    emit_acts(cx, &note)
+}
+
+fn close(cx: &Context, what: &Close) -> Result<Exit> {
+    let state = rs_drivers::state(&cx.place()?)?;
+    let journal = Journal::new(state.as_ref());
+    let mut closed = Vec::new();
+    for seq in &what.acts {
+        let mut act = journal.act(*seq)?.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("there is no act {seq}"))
+                .hint("rs-journal show --open lists those without an outcome")
+        })?;
+        if act.outcome == Outcome::Open {
+            if alive(&act) != Some(false) {
+                let who = format!("process {} on {}", act.owner.pid, act.owner.host);
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!("act {seq} ({} on {}) may still be under way", act.verb, act.subject),
+                )
+                .because(&who)
+                .hint(format!("wait for {who}, or end it; nothing was written"))
+                .into());
+            }
+            act.outcome = Outcome::Failed;
+            act.error = Some(format!("cut off; closed by {}: {}", owner(None).user, what.because));
+        }
+        closed.push(act);
+    }
+    if !cx.dry() {
+        for act in closed.iter().filter(|act| act.outcome == Outcome::Failed) {
+            journal.end(act, &[])?;
+        }
+    }
+    emit_acts(cx, &closed)
+}
+
+fn emit_acts(cx: &Context, acts: &[Act]) -> Result<Exit> {
+    let planned = |act: &Act| {
+        let mut record = Record::of(act);
+        if cx.dry() {
+            record.nest("planned", true);
+        }
+        record
+    };
+    cx.emit(&acts.iter().map(planned).collect::<Vec<_>>())?;
+    Ok(Exit::Done)
+}
+
+/// A report for people.
+fn text(report: &Report) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let run = report.run.as_deref().unwrap_or("by hand");
+    let _ =
+        writeln!(text, "{} of {:?}: {} to {}", run, report.deployment, report.began, report.last);
+    let _ = writeln!(
+        text,
+        "  {} acts, {} failed, {} without an outcome, {} ms in all",
+        report.acts, report.failed, report.open, report.ms
+    );
+    if !report.steps.is_empty() {
+        let _ = writeln!(text, "\n  Steps                                ms");
+        for step in &report.steps {
+            let _ = writeln!(text, "  {:<28} {:>10}", step.step, step.ms);
+        }
+    }
+    if !report.tally.is_empty() {
+        let _ = writeln!(text, "\n  Tool and verb              acts      ms  failed  open");
+    }
+    for tally in &report.tally {
+        let name = format!("{} {}", tally.tool, tally.verb);
+        let _ = writeln!(
+            text,
+            "  {name:<24} {:>6} {:>7} {:>7} {:>5}",
+            tally.acts, tally.ms, tally.failed, tally.open
+        );
+    }
+    if !report.undo.is_empty() {
+        let _ = writeln!(text, "\n  To undo, in this order");
+        for undo in &report.undo {
+            let _ = writeln!(text, "  {:>6}  {}: {}", undo.seq, undo.subject, undo.undo);
+        }
+    }
+    text
+}

@@ -1,0 +1,334 @@
+//! What the journal tells: which acts are wanted, whether each came to an end, and the report of a run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::act::{Act, Outcome};
+use crate::check::{Answer, Check};
+
+/// Which acts are wanted; what is absent does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this deployment.
+    pub deployment: Option<String>,
+    /// Of this run.
+    pub run: Option<String>,
+    /// Of this subject: whole (`server App Server-3`), only its name (`App Server-3`), or with `*` for any text.
+    pub subject: Option<String>,
+    /// Only acts without an outcome.
+    pub open: bool,
+    /// The newest so many.
+    pub last: Option<usize>,
+}
+
+/// The wanted acts, in order.
+pub fn select(acts: Vec<Act>, wanted: &Wanted) -> Vec<Act> {
+    let mut found: Vec<Act> = acts
+        .into_iter()
+        .filter(|act| {
+            wanted.deployment.as_ref().is_none_or(|name| act.deployment == *name)
+                && (wanted.run.is_none() || act.owner.run == wanted.run)
+                && wanted.subject.as_ref().is_none_or(|pattern| is_of(&act.subject, pattern))
+                && (!wanted.open || act.outcome == Outcome::Open)
+        })
+        .collect();
+    if let Some(last) = wanted.last {
+        found.drain(..found.len().saturating_sub(last));
+    }
+    found
+}
+
+fn is_of(subject: &str, pattern: &str) -> bool {
+    let name = subject.split_once(' ').map_or(subject, |(_, name)| name);
+    like(subject, pattern) || like(name, pattern)
+}
+
+/// Whether a text fits a pattern in which `*` stands for any text.
+fn like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Whether every intent has an outcome: one check per act that has none, all of them named, or a single ok.
+///
+/// An open act whose process is gone was cut off: a no, unless a later act of the same tool on the same subject came
+/// to an end (each tool looks at the world before it acts). One whose process runs, or of which that cannot be known
+/// (another host), is unknown, which is not ok either.
+///
+/// - `alive`: whether the act's process still runs; absent when that cannot be seen from here.
+pub fn verify(acts: &[Act], alive: &dyn Fn(&Act) -> Option<bool>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (at, act) in acts.iter().enumerate().filter(|(_, act)| act.outcome == Outcome::Open) {
+        let later = acts[at + 1..].iter().find(|later| {
+            later.outcome == Outcome::Done
+                && later.tool == act.tool
+                && later.deployment == act.deployment
+                && later.subject == act.subject
+        });
+        let life = alive(act);
+        if later.is_some() && life != Some(true) {
+            continue;
+        }
+        let title = format!("act {}: {} {} on {}", act.seq, act.tool, act.verb, act.subject);
+        let owner = &act.owner;
+        let who = format!("{}@{} (process {}) at {}", owner.user, owner.host, owner.pid, act.at);
+        checks.push(match life {
+            Some(false) => {
+                Check::new("act has an outcome", &title, Answer::No, format!("begun by {who}, cut off"))
+                    .hint(format!(
+                        "the same command again: it looks at the world and goes on{}; or, when you have seen to it: \
+                         rs-journal close {}",
+                        act.undo.as_ref().map(|undo| format!("; back: {undo}")).unwrap_or_default(),
+                        act.seq
+                    ))
+            }
+            Some(true) => {
+                Check::new("act has an outcome", &title, Answer::Unknown, format!("under way by {who}"))
+                    .hint(format!("wait for process {}", owner.pid))
+            }
+            None => Check::new(
+                "act has an outcome",
+                &title,
+                Answer::Unknown,
+                format!("begun by {who}, on another host"),
+            )
+            .hint(format!("look there, on {}", owner.host)),
+        });
+    }
+    if checks.is_empty() {
+        let detail = format!("{} acts", acts.len());
+        checks.push(Check::new("every act has an outcome", "journal", Answer::Ok, detail));
+    }
+    checks
+}
+
+/// Acts of one tool and verb together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// The tool.
+    pub tool: String,
+    /// The verb.
+    pub verb: String,
+    /// How many acts.
+    pub acts: usize,
+    /// Of these, failed.
+    pub failed: usize,
+    /// Of these, without an outcome.
+    pub open: usize,
+    /// Milliseconds, summed; acts that ran side by side count each for itself.
+    pub ms: u64,
+}
+
+/// A step of the guide as the run marked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marked {
+    /// e.g. `step 18`.
+    pub step: String,
+    /// When it ended, RFC 3339 UTC.
+    pub at: String,
+    /// Milliseconds from its begin to its end.
+    pub ms: u64,
+}
+
+/// How one act is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    /// The act.
+    pub seq: u64,
+    /// What it was done to.
+    pub subject: String,
+    /// What a person does.
+    pub undo: String,
+}
+
+/// What a run did (`rs.report/1`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Deployment.
+    pub deployment: String,
+    /// The run; absent for acts by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// First intent, RFC 3339 UTC.
+    pub began: String,
+    /// Last intent, RFC 3339 UTC.
+    pub last: String,
+    /// How many acts, marks left out.
+    pub acts: usize,
+    /// Of these, failed.
+    pub failed: usize,
+    /// Of these, without an outcome.
+    pub open: usize,
+    /// Milliseconds of all acts, summed.
+    pub ms: u64,
+    /// By tool and verb, in the order of their first act.
+    pub tally: Vec<Tally>,
+    /// Steps, in the order in which they ended; one that ran again counts its last run.
+    pub steps: Vec<Marked>,
+    /// Everything that can be undone, newest first: the order in which to undo.
+    pub undo: Vec<Undo>,
+}
+
+/// The tool and verb of a mark (`rs-journal mark`): a note, not a change.
+pub const MARK: (&str, &str) = ("rs-journal", "mark");
+
+/// One report for each deployment and run, in the order of their first acts.
+pub fn report(acts: &[Act]) -> Vec<Report> {
+    let mut order: Vec<(String, Option<String>)> = Vec::new();
+    let mut reports: BTreeMap<(String, Option<String>), Report> = BTreeMap::new();
+    for act in acts {
+        let key = (act.deployment.clone(), act.owner.run.clone());
+        let report = reports.entry(key.clone()).or_insert_with(|| {
+            order.push(key);
+            Report {
+                deployment: act.deployment.clone(),
+                run: act.owner.run.clone(),
+                began: act.at.clone(),
+                ..Report::default()
+            }
+        });
+        report.last.clone_from(&act.at);
+        let ms = act.ms.unwrap_or(0);
+        if (act.tool.as_str(), act.verb.as_str()) == MARK {
+            report.steps.retain(|step| step.step != act.subject);
+            report.steps.push(Marked { step: act.subject.clone(), at: act.at.clone(), ms });
+            continue;
+        }
+        let at = report.tally.iter().position(|t| t.tool == act.tool && t.verb == act.verb);
+        let at = at.unwrap_or_else(|| {
+            report.tally.push(Tally {
+                tool: act.tool.clone(),
+                verb: act.verb.clone(),
+                ..Tally::default()
+            });
+            report.tally.len() - 1
+        });
+        let (failed, open) = (
+            usize::from(act.outcome == Outcome::Failed),
+            usize::from(act.outcome == Outcome::Open),
+        );
+        if let Some(tally) = report.tally.get_mut(at) {
+            tally.acts += 1;
+            tally.failed += failed;
+            tally.open += open;
+            tally.ms += ms;
+        }
+        report.acts += 1;
+        report.failed += failed;
+        report.open += open;
+        report.ms += ms;
+        if let Some(undo) = act.undo.clone().filter(|_| act.outcome != Outcome::Failed) {
+            report.undo.insert(0, Undo { seq: act.seq, subject: act.subject.clone(), undo });
+        }
+    }
+    order.into_iter().filter_map(|key| reports.remove(&key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::Owner;
+
+    fn act(seq: u64, subject: &str, verb: &str, outcome: Outcome) -> Act {
+        Act {
+            seq,
+            at: format!("2026-11-24T14:00:{seq:02}.000Z"),
+            deployment: "production".into(),
+            subject: subject.into(),
+            tool: "rs-lbctl".into(),
+            verb: verb.into(),
+            owner: Owner { run: Some("u-1".into()), ..Owner::default() },
+            epoch: 1,
+            outcome,
+            before: serde_json::Value::Null,
+            after: serde_json::Value::Null,
+            ms: Some(seq),
+            undo: Some(format!("undo {seq}")),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_pattern_fits_the_whole_subject_or_its_name() {
+        for (subject, pattern, fits) in [
+            ("server App Server-1", "App Server-1", true),
+            ("server App Server-1", "server App Server-1", true),
+            ("server App Server-1", "server *", true),
+            ("server App Server-1", "*Server-?", false),
+            ("server App Server-1", "App*1", true),
+            ("server App Server-1", "App*", true),
+            ("server App Server-1", "App", false),
+            ("step 18", "step *", true),
+            ("step 18", "*", true),
+            ("step 18", "s*1*8", true),
+            ("step 18", "*19*", false),
+            ("aba", "aba*aba", false),
+        ] {
+            assert_eq!(is_of(subject, pattern), fits, "{subject} {pattern}");
+        }
+    }
+
+    #[test]
+    fn an_act_that_was_cut_off_is_a_no_until_the_tool_has_been_there_again() {
+        let cut = act(1, "server a", "connect", Outcome::Open);
+        let ask = |acts: &[Act], life: Option<bool>| -> Vec<Answer> {
+            verify(acts, &|_| life).iter().map(|check| check.answer).collect()
+        };
+        assert_eq!(ask(&[], None), [Answer::Ok]);
+        assert_eq!(ask(std::slice::from_ref(&cut), Some(false)), [Answer::No]);
+        assert_eq!(ask(std::slice::from_ref(&cut), Some(true)), [Answer::Unknown]);
+        assert_eq!(ask(std::slice::from_ref(&cut), None), [Answer::Unknown]);
+        let again = act(2, "server a", "disconnect", Outcome::Done);
+        assert_eq!(ask(&[cut.clone(), again.clone()], Some(false)), [Answer::Ok]);
+        assert_eq!(ask(&[cut.clone(), again.clone()], Some(true)), [Answer::Unknown]);
+        assert_eq!(ask(&[again, cut.clone()], Some(false)), [Answer::No], "earlier is not later");
+        let other = act(2, "server b", "connect", Outcome::Done);
+        assert_eq!(ask(&[cut, other], Some(false)), [Answer::No]);
+    }
+
+    #[test]
+    fn a_report_counts_and_lists_undo_newest_first() {
+        let mut mark = act(4, "step 18", "mark", Outcome::Done);
+        mark.tool = "rs-journal".into();
+        mark.undo = None;
+        let mut by_hand = act(5, "server c", "drain", Outcome::Open);
+        by_hand.owner.run = None;
+        let acts = [
+            act(1, "server a", "connect", Outcome::Done),
+            act(2, "server b", "connect", Outcome::Failed),
+            act(3, "server a", "drain", Outcome::Done),
+            mark,
+            by_hand,
+        ];
+        let reports = report(&acts);
+        assert_eq!(reports.len(), 2);
+        let run = &reports[0];
+        assert_eq!((run.acts, run.failed, run.open, run.ms), (3, 1, 0, 6));
+        assert_eq!(run.tally[0].acts, 2);
+        assert_eq!(run.undo.iter().map(|u| u.seq).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!((run.steps[0].step.as_str(), run.steps[0].ms), ("step 18", 4));
+        assert_eq!((reports[1].run.as_ref(), reports[1].open), (None, 1));
+    }
+
+    #[test]
+    fn the_wanted_acts_are_the_newest_of_those_that_fit() {
+        let acts: Vec<Act> =
+            (1..=5).map(|n| act(n, "server a", "connect", Outcome::Done)).collect();
+        let wanted = Wanted { last: Some(2), run: Some("u-1".into()), ..Wanted::default() };
+        let seqs: Vec<u64> = select(acts.clone(), &wanted).iter().map(|act| act.seq).collect();
+        assert_eq!(seqs, [4, 5]);
+        let none = Wanted { open: true, ..Wanted::default() };
+        assert_eq!(select(acts, &none), []);
+    }
+}

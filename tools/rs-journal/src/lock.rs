@@ -1,0 +1,196 @@
+//! `lock`: takes the run lock and executes a command in our place, which goes on holding it until it ends.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use rs_cli::{Context, Exit, Journal, alive, now, owner};
+use rs_contract::{Error, Holder, Kind, State};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Flags of `lock`.
+#[derive(clap::Args)]
+pub struct LockArgs {
+    /// Wait at most so long for another run to end [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration)]
+    lock_wait: Option<Duration>,
+    /// Take the deployment from a dead or frozen operator: his run begins no further act, and what of it runs on
+    /// this host is ended
+    #[arg(long)]
+    take_over: bool,
+    /// The command that holds the lock; it is executed in our place
+    #[arg(value_name = "CMD", required = true, last = true)]
+    command: Vec<String>,
+}
+
+/// How long the processes of a run that is taken over have to end before they are killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
+    let run = cx.run_name()?;
+    let deployment = super::deployment(cx)?;
+    let place = cx.place()?;
+    let state = rs_drivers::state(&place)?;
+    let state = state.as_ref();
+    let me = owner(Some(run));
+    let holder = Holder {
+        run: run.to_owned(),
+        who: format!("{}@{}", me.user, me.host),
+        pid: me.pid,
+        since: now(),
+        epoch: 0,
+    };
+    let wait = args.lock_wait.unwrap_or_default();
+    let now_held = state.holder(&deployment)?;
+    if let (Some(ours), Some(held)) = (cx.epoch_of(&deployment), &now_held)
+        && (ours, run) == (state.epoch(&deployment)?, held.run.as_str())
+    {
+        // inside the run already: its lock covers us
+        return Err(execute(args, &[]).into());
+    }
+    if let Some(other) = now_held.filter(|_| args.take_over) {
+        state.raise_epoch(&deployment)?;
+        cx.warn(&format!(
+            "taking {deployment:?} from run {:?} of {} (process {}, since {})",
+            other.run, other.who, other.pid, other.since
+        ));
+        if other.who.rsplit('@').next() == Some(me.host.as_str()) {
+            end(&deployment, &other)?;
+        }
+    }
+    let lock = state.lock(&deployment, &holder, wait)?;
+    nobody_under_way(state, &deployment, wait)?;
+    let descriptor = lock.keep_over_exec()?;
+    let mut env = vec![
+        ("RS_EPOCH", lock.epoch().to_string()),
+        ("RS_LOCKED", deployment.clone()),
+        ("RS_LOCK_FD", descriptor.to_string()),
+        ("RS_DEPLOYMENT", deployment),
+        ("RS_UPGRADE", run.to_owned()),
+        ("RS_CLOUD", place.cloud),
+    ];
+    env.extend(place.state.map(|url| ("RS_STATE", url)));
+    Err(execute(args, &env).into())
+}
+
+/// Becomes the command; returns only when that failed.
+fn execute(args: &LockArgs, env: &[(&str, String)]) -> Error {
+    let Some((program, rest)) = args.command.split_first() else {
+        return Error::new(Kind::Usage, "no command is named").hint("rs-journal lock -- CMD");
+    };
+    let mut command = Command::new(program);
+    command.args(rest).envs(env.iter().map(|(name, value)| (name, value)));
+    let e = command.exec();
+    let kind = match e.kind() {
+        std::io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Failed,
+    };
+    Error::new(kind, format!("{program:?} cannot be run"))
+        .because(e)
+        .hint("name a program that is on PATH, or its path")
+}
+
+/// A changing verb by hand that began before we had the lock: it is waited for, or it declines us.
+fn nobody_under_way(state: &dyn State, deployment: &str, wait: Duration) -> Result<()> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let open = Journal::new(state).open_acts()?;
+        let busy =
+            open.into_iter().find(|act| act.deployment == deployment && alive(act) == Some(true));
+        let Some(act) = busy else { return Ok(()) };
+        if Instant::now() >= deadline {
+            return Err(Error::new(
+                Kind::Declined,
+                format!(
+                    "{} {} on {} is under way (process {} of {})",
+                    act.tool, act.verb, act.subject, act.owner.pid, act.owner.user
+                ),
+            )
+            .hint("wait for it to end (--lock-wait 1m)")
+            .into());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Ends the processes of a run on this host: its holder, and every tool that works under its epoch.
+fn end(deployment: &str, other: &Holder) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let mut left = tools_of(deployment, other);
+        left.extend(i32::try_from(other.pid).ok().filter(|pid| is_there(*pid)));
+        left.retain(|pid| !ancestors().contains(pid));
+        if left.is_empty() {
+            return Ok(());
+        }
+        let signal = if begun.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
+        for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            if let Err(e) = kill_process(pid, signal)
+                && e != rustix::io::Errno::SRCH
+            {
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!("process {} of that run cannot be ended", pid.as_raw_nonzero()),
+                )
+                .because(e)
+                .hint("its epoch is over, so it begins nothing more; end it as its owner")
+                .into());
+            }
+        }
+        if begun.elapsed() > GRACE * 2 {
+            return Err(Error::new(
+                Kind::TimedOut,
+                format!("processes {left:?} of that run do not end"),
+            )
+            .hint("look at them: ps -o pid,stat,cmd -p …; then the same command again")
+            .into());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Processes of this host whose environment says that they work under that holder's lock.
+fn tools_of(deployment: &str, other: &Holder) -> Vec<i32> {
+    let marks = [
+        format!("RS_LOCKED={deployment}"),
+        format!("RS_EPOCH={}", other.epoch),
+        format!("RS_UPGRADE={}", other.run),
+    ];
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| {
+            let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let has =
+                |mark: &String| env.split(|byte| *byte == 0).any(|var| var == mark.as_bytes());
+            marks.iter().all(has) && is_there(*pid)
+        })
+        .collect()
+}
+
+/// Whether a process runs; one that ended and was not waited for does not count.
+fn is_there(pid: i32) -> bool {
+    parent_and_state(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
+}
+
+/// Ourselves and everybody above us: never ended by us.
+fn ancestors() -> Vec<i32> {
+    let mut found = vec![std::process::id().cast_signed()];
+    while let Some((parent, _)) = found.last().and_then(|pid| parent_and_state(*pid)) {
+        if parent <= 0 || found.contains(&parent) {
+            break;
+        }
+        found.push(parent);
+    }
+    found
+}
+
+fn parent_and_state(pid: i32) -> Option<(i32, char)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the name stands in brackets and may hold anything
+    let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = rest.next()?.chars().next()?;
+    Some((rest.next()?.parse().ok()?, state))
+}
