@@ -4,12 +4,18 @@
 //! test failed (a failed test keeps its folder and prints where it is). Nothing here sleeps instead of waiting for
 //! a condition: [`until`] polls it, and gives up late and loudly.
 
+mod app;
+mod balanced;
+mod here;
 mod named;
 mod ran;
 mod scene;
 mod servers;
 mod shell;
 
+pub use app::App;
+pub use balanced::{BYPASS, Balanced, CONFIG};
+pub use here::Here;
 pub use named::Named;
 pub use ran::{Call, Ran};
 pub use scene::{Scene, program, root, tools, until};

@@ -51,8 +51,9 @@ impl Settings {
         server: &Server,
         all: &[Server],
     ) -> Result<Settings> {
-        let values = match &server.current {
-            Some(current) => current.inputs.clone(),
+        let mut found = Settings::of_current(deployment, server, all);
+        found.values = match &server.current {
+            Some(_) => return Ok(found),
             None => {
                 let template = match &server.template {
                     Some(reference) => Some(cloud.template(reference)?),
@@ -63,17 +64,22 @@ impl Settings {
                     .values
             }
         };
-        Ok(Settings {
+        Ok(found)
+    }
+
+    /// Of a launched server's current set, as it was frozen.
+    pub fn of_current(deployment: &str, server: &Server, all: &[Server]) -> Settings {
+        Settings {
             subject: format!("server {:?}", server.name),
             deployment: deployment.to_owned(),
-            values,
+            values: server.current.as_ref().map(|c| c.inputs.clone()).unwrap_or_default(),
             server: Some((
                 server.name.clone(),
                 server.address,
                 server.current.as_ref().and_then(|current| current.home.clone()),
             )),
             servers: all.iter().map(|s| (s.name.clone(), metadata(deployment, s))).collect(),
-        })
+        }
     }
 
     /// Of a deployment's own inputs.

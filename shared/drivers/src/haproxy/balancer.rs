@@ -117,7 +117,7 @@ impl Haproxy {
                 Ok(seen) => add_old(&mut members, pid, seen, &self.site.name, pool),
                 // it may have ended since
                 Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Unreachable) => {
-                    if self.site.old_workers()?.iter().any(|(known, _)| *known == pid) {
+                    if !self.site.has_ended(pid)? {
                         return Err(e);
                     }
                 }

@@ -5,10 +5,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rs_contract::{Endpoint, Error, Kind, Result};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 /// Bytes of commands sent before their replies are read, so that neither side waits for the other to read.
@@ -234,7 +236,19 @@ impl Client {
 
 /// A blocking connect to a unix socket has no time limit and hangs on a frozen server with a full queue.
 fn connect_unix(path: &str, deadline: Instant) -> std::io::Result<UnixStream> {
-    let address = SocketAddrUnix::new(path)?;
+    // a longer path does not fit into an address; through its folder's descriptor every path does
+    let folder;
+    let address = match path.rsplit_once('/') {
+        Some((parent, name)) if path.len() > 100 => {
+            folder = rustix::fs::open(
+                parent,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))?
+        }
+        _ => SocketAddrUnix::new(path)?,
+    };
     loop {
         let socket = socket_with(
             AddressFamily::UNIX,
@@ -299,6 +313,24 @@ mod tests {
         let e = client.run(&["a".to_owned(), "b".into()]).unwrap_err();
         assert_eq!(e.kind(), Kind::Unreachable);
         assert!(e.to_string().contains("answered 1 of 2"), "{e}");
+    }
+
+    #[test]
+    fn a_socket_of_any_depth_is_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("x".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let short = folder.path().join("s");
+        let listener = UnixListener::bind(&short).unwrap();
+        std::fs::rename(&short, deep.join("s")).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"\n> yes\n\n> ").unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let endpoint = Endpoint::Unix(deep.join("s").to_str().unwrap().into());
+        let client = Client::worker("server \"x\"", endpoint, Duration::from_secs(5));
+        assert_eq!(client.ask("show version").unwrap(), "yes");
     }
 
     #[test]

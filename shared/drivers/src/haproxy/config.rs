@@ -403,15 +403,7 @@ fn without(parameters: &[String], what: &[(&str, bool)]) -> Vec<String> {
 pub fn binds(text: &str, backend: &str, expand: Expand<'_>) -> Vec<Bind> {
     let mut found = Vec::new();
     for section in sections(text, expand) {
-        let uses = match section.kind.as_str() {
-            "listen" => section.name == backend,
-            "frontend" => section.lines.iter().any(|(_, words, _)| {
-                matches!(words.first().map(String::as_str), Some("default_backend" | "use_backend"))
-                    && words.get(1).is_some_and(|name| name == backend)
-            }),
-            _ => false,
-        };
-        if !uses {
+        if !uses(&section, backend) {
             continue;
         }
         for (_, words, _) in &section.lines {
@@ -435,36 +427,64 @@ pub fn binds(text: &str, backend: &str, expand: Expand<'_>) -> Vec<Bind> {
     found
 }
 
-/// The rule of the file that shows the page by that map.
-pub fn page_rule(text: &str, map: &str, expand: Expand<'_>) -> Option<PageRule> {
+/// The rules that show the page by that map, itself or through an `acl`: one for each frontend that uses the backend,
+/// with the frontend's name; absent where a frontend has none.
+pub fn page_rules(
+    text: &str,
+    backend: &str,
+    map: &str,
+    expand: Expand<'_>,
+) -> Vec<(String, Option<PageRule>)> {
+    let asks = |words: &[String]| {
+        words
+            .iter()
+            .any(|word| word.contains(&format!("({map},")) || word.contains(&format!("({map})")))
+    };
+    let first = |words: &[String], name: &str| words.first().is_some_and(|word| word == name);
     sections(text, expand)
         .iter()
-        .filter(|section| matches!(section.kind.as_str(), "frontend" | "listen"))
-        .flat_map(|section| &section.lines)
-        .find(|(_, words, _)| {
-            words.first().is_some_and(|word| word == "http-request")
-                && words.get(1).is_some_and(|word| word == "return")
-                && words.iter().any(|word| {
-                    word.contains(&format!("({map},")) || word.contains(&format!("({map})"))
-                })
+        .filter(|section| uses(section, backend))
+        .map(|section| {
+            let acls: Vec<&String> = section
+                .lines
+                .iter()
+                .filter(|(_, words, _)| first(words, "acl") && asks(words))
+                .filter_map(|(_, words, _)| words.get(1))
+                .collect();
+            let rule = section.lines.iter().find(|(_, words, _)| {
+                first(words, "http-request")
+                    && words.get(1).is_some_and(|word| word == "return")
+                    && (asks(words) || words.iter().skip(2).any(|word| acls.contains(&word)))
+            });
+            (section.name.clone(), rule.map(|(_, words, _)| rule_of(words)))
         })
-        .map(|(_, words, _)| {
-            let after = |name: &str| {
-                words.iter().position(|word| word == name).and_then(|at| words.get(at + 1))
-            };
-            let header = |name: &str| {
-                words
-                    .windows(3)
-                    .find(|three| three[0] == "hdr" && three[1].eq_ignore_ascii_case(name))
-            };
-            PageRule {
-                file: after("file").or(after("lf-file")).cloned(),
-                status_503: after("status").is_some_and(|status| status == "503"),
-                retry_after: header("Retry-After").is_some(),
-                no_store: header("Cache-Control")
-                    .is_some_and(|three| three[2].contains("no-store")),
-            }
-        })
+        .collect()
+}
+
+fn rule_of(words: &[String]) -> PageRule {
+    let after =
+        |name: &str| words.iter().position(|word| word == name).and_then(|at| words.get(at + 1));
+    let header = |name: &str| {
+        words.windows(3).find(|three| three[0] == "hdr" && three[1].eq_ignore_ascii_case(name))
+    };
+    PageRule {
+        file: after("file").or(after("lf-file")).cloned(),
+        status_503: after("status").is_some_and(|status| status == "503"),
+        retry_after: header("Retry-After").is_some(),
+        no_store: header("Cache-Control").is_some_and(|three| three[2].contains("no-store")),
+    }
+}
+
+/// Whether a section answers clients of the backend.
+fn uses(section: &Section<'_>, backend: &str) -> bool {
+    match section.kind.as_str() {
+        "listen" => section.name == backend,
+        "frontend" => section.lines.iter().any(|(_, words, _)| {
+            matches!(words.first().map(String::as_str), Some("default_backend" | "use_backend"))
+                && words.get(1).is_some_and(|name| name == backend)
+        }),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -581,11 +601,20 @@ backend other
     }
 
     #[test]
-    fn the_page_rule_is_found_by_its_map() {
-        let rule = page_rule(FILE, "/h/maintenance.map", &none).unwrap();
+    fn the_page_rule_is_found_by_its_map_in_every_frontend_that_uses_the_backend() {
+        let found = page_rules(FILE, "be_www", "/h/maintenance.map", &none);
+        let rule = found[0].1.clone().unwrap();
         assert!(rule.status_503 && rule.retry_after && rule.no_store);
         assert_eq!(rule.file.as_deref(), Some("/h/page.html"));
-        assert_eq!(page_rule(FILE, "/h/other.map", &none), None);
+        assert_eq!(page_rules(FILE, "be_www", "/h/other.map", &none), [("web".into(), None)]);
+        let by_acl = "frontend f\n acl up str(m),map(/m,off) -m str on\n http-request return status 503 file p if up !x\n default_backend b\nfrontend tls\n default_backend b\nbackend b\n";
+        let found = page_rules(by_acl, "b", "/m", &none);
+        assert_eq!(found[0].1.as_ref().and_then(|r| r.file.as_deref()), Some("p"));
+        assert_eq!(
+            found[1],
+            ("tls".into(), None),
+            "a frontend without the rule lets clients through"
+        );
     }
 
     #[test]

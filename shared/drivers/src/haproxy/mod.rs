@@ -10,7 +10,7 @@ mod page;
 mod words;
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rs_contract::{Balancer, Channel, Endpoint, Error, Kind, PageSwitch, Result};
 use rs_model::Server;
@@ -20,6 +20,9 @@ use client::Client;
 
 /// No batch of commands takes longer: HAProxy answers in microseconds, a frozen one never.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the master process may be out of reach in a reload.
+const RELOAD: Duration = Duration::from_secs(2);
 
 /// The balancer that runs on `server`.
 pub fn balancer(
@@ -122,8 +125,30 @@ impl Site {
     /// The processes that serve what they had before a reload.
     fn old_workers(&self) -> Result<Vec<(u32, Client)>> {
         let Some(master) = &self.master else { return Ok(Vec::new()) };
-        let found = words::processes(&master.place(), &master.ask("show proc")?)?;
+        let begun = Instant::now();
+        let reply = loop {
+            match master.ask("show proc") {
+                // in a reload the master executes itself anew, and nobody listens for some milliseconds
+                Err(e) if e.kind() == Kind::Unreachable && begun.elapsed() < RELOAD => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                reply => break reply?,
+            }
+        };
+        let found = words::processes(&master.place(), &reply)?;
         Ok(found.old.into_iter().map(|pid| (pid, master.old(pid))).collect())
+    }
+
+    /// Whether an old worker that did not answer has ended: its master notices it a moment later.
+    fn has_ended(&self, pid: u32) -> Result<bool> {
+        let begun = Instant::now();
+        while self.old_workers()?.iter().any(|(known, _)| *known == pid) {
+            if begun.elapsed() > RELOAD {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(true)
     }
 
     /// The configuration's text; absent when no Channel reaches it.

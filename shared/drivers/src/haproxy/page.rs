@@ -94,7 +94,7 @@ impl Page {
     fn each_old(&self, act: &dyn Fn(&Client) -> Result<()>) -> Result<()> {
         for (pid, old) in self.site.old_workers()? {
             if let Err(e) = act(&old)
-                && self.site.old_workers()?.iter().any(|(known, _)| *known == pid)
+                && !self.site.has_ended(pid)?
             {
                 return Err(e);
             }
@@ -124,37 +124,44 @@ impl Page {
         })
     }
 
-    fn check_rule(&self, text: &str) -> Result<()> {
-        let rule = config::page_rule(text, &self.map, &|name| self.site.expand(name));
-        let missing = match &rule {
-            None => {
-                Some(format!("no `http-request return` of a frontend asks the map {}", self.map))
-            }
-            Some(rule) if !rule.status_503 => Some("the rule has no `status 503`".into()),
-            Some(rule) if !rule.retry_after => Some("the rule has no `hdr Retry-After`".into()),
-            Some(rule) if !rule.no_store => {
-                Some("the rule has no `hdr Cache-Control no-store`".into())
-            }
-            Some(rule)
-                if rule.file.as_deref().map(|f| self.site.settings.path_of(f))
-                    != Some(self.file.clone()) =>
-            {
-                Some(format!("the rule shows {:?}, not {}", rule.file, self.file))
-            }
-            Some(_) => None,
+    /// Every frontend that uses the backend has a whole rule.
+    fn check_rules(&self, text: &str, backend: &str) -> Result<()> {
+        let declined = |why: String, hint: String| {
+            let what = format!("{:?} has no rule for the page", self.site.name);
+            Err(Error::new(Kind::Declined, what).because(why).hint(hint))
         };
-        match missing {
-            None => Ok(()),
-            Some(why) => Err(Error::new(
-                Kind::Declined,
-                format!("{:?} has no rule for the page", self.site.name),
-            )
-            .because(why)
-            .hint(format!(
-                "{} needs it; LB_PAGE_MAP and LB_PAGE_FILE say which",
-                self.site.config_file
-            ))),
+        let rules = config::page_rules(text, backend, &self.map, &|name| self.site.expand(name));
+        if rules.is_empty() {
+            return declined(
+                format!("no frontend of its configuration uses the backend {backend:?}"),
+                format!("LB_POOLS and {} disagree", self.site.config_file),
+            );
         }
+        for (frontend, rule) in rules {
+            let missing = match rule {
+                None => format!("no `http-request return` asks the map {}", self.map),
+                Some(rule) if !rule.status_503 => "its rule has no `status 503`".into(),
+                Some(rule) if !rule.retry_after => "its rule has no `hdr Retry-After`".into(),
+                Some(rule) if !rule.no_store => {
+                    "its rule has no `hdr Cache-Control no-store`".into()
+                }
+                Some(rule) => {
+                    let file = rule.file.map(|file| self.site.settings.path_of(&file));
+                    if file.as_ref() == Some(&self.file) {
+                        continue;
+                    }
+                    format!("its rule shows {file:?}, not {}", self.file)
+                }
+            };
+            return declined(
+                format!("frontend {frontend:?}: {missing}"),
+                format!(
+                    "{} needs it; LB_PAGE_MAP and LB_PAGE_FILE say which",
+                    self.site.config_file
+                ),
+            );
+        }
+        Ok(())
     }
 }
 
@@ -202,7 +209,7 @@ impl PageSwitch for Page {
             match self.shows(&old) {
                 Ok(on) => found.push((old.place(), on)),
                 Err(e) => {
-                    if self.site.old_workers()?.iter().any(|(known, _)| *known == pid) {
+                    if !self.site.has_ended(pid)? {
                         return Err(e);
                     }
                 }
@@ -261,14 +268,7 @@ impl PageSwitch for Page {
             };
         };
         let text = self.site.config()?.unwrap_or_default();
-        if config::binds(&text, backend, &|name| self.site.expand(name)).is_empty() {
-            return Err(Error::new(
-                Kind::Declined,
-                format!("no frontend of {:?} uses the backend {backend:?}", self.site.name),
-            )
-            .hint(format!("LB_POOLS and {} disagree", self.site.config_file)));
-        }
-        self.check_rule(&text)?;
+        self.check_rules(&text, backend)?;
         let there = match channel.get(&self.file) {
             Ok(there) => there,
             Err(e) if e.kind() == Kind::NotFound && page.is_some() => Vec::new(),
