@@ -337,7 +337,9 @@ fetch() {
   : >"$apt/status"
   local options=(-o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::State::lists="$apt/lists"
     -o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none
-    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::Retries=3
+    # What other programs of the machine make apt fetch besides the packages' lists.
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false -o Acquire::IndexTargets::deb::CNF::DefaultEnabled=false
+    -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false -o Acquire::Retries=3
     -o Dir::Etc::preferencesparts="$apt/empty" -o Dir::Etc::preferences="$apt/preferences"
     # Hooks of the machine (clean-up after an update) are for the machine's own lists.
     -o APT::Update::Post-Invoke= -o APT::Update::Post-Invoke-Success= -o DPkg::Post-Invoke=)
@@ -359,7 +361,7 @@ fetch() {
   apt-get -qq "${options[@]}" update </dev/null >"$apt/log" 2>&1 || true
   apt-get -qq "${options[@]}" -y --no-install-recommends --download-only install "$@" </dev/null >>"$apt/log" 2>&1 || {
     tail -n 20 "$apt/log" >&2
-    die 7 "cannot fetch $*" "is the network there, and are apt's sources right? Try again with: scripts/setup.sh servers"
+    die 7 "cannot fetch $*" "is the network there, and are apt's sources right? See: apt-get update"
   }
 }
 
