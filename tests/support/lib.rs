@@ -4,6 +4,8 @@
 //! test failed (a failed test keeps its folder and prints where it is). Nothing here sleeps instead of waiting for
 //! a condition: [`until`] polls it, and gives up late and loudly.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be had here fails the test, as it should")]
+
 mod app;
 mod balanced;
 mod here;
