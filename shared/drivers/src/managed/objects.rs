@@ -1,0 +1,143 @@
+//! Objects in the state store: read, and changed by compare-and-set.
+
+use std::time::Duration;
+
+use rs_contract::{Entry, Error, Expect, Kind, Result, Txn};
+use rs_model::{Array, Deployment, Server};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use super::Managed;
+use super::keys::{self, Stored};
+
+/// How often a change is tried again when somebody else was faster.
+const TRIES: u32 = 200;
+
+/// An object as it was read.
+pub struct Read<T> {
+    /// The version that a change names.
+    pub version: u64,
+    /// The object.
+    pub stored: Stored<T>,
+}
+
+impl Managed {
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Read<T>>> {
+        let Some(entry) = self.state.get(key)? else { return Ok(None) };
+        Ok(Some(Read { version: entry.version, stored: decode(entry)? }))
+    }
+
+    /// Everything under a prefix, in the order of creation.
+    pub(super) fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<Stored<T>>> {
+        let mut found =
+            self.state.list(prefix)?.into_iter().map(decode).collect::<Result<Vec<Stored<T>>>>()?;
+        found.sort_by_key(|stored| stored.order);
+        Ok(found)
+    }
+
+    /// Changes an object: `edit` says whether there is anything to write, and may add to the transaction. It is
+    /// called again with what is there when somebody else was faster.
+    pub(super) fn change<T: Serialize + DeserializeOwned>(
+        &self,
+        key: &str,
+        absent: impl Fn() -> Error,
+        mut edit: impl FnMut(&mut Stored<T>, &mut Txn) -> Result<bool>,
+    ) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            let mut read = self.read::<T>(key)?.ok_or_else(&absent)?;
+            let mut txn = Txn::default();
+            if !edit(&mut read.stored, &mut txn)? {
+                return Ok(read.stored.is);
+            }
+            txn.expect.push(Expect::Version(key.to_owned(), read.version));
+            txn.put.push((key.to_owned(), encode(&read.stored)?));
+            match self.state.commit(&txn) {
+                Ok(()) => return Ok(read.stored.is),
+                Err(e) if e.is_race() && tries < TRIES => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(u64::from(tries % 16)));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Makes an object that is not there; false when it is there already.
+    pub(super) fn make<T: Serialize>(&self, key: &str, is: &T, mut txn: Txn) -> Result<bool> {
+        let stored = Stored { order: self.state.next(keys::ORDER)?, made: 0, is };
+        txn.expect.push(Expect::Absent(key.to_owned()));
+        txn.put.push((key.to_owned(), encode(&stored)?));
+        match self.state.commit(&txn) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_race() && self.state.get(key)?.is_some() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(super) fn find_deployment(&self, name: &str) -> Result<Deployment> {
+        let read = self.read::<Deployment>(&keys::deployment(name))?;
+        read.map(|read| read.stored.is).ok_or_else(|| self.no_deployment(name))
+    }
+
+    pub(super) fn find_server(&self, deployment: &str, name: &str) -> Result<Server> {
+        let read = self.read::<Server>(&keys::server(deployment, name))?;
+        read.map(|read| read.stored.is).ok_or_else(|| self.no_server(deployment, name))
+    }
+
+    pub(super) fn find_array(&self, deployment: &str, name: &str) -> Result<Array> {
+        let read = self.read::<Array>(&keys::array(deployment, name))?;
+        read.map(|read| read.stored.is).ok_or_else(|| self.no_array(deployment, name))
+    }
+
+    pub(super) fn change_server(
+        &self,
+        deployment: &str,
+        name: &str,
+        edit: impl FnMut(&mut Stored<Server>, &mut Txn) -> Result<bool>,
+    ) -> Result<Server> {
+        let key = keys::server(deployment, name);
+        self.change(&key, || self.no_server(deployment, name), edit)
+    }
+
+    pub(super) fn change_array(
+        &self,
+        deployment: &str,
+        name: &str,
+        edit: impl FnMut(&mut Stored<Array>, &mut Txn) -> Result<bool>,
+    ) -> Result<Array> {
+        let key = keys::array(deployment, name);
+        self.change(&key, || self.no_array(deployment, name), edit)
+    }
+
+    pub(super) fn no_deployment(&self, name: &str) -> Error {
+        Error::new(Kind::NotFound, format!("no deployment is called {name:?} in {}", self.word()))
+            .hint("rs-server apply FILE makes one")
+    }
+
+    pub(super) fn no_server(&self, deployment: &str, name: &str) -> Error {
+        Error::new(Kind::NotFound, format!("no server of {deployment:?} is called {name:?}"))
+            .hint("rs-server list --all shows the names")
+    }
+
+    pub(super) fn no_array(&self, deployment: &str, name: &str) -> Error {
+        Error::new(Kind::NotFound, format!("no array of {deployment:?} is called {name:?}"))
+            .hint("rs-server list --all shows the names")
+    }
+}
+
+/// As it is stored.
+pub fn encode(value: &impl Serialize) -> Result<Json> {
+    serde_json::to_value(value)
+        .map_err(|e| Error::new(Kind::Failed, "an object cannot be written").because(e))
+}
+
+/// As it was stored.
+pub fn decode<T: DeserializeOwned>(entry: Entry) -> Result<T> {
+    serde_json::from_value(entry.value).map_err(|e| {
+        Error::new(Kind::Failed, format!("the entry {} cannot be read", entry.key))
+            .because(e)
+            .hint("it was written by another version, or by hand")
+    })
+}

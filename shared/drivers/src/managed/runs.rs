@@ -1,0 +1,386 @@
+//! One run of one script on one server.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use rs_contract::{
+    Channel, Command, Error, Holder, Kind, Lock, Progress, Result, RunRequest, RunResult, Txn,
+};
+use rs_model::{Inputs, Level, Phase, Resolved, Script, Server, State, Template, Value};
+use serde::{Deserialize, Serialize};
+
+use super::objects::encode;
+use super::script::{self, Kept, Mask, Start};
+use super::{Managed, keys};
+use crate::settings::Settings;
+
+/// A run as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    deployment: String,
+    server: String,
+    instance: String,
+    phase: Phase,
+    /// RFC 3339 UTC.
+    began_at: String,
+    /// Absent while it runs, and when whoever ran it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result: Option<RunResult>,
+}
+
+/// What is to be run.
+pub struct Job<'a> {
+    /// Deployment.
+    pub deployment: &'a str,
+    /// Server with its current instance.
+    pub server: &'a Server,
+    /// The script.
+    pub script: &'a Script,
+    /// As part of what.
+    pub phase: Phase,
+    /// Values of this run only.
+    pub inputs: &'a Inputs,
+    /// Variables of ours.
+    pub marks: &'a [(&'a str, String)],
+    /// When it is ended.
+    pub timeout: Duration,
+}
+
+impl Managed {
+    /// Scripts of one server run one at a time; whoever holds this may run one.
+    pub(super) fn scripts_alone(
+        &self,
+        deployment: &str,
+        server: &str,
+        wait: Duration,
+    ) -> Result<Box<dyn Lock>> {
+        let holder = Holder {
+            run: "scripts".into(),
+            who: format!("process {}", std::process::id()),
+            pid: std::process::id(),
+            since: jiff::Timestamp::now().to_string(),
+            epoch: 0,
+        };
+        let name = keys::scripts_lock(deployment, server);
+        self.state.lock(&name, &holder, wait).map_err(|e| {
+            if e.kind() != Kind::Declined {
+                return e;
+            }
+            let who = match self.state.holder(&name) {
+                Ok(Some(other)) => format!("process {}", other.pid),
+                _ => "another process".to_owned(),
+            };
+            Error::new(
+                Kind::TimedOut,
+                format!("{server:?} was busy with a script of {who} for {wait:?}"),
+            )
+            .hint("scripts of one server run one at a time: wait for it, or a longer --timeout")
+        })
+    }
+
+    /// Runs a script that somebody asked for.
+    pub(super) fn run_on_demand(
+        &self,
+        deployment: &str,
+        name: &str,
+        request: &RunRequest,
+        line: Progress<'_>,
+    ) -> Result<RunResult> {
+        let begun = Instant::now();
+        let server = self.find_server(deployment, name)?;
+        let template = self.ready_for(&server)?;
+        wanted(&template, request, &server)?;
+        let lock = self.scripts_alone(deployment, name, request.timeout)?;
+        // it may have been ended, or its inputs changed, while we waited
+        let server = self.find_server(deployment, name)?;
+        let template = self.ready_for(&server)?;
+        let script = wanted(&template, request, &server)?;
+        let marks = if request.stay { vec![("RS_STAY", "true".to_owned())] } else { Vec::new() };
+        let result = self.run_script(
+            &Job {
+                deployment,
+                server: &server,
+                script,
+                phase: Phase::Operational,
+                inputs: &request.inputs,
+                marks: &marks,
+                timeout: request.timeout.saturating_sub(begun.elapsed()),
+            },
+            line,
+        );
+        drop(lock);
+        result
+    }
+
+    /// The template of a server that runs scripts now.
+    fn ready_for(&self, server: &Server) -> Result<Template> {
+        let name = &server.name;
+        let declined = |what: String, hint: &str| Err(Error::new(Kind::Declined, what).hint(hint));
+        if server.foreign {
+            return declined(
+                format!("{name:?} was not launched by us: no script reaches it"),
+                "run it there by hand",
+            );
+        }
+        let Some(current) = server.current.as_ref().filter(|_| server.state.is_up()) else {
+            return declined(
+                format!("{name:?} is {}: it runs no scripts", server.state.word()),
+                "rs-server launch it first",
+            );
+        };
+        if server.state != State::Operational {
+            return declined(
+                format!("{name:?} is {}: it runs no scripts", server.state.word()),
+                "rs-server launch finishes a boot; rs-server relaunch makes a stranded one anew",
+            );
+        }
+        match &current.template {
+            Some(template) => self.find_template(template),
+            None => declined(format!("{name:?} has no template, hence no scripts"), "give it one"),
+        }
+    }
+
+    /// Runs a script under the lock that the caller holds, and keeps what it said.
+    pub(super) fn run_script(&self, job: &Job<'_>, line: Progress<'_>) -> Result<RunResult> {
+        let Some(current) = &job.server.current else {
+            return Err(Error::new(
+                Kind::Declined,
+                format!("{:?} has no machine", job.server.name),
+            ));
+        };
+        let channel = self.reach(job.server)?;
+        let values = values(&current.inputs, job.inputs);
+        let (env, mask) = self.environment(job, &values)?;
+        let id = format!("run-{}", self.state.next(keys::RUNS)?);
+        let mut row = Row {
+            deployment: job.deployment.to_owned(),
+            server: job.server.name.clone(),
+            instance: current.id.clone(),
+            phase: job.phase,
+            began_at: jiff::Timestamp::now().to_string(),
+            result: None,
+        };
+        self.state.commit(&Txn { put: vec![(keys::run(&id), encode(&row)?)], ..Txn::default() })?;
+        let folder = format!("{}/tmp/{id}", channel.home());
+        let kept = Mutex::new(Kept::default());
+        let each = |text: &str| {
+            let text = mask.line(text);
+            kept.lock().unwrap_or_else(PoisonError::into_inner).line(&text);
+            line(&text);
+        };
+        let begun = Instant::now();
+        let ended = furnish(channel.as_ref(), &folder, job.script)
+            .and_then(|()| channel.run(&command(job, &folder, env), &each));
+        // a machine that was ended in the meantime has no folder to clear
+        let _ = channel.run(
+            &Command {
+                argv: ["rm", "-rf", "--", &folder].map(str::to_owned).to_vec(),
+                timeout: Duration::from_secs(60),
+                ..Command::default()
+            },
+            &|_| {},
+        );
+        let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let result = RunResult {
+            id: id.clone(),
+            script: job.script.name.clone(),
+            exit: ended.as_ref().map_or(124, |output| output.exit),
+            ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            tail: kept.last(),
+            values,
+        };
+        row.result = Some(result.clone());
+        self.state.commit(&Txn {
+            put: vec![(keys::run(&id), encode(&row)?), (keys::output(&id), kept.text().into())],
+            ..Txn::default()
+        })?;
+        match ended {
+            Ok(_) => Ok(result),
+            Err(e) if e.kind() == Kind::TimedOut => Err(Error::new(
+                Kind::TimedOut,
+                format!(
+                    "script {:?} on {:?} ({id}) did not end within {:?}, and was ended",
+                    job.script.name, job.server.name, job.timeout
+                ),
+            )
+            .because(match result.tail.as_str() {
+                "" => "it said nothing".to_owned(),
+                tail => format!("it said last: {}", one_line(tail)),
+            })
+            .hint("a longer --timeout, or look at what it waits for")),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The environment of a script, with what of it is secret.
+    fn environment(
+        &self,
+        job: &Job<'_>,
+        values: &BTreeMap<String, Resolved>,
+    ) -> Result<(BTreeMap<String, String>, Mask)> {
+        let mut server = job.server.clone();
+        if let Some(current) = &mut server.current {
+            current.inputs.clone_from(values);
+        }
+        // the others are only read when one of them is named
+        let all = if others(values).next().is_some() {
+            self.all_servers(job.deployment)?
+        } else {
+            vec![server.clone()]
+        };
+        let settings = Settings::among(self, job.deployment, &server, &all)?;
+        let env = settings.environment()?;
+        let mut mask = Mask::default();
+        for (name, resolved) in values.iter().filter(|(_, resolved)| resolved.value.is_secret()) {
+            if matches!(resolved.value, Value::Array(_)) {
+                for part in env.get(name).map(String::as_str).unwrap_or_default().split(',') {
+                    mask.add(&rs_contract::Secret::new(part), &format!("part of {name}"));
+                }
+            } else {
+                mask.add(&settings.secret(name)?, &resolved.value.to_string());
+            }
+        }
+        Ok((env, mask))
+    }
+
+    pub(super) fn find_output(&self, run: &str) -> Result<String> {
+        if let Some(entry) = self.state.get(&keys::output(run))? {
+            return Ok(entry.value.as_str().unwrap_or_default().to_owned());
+        }
+        let error = Error::new(Kind::NotFound, format!("there is no output of {run:?}"));
+        Err(match self.state.get(&keys::run(run))? {
+            Some(_) => error.hint("it is running, or whoever ran it was killed"),
+            None => error.hint("rs-run and the records name runs, e.g. run-42"),
+        })
+    }
+}
+
+/// The script that is asked for, with all that it needs.
+fn wanted<'a>(template: &'a Template, request: &RunRequest, server: &Server) -> Result<&'a Script> {
+    let script = template.script(&request.script).ok_or_else(|| {
+        let known: Vec<String> =
+            template.scripts.iter().map(|script| format!("{:?}", script.name)).collect();
+        Error::new(
+            Kind::Usage,
+            format!(
+                "template {} of {:?} has no script {:?}",
+                template.reference(),
+                server.name,
+                request.script
+            ),
+        )
+        .hint(format!("its scripts: {}", known.join(", ")))
+    })?;
+    let current = server.current.as_ref().map(|current| &current.inputs);
+    let there = |name: &String| match request.inputs.get(name) {
+        Some(Value::Inherit) | None => current
+            .and_then(|inputs| inputs.get(name))
+            .is_some_and(|resolved| resolved.value != Value::Ignore),
+        Some(value) => *value != Value::Ignore,
+    };
+    let missing: Vec<&str> = script
+        .inputs
+        .iter()
+        .filter(|(name, decl)| decl.required && !there(name))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(script);
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!(
+            "{:?} on {:?} needs inputs that have no value: {}",
+            script.name,
+            server.name,
+            missing.join(", ")
+        ),
+    )
+    .hint("give them with --set NAME=TYPE:VALUE, or set them on the server"))
+}
+
+/// What a run sees: current, and over it the values of this run.
+fn values(current: &BTreeMap<String, Resolved>, run: &Inputs) -> BTreeMap<String, Resolved> {
+    let mut values = current.clone();
+    for (name, value) in run.iter().filter(|(_, value)| **value != Value::Inherit) {
+        values.insert(name.clone(), Resolved { value: value.clone(), from: Level::Run });
+    }
+    values
+}
+
+/// The other servers whose metadata the values want.
+pub fn others(values: &BTreeMap<String, Resolved>) -> impl Iterator<Item = (&str, &str)> {
+    fn single(value: &Value) -> Vec<(&str, &str)> {
+        match value {
+            Value::Env { server: Some(server), var } => vec![(server, var)],
+            Value::Array(items) => items.iter().flat_map(single).collect(),
+            _ => Vec::new(),
+        }
+    }
+    values.values().flat_map(|resolved| single(&resolved.value))
+}
+
+/// Puts the script and its attachments into the run's folder.
+fn furnish(channel: &dyn Channel, folder: &str, script: &Script) -> Result<()> {
+    channel.put(&format!("{folder}/script"), script.source.as_bytes(), 0o700)?;
+    for (name, content) in &script.attachments {
+        let content = base64::engine::general_purpose::STANDARD.decode(content).map_err(|e| {
+            Error::new(
+                Kind::Failed,
+                format!("attachment {name:?} of {:?} cannot be unpacked", script.name),
+            )
+            .because(e)
+        })?;
+        if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("attachment {name:?} of {:?} has no usable name", script.name),
+            ));
+        }
+        channel.put(&format!("{folder}/attachments/{name}"), &content, 0o700)?;
+    }
+    Ok(())
+}
+
+/// The script as a command. It waits on the server itself for a script that outlived whoever began it: the lock is
+/// held by a process that lives exactly as long as the script, and not by what the script leaves behind.
+fn command(job: &Job<'_>, folder: &str, inputs: BTreeMap<String, String>) -> Command {
+    let mut env = inputs;
+    env.insert("RS_ATTACH_DIR".into(), format!("{folder}/attachments"));
+    for (name, value) in job.marks {
+        env.insert((*name).to_owned(), value.clone());
+    }
+    let lock = folder.rsplit_once('/').map_or(folder, |(above, _)| above);
+    let mut argv: Vec<String> =
+        ["/usr/bin/flock", "--close", &format!("{lock}/.scripts"), "/bin/sh", "-c"]
+            .map(str::to_owned)
+            .to_vec();
+    match script::start(&job.script.source) {
+        Start::By(by) => {
+            argv.extend([script::START.into(), "sh".into(), folder.to_owned()]);
+            argv.extend(by);
+        }
+        Start::Sudo(by) => {
+            let mut keep: Vec<&str> = env.keys().map(String::as_str).collect();
+            keep.extend(["RS_MACHINE", "HOME"]);
+            argv.extend([
+                script::START_SUDO.into(),
+                "sh".into(),
+                folder.to_owned(),
+                keep.join(","),
+            ]);
+            argv.extend(by);
+        }
+    }
+    argv.push(format!("{folder}/script"));
+    Command { argv, env, stdin: Vec::new(), cwd: None, timeout: job.timeout }
+}
+
+/// For an error, which is one line.
+pub fn one_line(tail: &str) -> String {
+    let lines: Vec<&str> =
+        tail.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("; ")
+}
