@@ -15,7 +15,7 @@ use crate::{Changing, Common, Exit, Select, Subjects, report, table};
 pub struct Context {
     /// e.g. `rs-lbctl`.
     pub tool: &'static str,
-    /// e.g. `connect`, or `writes off`; empty for a tool without verbs.
+    /// e.g. `connect`, or `writes off`; `run` for `rs-run`, which has no verbs.
     pub verb: String,
     /// Flags that every tool has.
     pub common: Common,
@@ -65,6 +65,10 @@ pub fn main<A: Parser>(
         }
         verb.push_str(name);
         level = below;
+    }
+    if verb.is_empty() {
+        // a tool without verbs: its own name says what it does
+        verb.push_str(tool.strip_prefix("rs-").unwrap_or(tool));
     }
     let dry = level.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false)
         || matches.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false);

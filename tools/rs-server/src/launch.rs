@@ -1,0 +1,401 @@
+//! `launch` and `relaunch`: machines made, boots driven, until operational.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use rs_cli::{Changing, Context, Done, Exit, Select, Set, Step, Subject, Subjects, What};
+use rs_contract::{Cloud, Error, Kind, Result};
+use rs_model::input::resolve;
+use rs_model::{Array, Deployment, Inputs, Level, Server, State, TemplateRef};
+use serde_json::{Map, Value as Json, json};
+
+/// What to launch.
+#[derive(clap::Args)]
+pub struct Launch {
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    set: Set,
+    /// Also keep these values for later launches (Save and Launch)
+    #[arg(long, requires = "set")]
+    save: bool,
+    /// How many operational instances an array shall have at least [default: its minimum]
+    #[arg(long, value_name = "N")]
+    to: Option<u32>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// What to relaunch.
+#[derive(clap::Args)]
+pub struct Relaunch {
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// The deployment and its servers, as the plan needs them.
+struct Known<'a> {
+    cloud: &'a dyn Cloud,
+    deployment: Deployment,
+    servers: Vec<Server>,
+}
+
+impl<'a> Known<'a> {
+    fn read(cloud: &'a dyn Cloud, name: &str) -> Result<Known<'a>> {
+        let deployment =
+            cloud.deployments()?.into_iter().find(|d| d.name == name).unwrap_or_default();
+        Ok(Known { cloud, deployment, servers: cloud.servers(name)? })
+    }
+
+    /// What stands in the way of a launch, in words.
+    fn in_the_way(
+        &self,
+        template: Option<&TemplateRef>,
+        own: &Inputs,
+        level: Level,
+        launch: &Inputs,
+    ) -> Result<Option<String>> {
+        let Some(reference) = template else { return Ok(Some("it has no template".into())) };
+        let template = self.cloud.template(reference)?;
+        let found = resolve(Some(&template), &self.deployment.inputs, own, level, launch);
+        let mut wrong = Vec::new();
+        if !found.missing.is_empty() {
+            wrong.push(format!("no value for {}", found.missing.join(", ")));
+        }
+        if !found.ambiguous.is_empty() {
+            wrong.push(format!("scripts disagree about {}", found.ambiguous.join(", ")));
+        }
+        Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
+    }
+
+    /// Instances of an array: operational, coming, and stranded ones.
+    fn instances(&self, array: &str) -> (u32, Vec<&Server>, Vec<&Server>) {
+        let all = self.servers.iter().filter(|s| s.array.as_deref() == Some(array));
+        let (mut operational, mut coming, mut stranded) = (0, Vec::new(), Vec::new());
+        for server in all {
+            match server.state {
+                State::Operational => operational += 1,
+                State::Pending | State::Booting => coming.push(server),
+                _ => stranded.push(server),
+            }
+        }
+        (operational, coming, stranded)
+    }
+}
+
+/// What a step does when it is needed.
+#[derive(Clone)]
+enum Todo {
+    /// The server of that name.
+    Server(String),
+    /// Boots of that array's instances are finished, and so many new ones made.
+    Array { name: String, finish: Vec<String>, make: u32 },
+}
+
+/// Makes the machines of all, then drives every boot. All machines come first, since boots may wait for the addresses
+/// of one another.
+pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
+    let inputs = crate::inputs(&launch.set)?;
+    let world = rs_drivers::world(&cx.place()?)?;
+    let cloud = world.cloud.as_ref();
+    let (deployment, mut subjects) = cx.subjects(cloud, &launch.select, &launch.changing)?;
+    let known = Known::read(cloud, &deployment)?;
+    let mut refused = Vec::new();
+    let mut todo = BTreeMap::new();
+    let mut steps = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        let planned = match &item.what {
+            What::Server(server) => plan_server(server, &known, &inputs, item.record.planned()),
+            What::Array(array) => {
+                plan_array(array, launch.to, &known, &inputs, item.record.planned(), cx)
+            }
+            What::Deployment(_) => {
+                Err(Error::new(Kind::Usage, format!("{} cannot be launched as such", item.title()))
+                    .hint("name servers and arrays, or --all"))
+            }
+            What::Other => continue,
+        };
+        match planned {
+            Ok((mut step, what)) => {
+                step.at = at;
+                if let Some(what) = what {
+                    todo.insert(at, what);
+                }
+                steps.push(step);
+            }
+            Err(e) => refused.push(e),
+        }
+    }
+    all_or_nothing(refused)?;
+    let wanted = rs_contract::Launch { inputs, save: launch.save };
+    let made: OnceLock<BTreeMap<usize, Result<Vec<String>>>> = OnceLock::new();
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let made = made.get_or_init(|| {
+            let made = todo.iter();
+            made.map(|(at, what)| (*at, make(cloud, &deployment, what, &wanted))).collect()
+        });
+        let names = made.get(&step.at).cloned().unwrap_or_else(|| Ok(Vec::new()))?;
+        let mut settled = Vec::new();
+        for name in &names {
+            let say = |text: &str| cx.say(text);
+            settled.push(cloud.settle(&deployment, name, cx.work(), &say)?);
+        }
+        let records: Vec<Json> = settled.iter().map(|s| shown(&deployment, s)).collect();
+        Ok(match todo.get(&step.at) {
+            Some(Todo::Array { .. }) => {
+                Done::now(json!({ "launched": names })).nest("servers", records)
+            }
+            _ => Done::now(json!({
+                "state": State::Operational.word(),
+                "address": settled.first().and_then(|s| s.address),
+            })),
+        })
+    })?;
+    cx.refresh(cloud, &deployment, &mut subjects)?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// An instance as a record, nested under its array.
+fn shown(deployment: &str, server: &Server) -> Json {
+    let subject = Subject::server(deployment, server.clone());
+    Json::Object(subject.record.body)
+}
+
+fn make(
+    cloud: &dyn Cloud,
+    deployment: &str,
+    what: &Todo,
+    launch: &rs_contract::Launch,
+) -> Result<Vec<String>> {
+    match what {
+        Todo::Server(name) => Ok(vec![cloud.launch(deployment, name, launch)?.name]),
+        Todo::Array { name, finish, make } => {
+            let mut names = finish.clone();
+            for _ in 0..*make {
+                names.push(cloud.launch_instance(deployment, name, launch)?.name);
+            }
+            Ok(names)
+        }
+    }
+}
+
+/// Everything that was refused, at once; nothing has been done.
+fn all_or_nothing(mut refused: Vec<Error>) -> Result<()> {
+    match refused.len() {
+        0 => Ok(()),
+        1 => Err(refused.remove(0).untouched()),
+        _ => {
+            let first = refused.remove(0);
+            let others: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            let what = format!("{first}; {}", others.join("; "));
+            let error = Error::new(first.kind(), what).untouched();
+            Err(match first.advice() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            })
+        }
+    }
+}
+
+fn undo(deployment: &str, name: &str) -> String {
+    let words = ["rs-cleanup", "plan", "--deployment", deployment, "--", name].map(str::to_owned);
+    format!("{} > plan.json && rs-cleanup retire --plan plan.json", crate::typed(&words))
+}
+
+fn plan_server(
+    server: &Server,
+    known: &Known<'_>,
+    inputs: &Inputs,
+    planned: bool,
+) -> Result<(Step, Option<Todo>)> {
+    let name = &server.name;
+    let before = json!({ "state": server.state.word() });
+    if server.foreign {
+        return Err(Error::new(
+            Kind::Declined,
+            format!("{name:?} was not launched by us: it cannot be launched"),
+        )
+        .hint("leave it out; start it where it lives"));
+    }
+    match server.state {
+        State::Operational => {
+            return Ok((Step { before, ..Step::default() }, None));
+        }
+        State::Inactive | State::Terminated if !planned => {
+            let way =
+                known.in_the_way(server.template.as_ref(), &server.next, Level::Server, inputs)?;
+            if let Some(way) = way {
+                return Err(cannot(name, &way));
+            }
+        }
+        State::StrandedInBooting | State::StrandedInDecommissioning | State::Decommissioning => {
+            return Err(Error::new(Kind::Declined, format!("{name:?} is {}", server.state.word()))
+                .hint(format!("rs-server relaunch {name:?} ends it and makes it anew")));
+        }
+        _ => {}
+    }
+    let step = Step {
+        needed: true,
+        before,
+        expect: json!({ "state": State::Operational.word() }),
+        predict: Map::from_iter([("state".to_owned(), State::Operational.word().into())]),
+        undo: Some(undo(&known.deployment.name, name)),
+        ..Step::default()
+    };
+    Ok((step, Some(Todo::Server(name.clone()))))
+}
+
+fn cannot(name: &str, way: &str) -> Error {
+    Error::new(Kind::Usage, format!("{name:?} cannot be launched: {way}"))
+        .hint("rs-inputs set NAME=TYPE:VALUE there or on the deployment; nothing was launched")
+}
+
+fn plan_array(
+    array: &Array,
+    to: Option<u32>,
+    known: &Known<'_>,
+    inputs: &Inputs,
+    planned: bool,
+    cx: &Context,
+) -> Result<(Step, Option<Todo>)> {
+    let name = &array.name;
+    let to = to.unwrap_or(array.minimum);
+    if to > array.maximum {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("array {name:?} has a maximum of {}, and {to} are wanted", array.maximum),
+        )
+        .hint("raise its maximum in the site file, then rs-server apply"));
+    }
+    let (operational, coming, stranded) = known.instances(name);
+    if !stranded.is_empty() {
+        let names: Vec<&str> = stranded.iter().map(|s| s.name.as_str()).collect();
+        cx.warn(&format!("array {name:?} has instances that serve nobody: {}", names.join(", ")));
+    }
+    let before = json!({ "operational": operational });
+    if operational >= to {
+        return Ok((Step { before, ..Step::default() }, None));
+    }
+    let missing = to - operational;
+    let finish: Vec<String> = coming
+        .iter()
+        .take(usize::try_from(missing).unwrap_or(usize::MAX))
+        .map(|s| s.name.clone())
+        .collect();
+    let make = missing - u32::try_from(finish.len()).unwrap_or(missing);
+    if make > 0 && !planned {
+        let way = known.in_the_way(array.template.as_ref(), &array.next, Level::Array, inputs)?;
+        if let Some(way) = way {
+            return Err(cannot(name, &way));
+        }
+    }
+    let step = Step {
+        needed: true,
+        before,
+        expect: json!({ "operational": to }),
+        predict: Map::from_iter([("operational".to_owned(), to.into())]),
+        undo: Some(undo(&known.deployment.name, name)),
+        ..Step::default()
+    };
+    Ok((step, Some(Todo::Array { name: name.clone(), finish, make })))
+}
+
+/// Ends the machines, then as `launch`. Nothing is ended when one of them is locked or could not be launched again.
+pub fn relaunch(relaunch: &Relaunch, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let cloud = world.cloud.as_ref();
+    let (deployment, mut subjects) = cx.subjects(cloud, &relaunch.select, &relaunch.changing)?;
+    let known = Known::read(cloud, &deployment)?;
+    let mut refused = Vec::new();
+    let mut steps = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        if item.what == What::Other {
+            continue;
+        }
+        match plan_relaunch(item, &known) {
+            Ok(step) => steps.push(Step { at, ..step }),
+            Err(e) => refused.push(e),
+        }
+    }
+    all_or_nothing(refused)?;
+    let exit = work(cx, cloud, world.state.as_ref(), &deployment, &mut subjects, &steps)?;
+    cx.refresh(cloud, &deployment, &mut subjects)?;
+    cx.pass_on(&subjects, exit)
+}
+
+fn work(
+    cx: &Context,
+    cloud: &dyn Cloud,
+    state: &dyn rs_contract::State,
+    deployment: &str,
+    subjects: &mut Subjects,
+    steps: &[Step],
+) -> anyhow::Result<Exit> {
+    let names: BTreeMap<usize, String> =
+        subjects.items.iter().enumerate().map(|(at, item)| (at, item.name().to_owned())).collect();
+    cx.each(state, deployment, subjects, steps, |step| {
+        let name = names.get(&step.at).map(String::as_str).unwrap_or_default();
+        let say = |text: &str| cx.say(text);
+        cloud.terminate(deployment, name, cx.work(), &say)?;
+        cloud.launch(deployment, name, &rs_contract::Launch::default())?;
+        let server = cloud.settle(deployment, name, cx.work(), &say)?;
+        Ok(Done::now(json!({
+            "state": server.state.word(),
+            "address": server.address,
+            "instance": server.current.as_ref().map(|current| current.id.as_str()),
+        })))
+    })
+}
+
+fn plan_relaunch(item: &Subject, known: &Known<'_>) -> Result<Step> {
+    let What::Server(server) = &item.what else {
+        return Err(Error::new(Kind::Usage, format!("{} cannot be relaunched", item.title()))
+            .hint("only servers are; an array's instances are ended, and others launched"));
+    };
+    let name = &server.name;
+    let declined =
+        |what: String, hint: &str| Err(Error::new(Kind::Declined, what).hint(hint.to_owned()));
+    if server.locked {
+        return declined(
+            format!("{name:?} is locked"),
+            &format!(
+                "if it may go: {}",
+                crate::typed(&crate::command(&known.deployment.name, &["unlock"], name))
+            ),
+        );
+    }
+    if server.foreign {
+        return declined(
+            format!("{name:?} was not launched by us: it cannot be relaunched"),
+            "restart it where it lives",
+        );
+    }
+    if let Some(array) = &server.array {
+        return declined(
+            format!("{name:?} is an instance of {array:?}: instances are not relaunched"),
+            "rs-cleanup retire ends it, rs-server launch ARRAY --to N makes another",
+        );
+    }
+    if !item.record.planned() {
+        let none = Inputs::new();
+        let way = known.in_the_way(server.template.as_ref(), &server.next, Level::Server, &none)?;
+        if let Some(way) = way {
+            return Err(cannot(name, &way));
+        }
+    }
+    let current = server.current.as_ref();
+    Ok(Step {
+        needed: true,
+        before: json!({
+            "state": server.state.word(),
+            "address": server.address,
+            "instance": current.map(|current| current.id.as_str()),
+        }),
+        expect: json!({ "state": State::Operational.word() }),
+        predict: Map::from_iter([("state".to_owned(), State::Operational.word().into())]),
+        undo: None,
+        ..Step::default()
+    })
+}
