@@ -14,6 +14,7 @@ const TAIL: (usize, usize) = (20, 4000);
 pub const START: &str = r#"umask 022
 for left in "$HOME"/tmp/run-*; do [ "$left" = "$1" ] || rm -rf -- "$left"; done
 mkdir -p -- "$1/work" "$1/attachments" && cd -- "$1/work" || exit 126
+unset OLDPWD
 shift
 exec "$@""#;
 
@@ -23,6 +24,7 @@ pub const START_SUDO: &str = r#"umask 022
 for left in "$HOME"/tmp/run-*; do [ "$left" = "$1" ] || rm -rf -- "$left"; done
 mkdir -p -- "$1/work" "$1/attachments" && cd -- "$1/work" || exit 126
 keep=$2
+unset OLDPWD
 shift 2
 [ "$(id -u)" != 0 ] || exec "$@"
 exec sudo -n --preserve-env="$keep" -- "$@""#;
