@@ -301,8 +301,7 @@ impl Managed {
             let machine = machines.make(&instance.id, &used)?;
             let key = keys::address(machine.address);
             let whose = self.state.get(&key)?;
-            let ours =
-                whose.as_ref().is_some_and(|entry| entry.value == Json::from(instance.id.as_str()));
+            let ours = whose.as_ref().is_some_and(|entry| entry.value == instance.id.as_str());
             if whose.is_some() && !ours {
                 // somebody took this address at the same moment: another one
                 machines.end(&machine, Work { timeout: Duration::from_secs(30) })?;
@@ -597,11 +596,7 @@ impl Managed {
             delete.push(key.clone());
             while let Some(read) = self.read::<Server>(&key)? {
                 let expect = vec![Expect::Version(key.clone(), read.version)];
-                match self.state.commit(&Txn {
-                    expect,
-                    put: Vec::new(),
-                    delete: delete.clone(),
-                }) {
+                match self.state.commit(&Txn { expect, put: Vec::new(), delete: delete.clone() }) {
                     Err(e) if e.is_race() => {}
                     done => return done,
                 }
