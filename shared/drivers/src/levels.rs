@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rs_contract::{Cloud, Error, Kind, Result};
-use rs_model::input::{Resolution, resolve};
+use rs_model::input::Resolution;
 use rs_model::lint::{self, Shared};
 use rs_model::promote;
 use rs_model::{Array, Deployment, Inputs, Level, Server, State, Template, TemplateRef};

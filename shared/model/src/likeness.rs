@@ -57,6 +57,32 @@ impl Likeness {
     }
 }
 
+/// The tags of a server in a clone of its whole deployment: nothing of a run, and pools and database sets by their
+/// new names.
+///
+/// - `renamed`: pool or lineage of the source, and of the clone.
+pub fn retag(tags: &BTreeSet<String>, renamed: &[(String, String)]) -> BTreeSet<String> {
+    let lasting =
+        tags.iter().filter(|tag| !tag.starts_with("rs_upgrade:") && !tag.starts_with("isolation:"));
+    lasting
+        .map(|tag| {
+            for (old, new) in renamed {
+                for role in ["load_balancer", "application"] {
+                    if *tag == format!("{role}:active_{old}=true") {
+                        return format!("{role}:active_{new}=true");
+                    }
+                }
+                for role in ["database:master_active", "database:slave_active"] {
+                    if *tag == format!("{role}={old}") {
+                        return format!("{role}={new}");
+                    }
+                }
+            }
+            tag.clone()
+        })
+        .collect()
+}
+
 /// The name pattern of clones: `%n` is a number, `%s` the original's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
@@ -187,6 +213,19 @@ mod tests {
         Pattern::parse("%n%n").unwrap_err();
         Pattern::parse("").unwrap_err();
         names(&Pattern::parse("x").unwrap(), "a", 2, &set(&[]), &set(&[])).unwrap_err();
+    }
+
+    #[test]
+    fn pools_and_database_sets_are_renamed_in_tags() {
+        let tags = set(&[
+            "load_balancer:active_www=true",
+            "database:master_active=shop",
+            "a",
+            "rs_upgrade:u=old",
+        ]);
+        let renamed = [("www".into(), "stage".into()), ("shop".into(), "shop2".into())];
+        let wanted = set(&["load_balancer:active_stage=true", "database:master_active=shop2", "a"]);
+        assert_eq!(retag(&tags, &renamed), wanted);
     }
 
     #[test]
