@@ -11,8 +11,9 @@ pub const POOL: [&str; 3] = ["LB_APPLISTENER_NAME", "LB_HOSTNAME", "LB_POOLS"];
 /// Inputs of databases that say whose data it is.
 pub const LINEAGE: [&str; 3] = ["DB_LINEAGE_NAME", "DB_EBS_PREFIX", "DB_SERVER_ID"];
 /// Inputs that name a record in DNS which a server or script writes.
-pub const RECORDS: [&str; 6] = [
+pub const RECORDS: [&str; 7] = [
     "DB_HOST_NAME",
+    "DB_READ_HOST_NAME",
     "MASTER_DB_DNSID",
     "MASTER_DB_DNSNAME",
     "SLAVE_DB_DNSID",
