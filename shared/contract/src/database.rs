@@ -2,60 +2,10 @@ use std::time::Duration;
 
 use rs_model::Position;
 use rs_model::replica::{Identity, Replica};
+pub use rs_model::silence::{Privileged, Session, SilenceFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::{Progress, Result, Secret, Work};
-
-/// A session of the database, as the process list shows it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Session {
-    /// Connection id.
-    pub id: u64,
-    /// Account: user.
-    pub user: String,
-    /// Where it comes from.
-    pub host: String,
-    /// What it does: `Query`, `Sleep`, `Binlog Dump` …
-    pub command: String,
-    /// Seconds in that state.
-    pub seconds: u64,
-    /// Statement, cut at 200 characters.
-    pub statement: String,
-    /// Whether its account's grants let it write although the server is read-only.
-    pub may_write: bool,
-    /// Why it does not count: `replication`, `ours`, `allowed`, or empty.
-    pub exempt: String,
-}
-
-/// An account that writes in spite of read-only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Privileged {
-    /// `user@host` pattern.
-    pub account: String,
-    /// Why, e.g. `READ ONLY ADMIN`.
-    pub because: String,
-}
-
-/// Who could write at one moment: silence is that nobody can (design: proof by who could, not by waiting).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SilenceFacts {
-    /// `@@read_only` (and super where the engine has it).
-    pub read_only: bool,
-    /// Sessions that could write, exempt ones included and marked.
-    pub sessions: Vec<Session>,
-    /// Accounts that may write in spite of read-only.
-    pub accounts: Vec<Privileged>,
-    /// Event scheduler runs.
-    pub events_on: bool,
-    /// Prepared XA transactions: named, never rolled back by us.
-    pub prepared_xa: Vec<String>,
-    /// Open transactions that hold changed rows.
-    pub open_transactions: u64,
-    /// The server itself replicates from somewhere.
-    pub incoming_replication: bool,
-    /// Position when this was read.
-    pub position: Position,
-}
 
 /// Whether writes are off, and what `on` has to restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

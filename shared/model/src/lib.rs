@@ -15,7 +15,9 @@ pub mod position;
 pub mod promote;
 pub mod replica;
 pub mod server;
+pub mod silence;
 pub mod snapshot;
+pub mod sql;
 pub mod template;
 
 pub use act::{Act, Debt, Did, Due, Outcome, Owner};

@@ -1,4 +1,4 @@
-//! Replication positions: sets, never numbers.
+//! Replication positions: sets, never numbers, and never compared as text.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Bad;
 
-/// A position as a server gave it. Text: comparing is [`Gtids`]' work, per dialect.
+/// A position as a server gave it. Text: comparing is [`GtidSet`]'s work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// GTID set, e.g. `0-1-42` (MariaDB) or `UUID:1-42` (MySQL).
@@ -20,6 +20,126 @@ pub struct Position {
     pub pos: Option<String>,
 }
 
+impl Position {
+    /// The GTID set, an empty text when there is none.
+    pub fn text(&self) -> &str {
+        self.gtid.as_deref().unwrap_or_default()
+    }
+
+    /// The set; absent when it is empty, unread or unreadable: such a position proves nothing.
+    pub fn set(&self) -> Option<GtidSet> {
+        GtidSet::parse(self.text()).ok().filter(|set| !set.is_empty())
+    }
+
+    /// Whether both are the same non-empty set.
+    pub fn same(&self, other: &Position) -> bool {
+        matches!((self.set(), other.set()), (Some(a), Some(b)) if a.covers(&b) && b.covers(&a))
+    }
+}
+
+/// A position of either dialect, as the set of transactions that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GtidSet {
+    /// MariaDB's.
+    Domains(Gtids),
+    /// MySQL's: per source (`UUID` or `UUID:TAG`) the intervals, sorted, apart from one another.
+    Sources(BTreeMap<String, Vec<(u64, u64)>>),
+}
+
+impl GtidSet {
+    /// Reads a set of either dialect: MySQL's holds colons, MariaDB's does not.
+    pub fn parse(written: &str) -> Result<Self, Bad> {
+        if !written.contains(':') {
+            return Gtids::parse(written).map(GtidSet::Domains);
+        }
+        let mut found: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
+        for part in written.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let bad =
+                || Bad::new(format!("`{part}` is no GTID set"), "UUID:FIRST-LAST is expected");
+            let mut pieces = part.split(':').map(str::trim);
+            let uuid = pieces.next().filter(|uuid| uuid.len() == 36).ok_or_else(bad)?;
+            let mut source = uuid.to_ascii_lowercase();
+            for piece in pieces {
+                if !piece.starts_with(|c: char| c.is_ascii_digit()) {
+                    source = format!("{}:{piece}", uuid.to_ascii_lowercase());
+                    continue;
+                }
+                let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
+                let (first, last): (u64, u64) =
+                    (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+                if first == 0 || last < first {
+                    return Err(bad());
+                }
+                found.entry(source.clone()).or_default().push((first, last));
+            }
+        }
+        for intervals in found.values_mut() {
+            intervals.sort_unstable();
+            let mut joined: Vec<(u64, u64)> = Vec::new();
+            for (first, last) in intervals.drain(..) {
+                match joined.last_mut() {
+                    Some(before) if first <= before.1.saturating_add(1) => {
+                        before.1 = before.1.max(last);
+                    }
+                    _ => joined.push((first, last)),
+                }
+            }
+            *intervals = joined;
+        }
+        Ok(GtidSet::Sources(found))
+    }
+
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            GtidSet::Domains(gtids) => gtids.is_empty(),
+            GtidSet::Sources(sources) => sources.values().all(Vec::is_empty),
+        }
+    }
+
+    /// Whether everything in `other` is here too. Sets of different dialects cover one another never.
+    pub fn covers(&self, other: &GtidSet) -> bool {
+        match (self, other) {
+            (GtidSet::Domains(mine), GtidSet::Domains(theirs)) => mine.covers(theirs),
+            (GtidSet::Sources(mine), GtidSet::Sources(theirs)) => {
+                theirs.iter().all(|(source, intervals)| {
+                    let mine = mine.get(source).map_or(&[][..], Vec::as_slice);
+                    intervals.iter().all(|(first, last)| {
+                        mine.iter().any(|(from, to)| from <= first && last <= to)
+                    })
+                })
+            }
+            _ => false,
+        }
+    }
+
+    /// How many transactions are here that are not in `other`; absent when they cannot be compared.
+    pub fn beyond(&self, other: &GtidSet) -> Option<u64> {
+        match (self, other) {
+            (GtidSet::Domains(mine), GtidSet::Domains(theirs)) => Some(mine.beyond(theirs)),
+            (GtidSet::Sources(mine), GtidSet::Sources(theirs)) => Some(
+                mine.iter()
+                    .map(|(source, intervals)| {
+                        let theirs = theirs.get(source).map_or(&[][..], Vec::as_slice);
+                        let all: u64 = intervals.iter().map(|(a, b)| b - a + 1).sum();
+                        let common: u64 = intervals
+                            .iter()
+                            .flat_map(|(a, b)| {
+                                theirs.iter().map(move |(c, d)| {
+                                    let (from, to) = (*a.max(c), *b.min(d));
+                                    if from <= to { to - from + 1 } else { 0 }
+                                })
+                            })
+                            .sum();
+                        all - common
+                    })
+                    .sum(),
+            ),
+            _ => None,
+        }
+    }
+}
+
 /// A MariaDB GTID position: per domain the last server id and sequence number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gtids(pub BTreeMap<u32, (u32, u64)>);
@@ -28,25 +148,11 @@ impl Gtids {
     /// Reads `0-1-42,7-11-3`. Order does not matter; the same position comes in any.
     pub fn parse(written: &str) -> Result<Self, Bad> {
         let mut found = BTreeMap::new();
-        for part in written.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let bad = || {
-                Bad::new(
-                    format!("`{part}` is no GTID"),
-                    "DOMAIN-SERVER-SEQUENCE is expected, e.g. 0-1-42",
-                )
-            };
-            let mut numbers = part.split('-');
-            let (Some(domain), Some(server), Some(sequence), None) =
-                (numbers.next(), numbers.next(), numbers.next(), numbers.next())
-            else {
-                return Err(bad());
-            };
-            let domain = domain.parse().map_err(|_| bad())?;
-            let there = (server.parse().map_err(|_| bad())?, sequence.parse().map_err(|_| bad())?);
+        for (domain, server, sequence) in triples(written)? {
             // one domain twice happens when several servers wrote to it: the highest counts
-            let slot = found.entry(domain).or_insert(there);
-            if there.1 > slot.1 {
-                *slot = there;
+            let slot = found.entry(domain).or_insert((server, sequence));
+            if sequence > slot.1 {
+                *slot = (server, sequence);
             }
         }
         Ok(Gtids(found))
@@ -75,9 +181,67 @@ impl Gtids {
     }
 }
 
+/// What of a binary log's state is not in another's: `@@gtid_binlog_state` names the last sequence number of *every*
+/// server that ever wrote to each domain, so that an old stray transaction cannot hide behind newer replicated ones.
+/// Of MySQL's sets: what `mine` has and `theirs` has not. `None`: one of them cannot be read.
+pub fn stray(mine: &str, theirs: &str) -> Option<Vec<String>> {
+    if mine.contains(':') || theirs.contains(':') {
+        let (mine_set, theirs) = (GtidSet::parse(mine).ok()?, GtidSet::parse(theirs).ok()?);
+        if mine_set.is_empty() || theirs.covers(&mine_set) {
+            return Some(Vec::new());
+        }
+        let more = mine_set.beyond(&theirs)?;
+        return Some(vec![format!("{more} transactions of {mine}")]);
+    }
+    let known: BTreeMap<(u32, u32), u64> = triples(theirs)
+        .ok()?
+        .into_iter()
+        .map(|(domain, server, seq)| ((domain, server), seq))
+        .collect();
+    Some(
+        triples(mine)
+            .ok()?
+            .into_iter()
+            .filter(|(domain, server, seq)| known.get(&(*domain, *server)).is_none_or(|k| seq > k))
+            .map(|(domain, server, seq)| format!("{domain}-{server}-{seq}"))
+            .collect(),
+    )
+}
+
+fn triples(written: &str) -> Result<Vec<(u32, u32, u64)>, Bad> {
+    written
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let bad = || {
+                Bad::new(
+                    format!("`{part}` is no GTID"),
+                    "DOMAIN-SERVER-SEQUENCE is expected, e.g. 0-1-42",
+                )
+            };
+            let mut numbers = part.split('-');
+            let (Some(domain), Some(server), Some(sequence), None) =
+                (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+            else {
+                return Err(bad());
+            };
+            Ok((
+                domain.parse().map_err(|_| bad())?,
+                server.parse().map_err(|_| bad())?,
+                sequence.parse().map_err(|_| bad())?,
+            ))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const A: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    const B: &str = "4f11fa47-71ca-11e1-9e33-c80aa9429562";
 
     #[test]
     fn positions_are_sets_and_their_order_does_not_matter() {
@@ -96,5 +260,58 @@ mod tests {
         assert!(Gtids::parse("").unwrap().is_empty());
         Gtids::parse("1-2").unwrap_err();
         Gtids::parse("a-b-c").unwrap_err();
+    }
+
+    #[test]
+    fn sets_of_sources_are_joined_compared_and_counted() {
+        let set = |text: &str| GtidSet::parse(text).unwrap();
+        let whole = set(&format!("{A}:1-10,\n{B}:1-3:5"));
+        let parts = set(&format!("{B}:5:1-3,{A}:6-10:1-5"));
+        assert!(whole.covers(&parts) && parts.covers(&whole));
+        let less = set(&format!("{A}:1-8"));
+        assert!(whole.covers(&less) && !less.covers(&whole));
+        assert_eq!(whole.beyond(&less), Some(6));
+        assert!(!whole.covers(&set("0-1-1")), "dialects are never mixed");
+        for bad in ["x:1", &format!("{A}:0"), &format!("{A}:5-2"), &format!("{A}:a-b-c:x-1-")] {
+            let read = GtidSet::parse(bad);
+            assert!(read.is_err() || read.unwrap().is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_old_stray_transaction_does_not_hide_behind_newer_ones() {
+        assert_eq!(stray("0-1-9,0-2-5", "0-1-9"), Some(vec!["0-2-5".to_owned()]));
+        assert_eq!(stray("0-1-9", "0-1-9,0-2-5"), Some(Vec::new()));
+        assert_eq!(stray("0-1-10", "0-1-9"), Some(vec!["0-1-10".to_owned()]));
+        assert_eq!(stray("", "0-1-9"), Some(Vec::new()));
+        assert_eq!(stray("rubbish", "0-1-9"), None);
+    }
+
+    #[test]
+    fn an_empty_position_is_no_position() {
+        let of = |text: &str| Position { gtid: Some(text.into()), ..Position::default() };
+        assert!(Position::default().set().is_none() && of("").set().is_none());
+        assert!(!of("").same(&of("")) && !of("x").same(&of("x")));
+        assert!(of("0-1-2,1-1-1").same(&of("1-1-1,0-1-2")));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_never_panics(text in ".{0,60}") {
+            let _ = GtidSet::parse(&text);
+            let _ = stray(&text, &text);
+        }
+
+        #[test]
+        fn covering_means_that_nothing_is_beyond(
+            a in proptest::collection::btree_map(0u32..4, (1u32..4, 1u64..50), 1..4),
+            b in proptest::collection::btree_map(0u32..4, (1u32..4, 1u64..50), 1..4),
+        ) {
+            let (a, b) = (Gtids(a), Gtids(b));
+            prop_assert_eq!(a.covers(&b), b.beyond(&a) == 0);
+            let written: Vec<String> =
+                a.0.iter().rev().map(|(d, (s, q))| format!("{d}-{s}-{q}")).collect();
+            prop_assert_eq!(&Gtids::parse(&written.join(",")).unwrap(), &a);
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::position::stray;
+use crate::silence::{SilenceFacts, judge_silence};
 use crate::{Answer, Check, Position};
 
 /// Who a database server is, asked of the server itself.
@@ -58,8 +60,12 @@ pub struct Replica {
     pub channels: Vec<Channel>,
     /// Position *applied* (`@@gtid_slave_pos`, `@@gtid_executed`).
     pub applied: Position,
-    /// Its own binary log (`@@gtid_binlog_pos`): foreign server ids in it are errant transactions.
+    /// Its own binary log (`@@gtid_binlog_pos`).
     pub own: Position,
+    /// Everything that ever went into its own binary log (`@@gtid_binlog_state`, `@@gtid_executed`): what is in a
+    /// slave's and not in its master's is an errant transaction. Absent: not read, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_state: Option<String>,
     /// Whether it is read-only.
     pub read_only: bool,
     /// `@@slave_skip_errors` and the like, `OFF` when none.
@@ -77,17 +83,19 @@ impl Replica {
 }
 
 /// The facts that a proof of sync rests on, each read after the one before it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncFacts {
+    /// Every server of the set that its tags call a master.
+    pub masters: Vec<String>,
     /// The master, asked directly.
-    pub master: Identity,
-    /// Whether the master was frozen (writes off, proven) when its position was read.
-    pub master_frozen: bool,
+    pub master: Replica,
+    /// Who could have written on the master, read before its position.
+    pub silence: SilenceFacts,
     /// The master's position, read after the freeze.
     pub position: Position,
     /// The same, read again at the end on a fresh connection.
     pub position_after: Position,
-    /// The nonce that we wrote to the master before the freeze; absent when none could be written.
+    /// The nonce that we wrote to the master; absent when none could be written.
     pub canary: Option<String>,
     /// What the slave shows in its place.
     pub canary_seen: Option<String>,
@@ -101,102 +109,91 @@ pub struct SyncFacts {
 ///
 /// Source: step 21; `Seconds_Behind_Master: 0` proves nothing. Facts of the dialect are already in one vocabulary.
 pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
-    use crate::position::Gtids;
     let check = |conjunct: &str, good: bool, detail: String| {
         Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
     };
-    let mut checks = Vec::new();
-    let slave = &facts.slave;
-    checks.push(check(
-        "one channel",
-        slave.channels.len() == 1,
-        format!("{} channels", slave.channels.len()),
-    ));
+    let (master, slave) = (&facts.master, &facts.slave);
+    let mut checks = vec![
+        check("one master", facts.masters.len() == 1, facts.masters.join(", ")),
+        check(
+            "one channel",
+            slave.channels.len() == 1,
+            match slave.channels.as_slice() {
+                [] => "it is configured as no slave".into(),
+                channels => {
+                    let names: Vec<String> = channels
+                        .iter()
+                        .map(|c| format!("{:?} ({})", c.name, c.source_host))
+                        .collect();
+                    format!("{} channels: {}", channels.len(), names.join(", "))
+                }
+            },
+        ),
+    ];
     for channel in &slave.channels {
-        checks.push(check(
-            "source is the master",
-            channel.source_server_id == facts.master.server_id,
-            format!(
-                "its source has server id {} ({}:{}), the master has {}",
-                channel.source_server_id,
-                channel.source_host,
-                channel.source_port,
-                facts.master.server_id
-            ),
-        ));
-        checks.push(check(
-            "receiver runs",
-            channel.io_running == "Yes",
-            format!("IO thread: {}", channel.io_running),
-        ));
-        checks.push(check(
-            "applier runs",
-            channel.sql_running == "Yes",
-            format!("SQL thread: {}", channel.sql_running),
-        ));
-        checks.push(check("no errors", channel.last_error.is_empty(), channel.last_error.clone()));
-        checks.push(check("no filters", channel.filters.is_empty(), channel.filters.join(", ")));
-        checks.push(check(
-            "no delay",
-            channel.delay_seconds == 0,
-            format!("delay of {} s", channel.delay_seconds),
-        ));
-        checks.push(check(
-            "no UNTIL",
-            channel.until.is_none(),
-            channel.until.clone().unwrap_or_default(),
-        ));
-        checks.push(check("GTID in use", channel.uses_gtid, "Using_Gtid".into()));
+        checks.extend(judge_channel(name, channel, &master.identity));
     }
     checks.push(check(
         "no errors skipped",
-        slave.skips_errors.is_empty() || slave.skips_errors == "OFF",
-        slave.skips_errors.clone(),
+        ["", "OFF"].contains(&slave.skips_errors.as_str()),
+        format!("skipped errors: {}", slave.skips_errors),
     ));
     checks.push(check(
         "own server id",
-        slave.identity.server_id != facts.master.server_id,
-        format!("server id {}", slave.identity.server_id),
+        slave.identity.server_id != master.identity.server_id && slave.identity.server_id != 0,
+        format!(
+            "the slave has server id {}, the master {}",
+            slave.identity.server_id, master.identity.server_id
+        ),
     ));
-    checks.push(check("master frozen", facts.master_frozen, "writes off on the master".into()));
-    let text = |p: &Position| p.gtid.clone().unwrap_or_default();
-    let parsed = |p: &Position| Gtids::parse(&text(p)).ok().filter(|g| !g.is_empty());
-    let (before, after) = (parsed(&facts.position), parsed(&facts.position_after));
+    let loud: Vec<String> = judge_silence(name, &facts.silence)
+        .into_iter()
+        .filter(|check| check.answer != Answer::Ok)
+        .map(|check| format!("{}: {}", check.name, check.detail))
+        .collect();
+    checks.push(check(
+        "master frozen",
+        loud.is_empty(),
+        if loud.is_empty() { "nobody could write".into() } else { loud.join("; ") },
+    ));
+    let (before, after) = (facts.position.set(), facts.position_after.set());
     checks.push(check(
         "master's position read",
         before.is_some(),
-        format!("`{}`", text(&facts.position)),
+        format!("`{}`", facts.position.text()),
     ));
     checks.push(check(
         "master's position unchanged",
         before.is_some() && before == after,
-        format!("`{}`, then `{}`", text(&facts.position), text(&facts.position_after)),
+        format!("`{}`, then `{}`", facts.position.text(), facts.position_after.text()),
     ));
     checks.push(check(
         "position waited for",
         facts.waited,
-        format!("wait for `{}`", text(&facts.position)),
+        format!("wait for `{}`", facts.position.text()),
     ));
-    let applied = parsed(&slave.applied);
-    let equal = matches!((&before, &applied), (Some(b), Some(a)) if b.covers(a) && a.covers(b));
     checks.push(check(
         "positions equal",
-        equal,
-        format!("master `{}`, applied `{}`", text(&facts.position), text(&slave.applied)),
+        facts.position.same(&slave.applied),
+        format!("master `{}`, applied `{}`", facts.position.text(), slave.applied.text()),
     ));
-    let errant = match (&before, Gtids::parse(&text(&slave.own))) {
-        (Some(b), Ok(own)) => {
-            own.0
-                .iter()
-                .any(|(domain, (_, seq))| b.0.get(domain).is_none_or(|(_, theirs)| seq > theirs))
-                || own.0.values().any(|(server, _)| *server as u64 == slave.identity.server_id)
-        }
-        _ => true,
+    let errant = match (&slave.own_state, &master.own_state) {
+        (Some(own), Some(theirs)) => stray(own, theirs),
+        _ => None,
     };
     checks.push(check(
         "no errant transaction",
-        !errant,
-        format!("own binary log `{}`", text(&slave.own)),
+        errant.as_ref().is_some_and(Vec::is_empty),
+        match errant {
+            None => "the binary logs' states cannot be compared".into(),
+            Some(errant) if errant.is_empty() => "none".into(),
+            Some(errant) => {
+                format!(
+                    "in the slave's own binary log and not in the master's: {}",
+                    errant.join(", ")
+                )
+            }
+        },
     ));
     checks.push(check(
         "canary seen",
@@ -204,8 +201,110 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         match (&facts.canary, &facts.canary_seen) {
             (None, _) => "no canary was written".into(),
             (Some(_), None) => "the master's canary row is not on the slave".into(),
+            (Some(wrote), Some(seen)) if wrote == seen => "the master's newest nonce".into(),
             (Some(wrote), Some(seen)) => format!("wrote {wrote}, the slave shows {seen}"),
         },
     ));
     checks
 }
+
+fn judge_channel(name: &str, channel: &Channel, master: &Identity) -> Vec<Check> {
+    let check = |conjunct: &str, good: bool, detail: String| {
+        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
+    };
+    let or = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    vec![
+        check(
+            "source is the master",
+            channel.source_server_id == master.server_id
+                && master.server_id != 0
+                && channel.source_host != HELD_HOST,
+            format!(
+                "its source has server id {} ({}:{}), the master has {}",
+                channel.source_server_id,
+                channel.source_host,
+                channel.source_port,
+                master.server_id
+            ),
+        ),
+        check(
+            "receiver runs",
+            channel.io_running == "Yes",
+            format!("IO thread: {}", channel.io_running),
+        ),
+        check(
+            "applier runs",
+            channel.sql_running == "Yes",
+            format!("SQL thread: {}", channel.sql_running),
+        ),
+        check("no errors", channel.last_error.is_empty(), or(&channel.last_error)),
+        check("no filters", channel.filters.is_empty(), or(&channel.filters.join(", "))),
+        check(
+            "no delay",
+            channel.delay_seconds == 0,
+            format!("delay of {} s", channel.delay_seconds),
+        ),
+        check(
+            "no UNTIL",
+            channel.until.is_none(),
+            or(channel.until.as_deref().unwrap_or_default()),
+        ),
+        check("GTID in use", channel.uses_gtid, format!("GTID in use: {}", channel.uses_gtid)),
+    ]
+}
+
+/// What is known of a held slave when it was held: the rollback copy's side of the pair.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldAt {
+    /// Applied position, and the master's, at that moment.
+    pub position: Position,
+    /// The slave's own binary log then.
+    pub own: Position,
+    /// Fingerprint of the schema then.
+    pub schema_fingerprint: String,
+    /// The schema that it is of.
+    pub schema: String,
+    /// Host of its source.
+    pub source_host: String,
+    /// Port of its source.
+    pub source_port: u16,
+    /// When, RFC 3339 UTC.
+    pub at: String,
+}
+
+/// Judges a hold: whether the slave still is what it was when it was held (design: held is not merely stopped).
+pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
+    let check = |conjunct: &str, good: bool, detail: String| {
+        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
+    };
+    let sources: Vec<&str> = slave.channels.iter().map(|c| c.source_host.as_str()).collect();
+    let stays = |then: &Position, now: &Position| match (then.set(), now.set()) {
+        (Some(then), Some(now)) => then.covers(&now) && now.covers(&then),
+        (None, None) => then.text().is_empty() && now.text().is_empty(),
+        _ => false,
+    };
+    vec![
+        check(
+            "held",
+            sources == [HELD_HOST],
+            format!(
+                "source: {}",
+                if sources.is_empty() { "none".into() } else { sources.join(", ") }
+            ),
+        ),
+        check(
+            "applied position unmoved",
+            held.position.same(&slave.applied),
+            format!("held at `{}`, now `{}`", held.position.text(), slave.applied.text()),
+        ),
+        check(
+            "own binary log unmoved",
+            stays(&held.own, &slave.own),
+            format!("`{}` when it was held, now `{}`", held.own.text(), slave.own.text()),
+        ),
+        check("held read-only", slave.read_only, format!("read_only is {}", slave.read_only)),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,245 @@
-//! MariaDB and MySQL.
+//! MariaDB and MySQL: `dialect` has the words, `conn` the connections, the others the doing.
+
+mod conn;
+mod dialect;
+mod facts;
+mod migrate;
+mod replication;
+mod writes;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use conn::{Link, Tls};
+use dialect::Dialect;
+use rs_contract::{
+    Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret,
+    SilenceFacts, SourceSpec, Work, WritesState,
+};
+use rs_model::replica::{Identity, Replica};
+use rs_model::{Position, Server};
+
 use crate::settings::Settings;
-use rs_contract::{Channel, Database, Error, Kind, Result, Secret};
-use rs_model::Server;
+
+/// One database server.
+struct Mysql {
+    link: Link,
+    channel: Option<Box<dyn Channel>>,
+    option_dir: Option<String>,
+    /// Users of accounts that are the tools' own.
+    accounts: Vec<String>,
+    known: OnceLock<(String, &'static Dialect)>,
+}
+
+/// Opens the database of a server: over TCP at its address and `DB_PORT`, or over `DB_SOCKET` where
+/// `DB_CONNECT=socket` says so.
 pub fn database(
-    _s: &Server,
-    _t: &Settings,
-    _c: Option<Box<dyn Channel>>,
-    _a: Option<(String, Secret)>,
+    server: &Server,
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+    account: Option<(String, Secret)>,
 ) -> Result<Box<dyn Database>> {
-    Err(Error::new(Kind::Failed, "this driver is not there yet"))
+    let endpoint = match settings.or("DB_CONNECT", "tcp")?.as_str() {
+        "tcp" => Endpoint::Tcp(settings.address()?.to_string(), settings.port("DB_PORT", 3306)?),
+        "socket" => Endpoint::Unix(settings.path_of(&settings.or("DB_SOCKET", "run/mysqld.sock")?)),
+        other => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("DB_CONNECT of {} is {other:?}", settings.subject),
+            )
+            .hint("tcp or socket"));
+        }
+    };
+    let endpoint = match &channel {
+        Some(channel) => channel.reach(&endpoint)?,
+        None => endpoint,
+    };
+    let authority = settings.get("DB_TLS_CA")?.filter(|path| !path.is_empty()).map(Into::into);
+    let tls = match settings.or("DB_TLS", "off")?.as_str() {
+        "off" => None,
+        "required" => Some(Tls { authority, verify_name: false }),
+        "verify" => Some(Tls { authority, verify_name: true }),
+        other => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("DB_TLS of {} is {other:?}", settings.subject),
+            )
+            .hint("off, required (the chain is verified) or verify (the name too)"));
+        }
+    };
+    let admin = settings.or("DBADMIN_USER", "root")?;
+    let mut accounts = vec![admin.clone()];
+    accounts.extend(settings.get("DBMIGRATION_USER")?.filter(|user| !user.is_empty()));
+    let (user, password) = match account {
+        Some(account) => account,
+        None => (admin, settings.secret("DBADMIN_PASSWORD")?),
+    };
+    let mut link = Link::new(endpoint, user, password, tls);
+    link.name(&server.name);
+    Ok(Box::new(Mysql {
+        link,
+        channel,
+        option_dir: settings
+            .get("DB_OPTION_DIR")?
+            .filter(|dir| !dir.is_empty())
+            .map(|dir| settings.path_of(&dir)),
+        accounts,
+        known: OnceLock::new(),
+    }))
+}
+
+impl Mysql {
+    /// The engine, asked of the server itself.
+    fn known(&self) -> Result<&(String, &'static Dialect)> {
+        if let Some(known) = self.known.get() {
+            return Ok(known);
+        }
+        let version = self.link.open()?.must("SELECT VERSION()")?;
+        let dialect = dialect::choose(&version)?;
+        Ok(self.known.get_or_init(|| (version, dialect)))
+    }
+
+    fn dialect(&self) -> Result<&'static Dialect> {
+        Ok(self.known()?.1)
+    }
+
+    fn version(&self) -> Result<&str> {
+        Ok(&self.known()?.0)
+    }
+
+    fn own_accounts(&self) -> Vec<&str> {
+        self.accounts.iter().map(String::as_str).collect()
+    }
+
+    fn option_path(&self, file: &str) -> Option<(&dyn Channel, String)> {
+        let channel = self.channel.as_deref()?;
+        Some((channel, format!("{}/{file}", self.option_dir.as_ref()?.trim_end_matches('/'))))
+    }
+
+    /// The drop-in file's content: `None` when no file can be reached, `Some(None)` when it is not there.
+    fn option_file(&self, file: &str) -> Result<Option<Option<Vec<u8>>>> {
+        let Some((channel, path)) = self.option_path(file) else { return Ok(None) };
+        match channel.get(&path) {
+            Ok(content) => Ok(Some(Some(content))),
+            Err(e) if e.kind() == Kind::NotFound => Ok(Some(None)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes a drop-in file of the server's options; whether one could be reached.
+    fn put_option_file(&self, file: &str, lines: &str) -> Result<bool> {
+        let Some((channel, path)) = self.option_path(file) else { return Ok(false) };
+        let content = format!("# written by rs-dbsync; removed by its inverse\n[mysqld]\n{lines}");
+        channel.put(&path, content.as_bytes(), 0o644)?;
+        Ok(true)
+    }
+
+    fn remove_option_file(&self, file: &str) -> Result<()> {
+        match self.option_path(file) {
+            Some((channel, path)) => channel.remove(&path),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Database for Mysql {
+    fn place(&self) -> String {
+        self.link.place().to_owned()
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        let dialect = self.dialect()?;
+        facts::identity(&mut self.link.open()?, dialect, self.version()?)
+    }
+
+    fn position(&self) -> Result<Position> {
+        let dialect = self.dialect()?;
+        facts::position(&mut self.link.open()?, dialect)
+    }
+
+    fn replica(&self) -> Result<Replica> {
+        let dialect = self.dialect()?;
+        facts::replica(&mut self.link.open()?, dialect, self.version()?)
+    }
+
+    fn wait_applied(&self, position: &Position, limit: Duration) -> Result<bool> {
+        facts::wait_applied(self, position, limit)
+    }
+
+    fn write_canary(&self, nonce: &str) -> Result<()> {
+        replication::write_canary(self, nonce)
+    }
+
+    fn read_canary(&self) -> Result<Option<String>> {
+        replication::read_canary(self)
+    }
+
+    fn silence(&self, allowed: &[String]) -> Result<SilenceFacts> {
+        writes::silence(self, allowed)
+    }
+
+    fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState> {
+        writes::writes_off(self, allowed, limit)
+    }
+
+    fn writes_on(&self, before: &WritesState) -> Result<()> {
+        writes::writes_on(self, before)
+    }
+
+    fn writes(&self) -> Result<WritesState> {
+        writes::writes(self)
+    }
+
+    fn follow(&self, source: &SourceSpec, position: &Position) -> Result<()> {
+        replication::follow(self, source, position)
+    }
+
+    fn hold(&self, limit: Duration) -> Result<Position> {
+        replication::hold(self, limit)
+    }
+
+    fn resume(&self, source: &SourceSpec) -> Result<()> {
+        replication::resume(self, source)
+    }
+
+    fn promote(&self) -> Result<Position> {
+        replication::promote(self)
+    }
+
+    fn schema_fingerprint(&self, schema: &str) -> Result<String> {
+        migrate::fingerprint(&mut self.link.open()?, schema)
+    }
+
+    fn migration_state(&self, token: &str) -> Result<Option<(usize, usize)>> {
+        migrate::state(self, token)
+    }
+
+    fn migrate(
+        &self,
+        token: &str,
+        schema: &str,
+        statements: &[String],
+        work: Work,
+        event: &(dyn Fn(&MigrationEvent) + Sync),
+    ) -> Result<()> {
+        migrate::migrate(self, token, schema, statements, work, event)
+    }
+
+    fn largest_table_bytes(&self, schema: &str) -> Result<u64> {
+        let bytes = self.link.open()?.value(&format!(
+            "SELECT MAX(DATA_LENGTH + INDEX_LENGTH) FROM information_schema.tables WHERE TABLE_SCHEMA = {}",
+            dialect::literal(schema)
+        ))?;
+        Ok(bytes.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64> {
+        let ended = writes::kill_sessions(self, allowed, Duration::from_secs(30))?;
+        progress(&format!("{}: {ended} sessions ended", self.link.place()));
+        Ok(ended)
+    }
+
+    fn scalar(&self, sql: &str) -> Result<Option<String>> {
+        self.link.open()?.value(sql)
+    }
 }

@@ -1,0 +1,368 @@
+//! Every statement and every column name that differs between engines, in one table: MariaDB | MySQL.
+//!
+//! A cell that is `None` is what the engine has not: asking for it is an error that says so by name.
+
+use rs_contract::{Error, Kind, Result};
+
+/// What one engine calls things.
+#[derive(Debug)]
+pub struct Dialect {
+    /// The engine's name, for messages.
+    pub engine: &'static str,
+    /// Something that only this server has.
+    pub uuid: &'static str,
+    /// Position of its own binary log.
+    pub own_position: &'static str,
+    /// All that ever went into its own binary log.
+    pub own_state: &'static str,
+    /// Position applied as a slave.
+    pub applied: &'static str,
+    /// File and offset of the binary log: columns `File` and `Position`.
+    pub log_status: &'static str,
+    /// Waits for a position: `{position}`, `{seconds}`.
+    pub wait: &'static str,
+    /// The one answer that means "applied".
+    pub wait_applied: &'static str,
+    /// All channels of a slave.
+    pub channels: &'static str,
+    /// Their columns.
+    pub columns: Columns,
+    /// The errors that a slave is told to skip.
+    pub skips: &'static str,
+    /// Whether writes are off: 1 or 0.
+    pub read_only: &'static str,
+    /// Writes off.
+    pub set_read_only: &'static str,
+    /// Writes on.
+    pub clear_read_only: &'static str,
+    /// Lines of an option file that keep writes off over a restart.
+    pub read_only_options: &'static str,
+    /// Lines of an option file that keep replication stopped over a restart.
+    pub held_options: &'static str,
+    /// Makes a statement wait at most a second for the locks of others.
+    pub short_lock_wait: &'static str,
+    /// Accounts that may write though writes are off: columns `account_user`, `account_host`, `because`.
+    pub may_write: &'static str,
+    /// Which account holds which role: columns `account_user`, `account_host`, `role`.
+    pub roles: &'static str,
+    /// Who locks what, as far as the engine tells: columns `id`, `what`. With what makes it able to tell before and
+    /// after, where it has to be loaded.
+    pub lock_holders: Option<LockHolders>,
+    /// Ends a replication connection's threads, all channels.
+    pub stop: &'static str,
+    /// Ends the receivers only.
+    pub stop_receiver: &'static str,
+    /// Starts replication.
+    pub start: &'static str,
+    /// Only the host of the source: `{host}`.
+    pub change_host: &'static str,
+    /// The whole source: `{host}`, `{port}`, `{user}`, `{password}`.
+    pub change_source: &'static str,
+    /// Forgets the source for good.
+    pub forget: &'static str,
+    /// Says where a restored copy stands: `{position}`.
+    pub set_applied: &'static str,
+    /// Events that replication brought and that are therefore off: columns `event_schema`, `event_name`.
+    pub foreign_events: &'static str,
+    /// Percent done of a running statement: `{id}`; column `percent`.
+    pub progress: Option<&'static str>,
+    /// A role that only some engines know: the sessions' own threads of the server.
+    pub server_threads: &'static [&'static str],
+}
+
+/// Where an engine's lock holders are read.
+#[derive(Debug)]
+pub struct LockHolders {
+    /// Loaded first, when it is not there.
+    pub load: Option<&'static str>,
+    /// Unloaded again.
+    pub unload: Option<&'static str>,
+    /// The question.
+    pub ask: &'static str,
+}
+
+/// Column names of a channel.
+#[derive(Debug)]
+pub struct Columns {
+    /// Name of the channel.
+    pub name: &'static str,
+    /// Source's host.
+    pub host: &'static str,
+    /// Source's port.
+    pub port: &'static str,
+    /// Source's server id.
+    pub server_id: &'static str,
+    /// Receiver.
+    pub io: &'static str,
+    /// Applier.
+    pub sql: &'static str,
+    /// Seconds behind.
+    pub behind: &'static str,
+    /// Delay.
+    pub delay: &'static str,
+    /// Errors: number and text, each.
+    pub errors: [(&'static str, &'static str); 2],
+    /// Filters that must be empty.
+    pub filters: &'static [&'static str],
+    /// UNTIL.
+    pub until: &'static str,
+    /// Whether GTIDs are used, and the values that mean yes.
+    pub gtid: (&'static str, &'static [&'static str]),
+    /// Position received.
+    pub received: &'static str,
+}
+
+/// MariaDB 10.11 and later.
+pub static MARIADB: Dialect = Dialect {
+    engine: "MariaDB",
+    uuid: "SELECT @@server_uid",
+    own_position: "SELECT @@gtid_binlog_pos",
+    own_state: "SELECT @@gtid_binlog_state",
+    applied: "SELECT @@gtid_slave_pos",
+    log_status: "SHOW MASTER STATUS",
+    wait: "SELECT MASTER_GTID_WAIT({position}, {seconds})",
+    wait_applied: "0",
+    channels: "SHOW ALL SLAVES STATUS",
+    columns: Columns {
+        name: "Connection_name",
+        host: "Master_Host",
+        port: "Master_Port",
+        server_id: "Master_Server_Id",
+        io: "Slave_IO_Running",
+        sql: "Slave_SQL_Running",
+        behind: "Seconds_Behind_Master",
+        delay: "SQL_Delay",
+        errors: [("Last_IO_Errno", "Last_IO_Error"), ("Last_SQL_Errno", "Last_SQL_Error")],
+        filters: &[
+            "Replicate_Do_DB",
+            "Replicate_Ignore_DB",
+            "Replicate_Do_Table",
+            "Replicate_Ignore_Table",
+            "Replicate_Wild_Do_Table",
+            "Replicate_Wild_Ignore_Table",
+            "Replicate_Ignore_Server_Ids",
+            "Replicate_Do_Domain_Ids",
+            "Replicate_Ignore_Domain_Ids",
+        ],
+        until: "Until_Condition",
+        gtid: ("Using_Gtid", &["Slave_Pos", "Current_Pos"]),
+        received: "Gtid_IO_Pos",
+    },
+    skips: "SELECT @@slave_skip_errors",
+    read_only: "SELECT @@global.read_only",
+    set_read_only: "SET GLOBAL read_only = 1",
+    clear_read_only: "SET GLOBAL read_only = 0",
+    read_only_options: "read_only = 1\nevent_scheduler = OFF\n",
+    held_options: "read_only = 1\nskip-slave-start\n",
+    short_lock_wait: "SET SESSION lock_wait_timeout = 1",
+    // bit 33 is READ ONLY ADMIN: SUPER alone is refused like anybody else since 10.11
+    may_write: "SELECT User AS account_user, Host AS account_host, 'READ ONLY ADMIN' AS because \
+                FROM mysql.global_priv \
+                WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 8589934592 <> 0",
+    roles: "SELECT User AS account_user, Host AS account_host, Role AS role FROM mysql.roles_mapping",
+    lock_holders: Some(LockHolders {
+        load: Some("INSTALL SONAME 'metadata_lock_info'"),
+        unload: Some("UNINSTALL SONAME 'metadata_lock_info'"),
+        ask: "SELECT THREAD_ID AS id, CONCAT(LOCK_MODE, ' on ', LOCK_TYPE, ' ', TABLE_SCHEMA, '.', TABLE_NAME) \
+              AS what FROM information_schema.metadata_lock_info WHERE LOCK_TYPE <> 'User lock'",
+    }),
+    stop: "STOP ALL SLAVES",
+    stop_receiver: "STOP SLAVE IO_THREAD",
+    start: "START SLAVE",
+    change_host: "CHANGE MASTER TO MASTER_HOST = {host}",
+    change_source: "CHANGE MASTER TO MASTER_HOST = {host}, MASTER_PORT = {port}, MASTER_USER = {user}, \
+                    MASTER_PASSWORD = {password}, MASTER_USE_GTID = slave_pos, MASTER_CONNECT_RETRY = 1",
+    forget: "RESET SLAVE ALL",
+    set_applied: "SET GLOBAL gtid_slave_pos = {position}",
+    foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
+                     FROM information_schema.events WHERE STATUS = 'SLAVESIDE_DISABLED'",
+    progress: Some(
+        "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
+         FROM information_schema.processlist WHERE ID = {id}",
+    ),
+    server_threads: &["system user", "event_scheduler"],
+};
+
+/// MySQL 9, by documentation and by what was measured of its statements.
+pub static MYSQL: Dialect = Dialect {
+    engine: "MySQL",
+    uuid: "SELECT @@server_uuid",
+    own_position: "SELECT @@gtid_executed",
+    own_state: "SELECT @@gtid_executed",
+    applied: "SELECT @@gtid_executed",
+    log_status: "SHOW BINARY LOG STATUS",
+    wait: "SELECT WAIT_FOR_EXECUTED_GTID_SET({position}, {seconds})",
+    wait_applied: "0",
+    channels: "SHOW REPLICA STATUS",
+    columns: Columns {
+        name: "Channel_Name",
+        host: "Source_Host",
+        port: "Source_Port",
+        server_id: "Source_Server_Id",
+        io: "Replica_IO_Running",
+        sql: "Replica_SQL_Running",
+        behind: "Seconds_Behind_Source",
+        delay: "SQL_Delay",
+        errors: [("Last_IO_Errno", "Last_IO_Error"), ("Last_SQL_Errno", "Last_SQL_Error")],
+        filters: &[
+            "Replicate_Do_DB",
+            "Replicate_Ignore_DB",
+            "Replicate_Do_Table",
+            "Replicate_Ignore_Table",
+            "Replicate_Wild_Do_Table",
+            "Replicate_Wild_Ignore_Table",
+            "Replicate_Ignore_Server_Ids",
+            "Replicate_Rewrite_DB",
+        ],
+        until: "Until_Condition",
+        gtid: ("Auto_Position", &["1"]),
+        received: "Retrieved_Gtid_Set",
+    },
+    skips: "SELECT @@replica_skip_errors",
+    read_only: "SELECT @@global.super_read_only",
+    set_read_only: "SET GLOBAL super_read_only = 1",
+    clear_read_only: "SET GLOBAL read_only = 0",
+    read_only_options: "super_read_only = 1\nevent_scheduler = OFF\n",
+    held_options: "super_read_only = 1\nskip-replica-start\n",
+    short_lock_wait: "SET SESSION lock_wait_timeout = 1",
+    // super_read_only stops all; these may switch it off
+    may_write: "SELECT TRIM(BOTH '''' FROM SUBSTRING_INDEX(GRANTEE, '@', 1)) AS account_user, \
+                TRIM(BOTH '''' FROM SUBSTRING_INDEX(GRANTEE, '@', -1)) AS account_host, \
+                MIN(PRIVILEGE_TYPE) AS because FROM information_schema.user_privileges \
+                WHERE PRIVILEGE_TYPE IN ('SUPER', 'SYSTEM_VARIABLES_ADMIN') GROUP BY GRANTEE",
+    roles: "SELECT TO_USER AS account_user, TO_HOST AS account_host, FROM_USER AS role FROM mysql.role_edges",
+    lock_holders: Some(LockHolders {
+        load: None,
+        unload: None,
+        ask: "SELECT t.PROCESSLIST_ID AS id, CONCAT(l.LOCK_TYPE, ' on ', l.OBJECT_TYPE, ' ', \
+              COALESCE(l.OBJECT_SCHEMA, ''), '.', COALESCE(l.OBJECT_NAME, '')) AS what \
+              FROM performance_schema.metadata_locks l JOIN performance_schema.threads t \
+              ON t.THREAD_ID = l.OWNER_THREAD_ID WHERE l.LOCK_STATUS = 'GRANTED' \
+              AND l.OBJECT_TYPE <> 'USER LEVEL LOCK' AND t.PROCESSLIST_ID IS NOT NULL",
+    }),
+    stop: "STOP REPLICA",
+    stop_receiver: "STOP REPLICA IO_THREAD",
+    start: "START REPLICA",
+    change_host: "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}",
+    change_source: "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, \
+                    SOURCE_USER = {user}, SOURCE_PASSWORD = {password}, SOURCE_AUTO_POSITION = 1, \
+                    SOURCE_CONNECT_RETRY = 1, GET_SOURCE_PUBLIC_KEY = 1",
+    forget: "RESET REPLICA ALL",
+    set_applied: "SET GLOBAL gtid_purged = {position}",
+    foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
+                     FROM information_schema.events WHERE STATUS = 'REPLICA_SIDE_DISABLED'",
+    progress: Some(
+        "SELECT IF(WORK_ESTIMATED > 0, WORK_COMPLETED / WORK_ESTIMATED * 100, NULL) AS percent \
+         FROM performance_schema.events_stages_current s JOIN performance_schema.threads t \
+         USING (THREAD_ID) WHERE t.PROCESSLIST_ID = {id}",
+    ),
+    server_threads: &["system user", "event_scheduler", "mysql.session"],
+};
+
+/// Chooses by what `SELECT VERSION()` says: a client's own guess is wrong on MariaDB.
+pub fn choose(version: &str) -> Result<&'static Dialect> {
+    let of = |text: &str| -> Option<(u32, u32)> {
+        let mut numbers = text.split(['.', '-']);
+        Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    };
+    let number = of(version).ok_or_else(|| unknown(version))?;
+    if version.contains("MariaDB") {
+        return if number >= (10, 5) { Ok(&MARIADB) } else { Err(unknown(version)) };
+    }
+    if number >= (8, 4) { Ok(&MYSQL) } else { Err(unknown(version)) }
+}
+
+fn unknown(version: &str) -> Error {
+    Error::new(Kind::Declined, format!("the engine {version:?} is not known"))
+        .hint("MariaDB 10.11 and later, MySQL 9 and its neighbours")
+}
+
+/// A text as a literal. Our sessions have `NO_BACKSLASH_ESCAPES` off, so both escapes are needed.
+pub fn literal(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('\'');
+    for c in text.chars() {
+        match c {
+            '\'' => quoted.push_str("''"),
+            '\\' => quoted.push_str("\\\\"),
+            '\0' => quoted.push_str("\\0"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// A name (schema, table, event) as an identifier.
+pub fn name(text: &str) -> String {
+    format!("`{}`", text.replace('`', "``"))
+}
+
+/// Puts values in their places: `{host}` and the like. Values are not looked at again.
+pub fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        let (before, after) = rest.split_at(open);
+        out.push_str(before);
+        let close = after.find('}').unwrap_or(after.len() - 1);
+        let key = &after[1..close.max(1)];
+        match values.iter().find(|(known, _)| *known == key) {
+            Some((_, value)) => out.push_str(value),
+            None => out.push_str(&after[..=close]),
+        }
+        rest = &after[close + 1..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_chooses_the_dialect() {
+        for (version, engine) in [
+            ("10.11.19-MariaDB-0+deb12u1-log", "MariaDB"),
+            ("11.8.3-MariaDB", "MariaDB"),
+            ("9.7.4", "MySQL"),
+            ("8.4.0-debug", "MySQL"),
+        ] {
+            assert_eq!(choose(version).unwrap().engine, engine);
+        }
+        for version in ["5.5.5-10.1-MariaDB", "8.0.36", "", "PostgreSQL"] {
+            choose(version).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn nothing_is_pasted_unescaped() {
+        assert_eq!(literal("a'b\\c"), "'a''b\\\\c'");
+        assert_eq!(name("a`b"), "`a``b`");
+        let sql = fill(
+            MARIADB.change_source,
+            &[("host", "'h{port}'"), ("port", "1"), ("user", "'u'"), ("password", "'{user}'")],
+        );
+        assert!(sql.contains("MASTER_HOST = 'h{port}', MASTER_PORT = 1"), "{sql}");
+        assert!(sql.contains("MASTER_PASSWORD = '{user}'"), "{sql}");
+    }
+
+    #[test]
+    fn every_place_in_a_statement_is_known() {
+        let known = ["position", "seconds", "host", "port", "user", "password", "id"];
+        for dialect in [&MARIADB, &MYSQL] {
+            for template in [
+                dialect.wait,
+                dialect.change_host,
+                dialect.change_source,
+                dialect.set_applied,
+                dialect.progress.unwrap_or_default(),
+            ] {
+                for part in template.split('{').skip(1) {
+                    let key = part.split('}').next().unwrap_or_default();
+                    assert!(known.contains(&key), "{key} in {template}");
+                }
+            }
+        }
+    }
+}

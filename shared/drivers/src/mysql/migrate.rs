@@ -1,0 +1,479 @@
+//! Migrations: each statement once, under a token that lives beside the data. After a crash the world is asked, not
+//! the exit status: a statement that still runs is waited for, and the schema says whether a definition was made.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
+use rs_model::sql;
+use sha2::{Digest, Sha256};
+
+use super::Mysql;
+use super::conn::{Fault, Session, column};
+use super::dialect::{Dialect, fill, literal, name};
+use super::replication::ensure_tables;
+
+/// Between two looks at a statement that runs.
+const LOOK: Duration = Duration::from_millis(200);
+/// Ordinary statements are over before anybody is told of progress.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a definition consists of; row order is fixed, values that change by themselves are left out.
+const DEFINITIONS: [&str; 8] = [
+    "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT \
+     FROM information_schema.tables WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
+    "SELECT TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, \
+     CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION \
+     FROM information_schema.columns WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2",
+    "SELECT TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE \
+     FROM information_schema.statistics WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    "SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, \
+     k.REFERENCED_COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE FROM information_schema.key_column_usage k \
+     LEFT JOIN information_schema.referential_constraints r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
+     AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
+     WHERE k.TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    "SELECT TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_ORDER, ACTION_STATEMENT \
+     FROM information_schema.triggers WHERE TRIGGER_SCHEMA = {schema} ORDER BY 1",
+    "SELECT ROUTINE_TYPE, ROUTINE_NAME, DTD_IDENTIFIER, ROUTINE_DEFINITION FROM information_schema.routines \
+     WHERE ROUTINE_SCHEMA = {schema} ORDER BY 1, 2",
+    "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.views WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
+    "SELECT TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION \
+     FROM information_schema.partitions WHERE TABLE_SCHEMA = {schema} AND PARTITION_NAME IS NOT NULL \
+     ORDER BY 1, 2",
+];
+
+pub fn fingerprint(session: &mut Session, schema: &str) -> Result<String> {
+    let mut hash = Sha256::new();
+    for question in DEFINITIONS {
+        for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
+            for (column, value) in row {
+                // NULL and an empty text are two things
+                let value = value.map_or("-".to_owned(), |text| format!("={}:{text}", text.len()));
+                hash.update(format!("{column}{value};"));
+            }
+            hash.update("\n");
+        }
+        hash.update("\u{c}");
+    }
+    Ok(hex(hash))
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest(text: &str) -> String {
+    hex(Sha256::new_with_prefix(text))
+}
+
+pub fn state(db: &Mysql, token: &str) -> Result<Option<(usize, usize)>> {
+    let mut session = db.link.open()?;
+    let token = literal(token);
+    let of = match session
+        .ask(&format!("SELECT statements FROM rs_tools.migration WHERE token = {token}"))
+    {
+        Ok(rows) => match rows.first() {
+            Some(row) => number(column(row, "statements")?),
+            None => return Ok(None),
+        },
+        Err(Fault::Server(1049 | 1146, _)) => return Ok(None),
+        Err(fault) => return Err(db.link.error(fault, "reading the migration's state")),
+    };
+    let done = session.must(&format!(
+        "SELECT COUNT(*) FROM rs_tools.migration_step WHERE token = {token} AND done = 1"
+    ))?;
+    Ok(Some((number(Some(&done)), of)))
+}
+
+fn number(text: Option<&str>) -> usize {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// One migration under way.
+struct Run<'a> {
+    db: &'a Mysql,
+    dialect: &'static Dialect,
+    token: &'a str,
+    schema: &'a str,
+    of: usize,
+    begun: Instant,
+    limit: Duration,
+    event: &'a (dyn Fn(&MigrationEvent) + Sync),
+}
+
+pub fn migrate(
+    db: &Mysql,
+    token: &str,
+    schema: &str,
+    statements: &[String],
+    work: Work,
+    event: &(dyn Fn(&MigrationEvent) + Sync),
+) -> Result<()> {
+    if token.is_empty() || token.len() > 100 {
+        return Err(Error::new(Kind::Usage, format!("the token {token:?} is no token"))
+            .hint("1 to 100 bytes, e.g. the name of the run"));
+    }
+    let run = Run {
+        db,
+        dialect: db.dialect()?,
+        token,
+        schema,
+        of: statements.len(),
+        begun: Instant::now(),
+        limit: work.timeout,
+        event,
+    };
+    let mut notes = db.link.open()?;
+    let lock = literal(&format!("rs_tools.run.{}", &digest(token)[..32]));
+    if notes.value(&format!("SELECT GET_LOCK({lock}, 0)"))?.as_deref() != Some("1") {
+        return Err(Error::new(
+            Kind::Declined,
+            format!("the migration {token:?} is being run by somebody else on {}", db.link.place()),
+        )
+        .hint("wait for it: rs-dbsync migrate again then finds it done"));
+    }
+    ensure_tables(&mut notes)?;
+    run.begin(&mut notes, statements)?;
+    let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
+    worker.run(&format!("USE {}", name(schema)))?;
+    // an ALTER that waits for a lock holds up every SELECT behind it: better to try again
+    worker.run("SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 2")?;
+    for (at, statement) in statements.iter().enumerate() {
+        run.step(&mut notes, &mut worker, at + 1, statement)?;
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    /// Notes that the migration is begun; the same token for other statements is declined.
+    fn begin(&self, notes: &mut Session, statements: &[String]) -> Result<()> {
+        let digest = digest(&statements.join(";\n"));
+        let token = literal(self.token);
+        let known = notes.rows(&format!(
+            "SELECT target, digest FROM rs_tools.migration WHERE token = {token}"
+        ))?;
+        match known.first() {
+            None => notes.run(&format!(
+                "INSERT INTO rs_tools.migration (token, target, statements, digest) \
+                 VALUES ({token}, {}, {}, '{digest}')",
+                literal(self.schema),
+                self.of
+            )),
+            Some(row)
+                if column(row, "digest")? == Some(digest.as_str())
+                    && column(row, "target")? == Some(self.schema) =>
+            {
+                Ok(())
+            }
+            Some(_) => Err(Error::new(
+                Kind::Declined,
+                format!("the token {:?} was used for another migration", self.token),
+            )
+            .hint("name a new one with --token")),
+        }
+    }
+
+    fn step(
+        &self,
+        notes: &mut Session,
+        worker: &mut Session,
+        at: usize,
+        statement: &str,
+    ) -> Result<()> {
+        let kind = sql::kind(statement);
+        let known = notes.rows(&format!(
+            "SELECT done, digest, schema_before FROM rs_tools.migration_step WHERE token = {} AND number = {at}",
+            literal(self.token)
+        ))?;
+        if let Some(row) = known.first() {
+            if column(row, "done")? == Some("1") {
+                return if kind == sql::Kind::Session { worker.run(statement) } else { Ok(()) };
+            }
+            self.await_other(notes, worker, at, statement)?;
+            let before = column(row, "schema_before")?.unwrap_or_default();
+            if kind == sql::Kind::Definition && fingerprint(notes, self.schema)? != before {
+                return self.note_done(notes, at);
+            }
+            notes.run(&format!(
+                "UPDATE rs_tools.migration_step SET session = {} WHERE token = {} AND number = {at}",
+                worker.id(),
+                literal(self.token)
+            ))?;
+        } else {
+            let before = fingerprint(notes, self.schema)?;
+            notes.run(&format!(
+                "INSERT INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
+                 VALUES ({}, {at}, '{}', '{before}', {}, 0)",
+                literal(self.token),
+                digest(statement),
+                worker.id()
+            ))?;
+        }
+        self.perform(notes, worker, at, statement, kind)?;
+        if kind == sql::Kind::Rows { Ok(()) } else { self.note_done(notes, at) }
+    }
+
+    fn note_done(&self, notes: &mut Session, at: usize) -> Result<()> {
+        let after = fingerprint(notes, self.schema)?;
+        notes.run(&format!(
+            "UPDATE rs_tools.migration_step SET done = 1, schema_after = '{after}' \
+             WHERE token = {} AND number = {at}",
+            literal(self.token)
+        ))
+    }
+
+    /// A client that was killed leaves its statement running: it has to end before the schema can be asked.
+    fn await_other(
+        &self,
+        notes: &mut Session,
+        worker: &Session,
+        at: usize,
+        statement: &str,
+    ) -> Result<()> {
+        loop {
+            let running = notes.rows(&format!(
+                "SELECT ID AS id, TIME AS seconds FROM information_schema.processlist \
+                 WHERE ID NOT IN ({}, {}) AND COMMAND <> 'Sleep' AND INFO = {}",
+                worker.id(),
+                notes.id(),
+                literal(statement)
+            ))?;
+            let Some(row) = running.first() else { return Ok(()) };
+            let id = column(row, "id")?.unwrap_or_default().to_owned();
+            (self.event)(&self.told(at, statement, self.percent(notes, &id)?));
+            if self.begun.elapsed() >= self.limit {
+                return Err(self
+                    .late(at, statement)
+                    .because(format!("an earlier run's statement still runs in session {id}")));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn perform(
+        &self,
+        notes: &mut Session,
+        worker: &mut Session,
+        at: usize,
+        statement: &str,
+        kind: sql::Kind,
+    ) -> Result<()> {
+        let mut told_of_blockers = false;
+        loop {
+            match self.watched(worker, at, statement, kind)? {
+                Ok(()) => return Ok(()),
+                // waited for a lock, or was the victim of a deadlock: nothing is done
+                Err(Fault::Server(1205 | 1213, why)) => {
+                    let who = blockers(notes, worker.id())?;
+                    if self.begun.elapsed() >= self.limit {
+                        return Err(self.late(at, statement).because(format!("{why}: {who}")));
+                    }
+                    if !told_of_blockers {
+                        told_of_blockers = true;
+                        let mut told = self.told(at, statement, None);
+                        told.text = format!("waits for a lock ({who}): {}", told.text);
+                        (self.event)(&told);
+                    }
+                }
+                Err(Fault::Server(1317, _)) if self.begun.elapsed() >= self.limit => {
+                    return Err(self.late(at, statement));
+                }
+                Err(Fault::Server(number, why)) => {
+                    let half = self.forget_unless_half(notes, at)?;
+                    let error = Error::new(
+                        Kind::Failed,
+                        format!(
+                            "statement {at} of {} failed on {}: {}",
+                            self.of,
+                            self.db.link.place(),
+                            cut(statement)
+                        ),
+                    )
+                    .because(format!("{number} {why}"));
+                    return Err(error.hint(if half {
+                        "it changed the schema in part: look at it, put it right by hand or go back"
+                    } else {
+                        "it changed nothing; the statements before it are done and will be skipped"
+                    }));
+                }
+                Err(fault) => {
+                    return Err(self.db.link.error(fault, "migrating").hint(
+                        "run the same migrate again: it looks whether the statement was done and goes on",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// A statement that failed and changed nothing was never begun.
+    fn forget_unless_half(&self, notes: &mut Session, at: usize) -> Result<bool> {
+        let token = literal(self.token);
+        let before = notes.must(&format!(
+            "SELECT schema_before FROM rs_tools.migration_step WHERE token = {token} AND number = {at}"
+        ))?;
+        if fingerprint(notes, self.schema)? != before {
+            return Ok(true);
+        }
+        notes.run(&format!(
+            "DELETE FROM rs_tools.migration_step WHERE token = {token} AND number = {at}"
+        ))?;
+        Ok(false)
+    }
+
+    /// Runs a statement beside a watcher that tells of progress and ends it at the time limit. The outer result is
+    /// about the watcher, the inner one about the statement.
+    fn watched(
+        &self,
+        worker: &mut Session,
+        at: usize,
+        statement: &str,
+        kind: sql::Kind,
+    ) -> Result<std::result::Result<(), Fault>> {
+        let over = AtomicBool::new(false);
+        let trouble = Mutex::new(None);
+        let id = worker.id().to_string();
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Err(e) = self.watch(&over, &id, at, statement)
+                    && let Ok(mut slot) = trouble.lock()
+                {
+                    *slot = Some(e);
+                }
+            });
+            let result = if kind == sql::Kind::Rows {
+                self.rows(worker, at, statement)
+            } else {
+                worker.attempt(statement)
+            };
+            over.store(true, Ordering::Release);
+            result
+        });
+        match (result, trouble.into_inner().ok().flatten()) {
+            // the statement's own end counts; without a watcher only its time limit was not kept
+            (result, None) => Ok(result),
+            (Ok(()), Some(_)) => Ok(Ok(())),
+            (Err(fault), Some(_)) => Ok(Err(fault)),
+        }
+    }
+
+    /// Rows and the note that they are done: one transaction, so that either both are there or neither.
+    fn rows(
+        &self,
+        worker: &mut Session,
+        at: usize,
+        statement: &str,
+    ) -> std::result::Result<(), Fault> {
+        worker.attempt("START TRANSACTION")?;
+        let done = worker.attempt(statement).and_then(|()| {
+            worker.attempt(&format!(
+                "UPDATE rs_tools.migration_step SET done = 1, schema_after = schema_before \
+                 WHERE token = {} AND number = {at}",
+                literal(self.token)
+            ))?;
+            worker.attempt("COMMIT")
+        });
+        if let Err(Fault::Server(..)) = done {
+            worker.attempt("ROLLBACK")?;
+        }
+        done
+    }
+
+    fn watch(&self, over: &AtomicBool, id: &str, at: usize, statement: &str) -> Result<()> {
+        let quiet = Instant::now();
+        let mut session: Option<Session> = None;
+        let mut looked = Instant::now();
+        while !over.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(2));
+            if looked.elapsed() < LOOK {
+                continue;
+            }
+            looked = Instant::now();
+            let session = match &mut session {
+                Some(session) => session,
+                None => session.insert(self.db.link.open()?),
+            };
+            if self.begun.elapsed() >= self.limit {
+                // an ALTER that is ended leaves the old table whole
+                match session.attempt(&format!("KILL QUERY {id}")) {
+                    Ok(()) | Err(Fault::Server(1094, _)) => {}
+                    Err(fault) => return Err(self.db.link.error(fault, "ending a statement")),
+                }
+            } else if quiet.elapsed() >= QUIET {
+                (self.event)(&self.told(at, statement, self.percent(session, id)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn percent(&self, session: &mut Session, id: &str) -> Result<Option<f64>> {
+        let Some(question) = self.dialect.progress else { return Ok(None) };
+        match session.ask(&fill(question, &[("id", id)])) {
+            Ok(rows) => match rows.first() {
+                Some(row) => Ok(column(row, "percent")?.and_then(|text| text.parse().ok())),
+                None => Ok(None),
+            },
+            // without the privilege there is no progress, and the migration goes on
+            Err(Fault::Server(..)) => Ok(None),
+            Err(fault) => Err(self.db.link.error(fault, "asking for progress")),
+        }
+    }
+
+    fn told(&self, at: usize, statement: &str, percent: Option<f64>) -> MigrationEvent {
+        MigrationEvent {
+            statement: at,
+            of: self.of,
+            text: cut(statement),
+            percent,
+            ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn late(&self, at: usize, statement: &str) -> Error {
+        Error::new(
+            Kind::TimedOut,
+            format!(
+                "statement {at} of {} did not end within {:?} on {}: {}",
+                self.of,
+                self.limit,
+                self.db.link.place(),
+                cut(statement)
+            ),
+        )
+        .hint("the statements before it are done; the same migrate with a longer --time-limit goes on")
+    }
+}
+
+/// Who could be holding the lock: sessions with an open transaction, oldest first.
+fn blockers(session: &mut Session, worker: u32) -> Result<String> {
+    let rows = match session.ask(
+        "SELECT p.ID AS id, p.USER AS account_user, p.HOST AS account_host, p.TIME AS seconds, \
+         p.COMMAND AS command FROM information_schema.innodb_trx t \
+         JOIN information_schema.processlist p ON p.ID = t.TRX_MYSQL_THREAD_ID ORDER BY t.TRX_STARTED",
+    ) {
+        Ok(rows) => rows,
+        Err(Fault::Server(..)) => return Ok("who holds it cannot be seen without PROCESS".into()),
+        Err(_) => return Err(Error::new(Kind::Unreachable, "the connection was lost")),
+    };
+    let mut names = Vec::new();
+    for row in &rows {
+        let text: BTreeMap<&str, &str> =
+            row.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())).collect();
+        if text["id"] != worker.to_string() {
+            names.push(format!(
+                "session {} of {}@{} ({}, {} s)",
+                text["id"],
+                text["account_user"],
+                text["account_host"],
+                text["command"],
+                text["seconds"]
+            ));
+        }
+    }
+    Ok(if names.is_empty() { "its holder is gone already".into() } else { names.join(", ") })
+}
+
+fn cut(statement: &str) -> String {
+    statement.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
+}

@@ -1,0 +1,379 @@
+//! Writes off and on, and who could write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use rs_contract::{Error, Kind, Privileged, Result, Session as Seen, SilenceFacts, WritesState};
+
+use super::conn::{Fault, Row, Session, column};
+use super::dialect::Dialect;
+use super::{Mysql, facts};
+
+/// The drop-in file that keeps writes off over a restart.
+pub const DROP_IN: &str = "rs-writes.cnf";
+/// Between two looks at something that must come to an end.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub fn writes(db: &Mysql) -> Result<WritesState> {
+    let dialect = db.dialect()?;
+    let mut session = db.link.open()?;
+    Ok(WritesState {
+        off: session.must(dialect.read_only)? == "1",
+        events_before: session.value("SELECT @@global.event_scheduler")?,
+        survives_restart: db.option_file(DROP_IN)?.map(|there| there.is_some()),
+    })
+}
+
+pub fn silence(db: &Mysql, allowed: &[String]) -> Result<SilenceFacts> {
+    let dialect = db.dialect()?;
+    let mut session = db.link.open()?;
+    let accounts = accounts(db, &mut session, dialect, allowed)?;
+    let sessions = sessions(db, &mut session, dialect, &accounts, allowed)?;
+    let open = open_transactions(&mut session)?;
+    let known: BTreeMap<u64, &str> = sessions.iter().map(|s| (s.id, s.exempt.as_str())).collect();
+    Ok(SilenceFacts {
+        read_only: session.must(dialect.read_only)? == "1",
+        events_on: session.value("SELECT @@global.event_scheduler")?.as_deref() == Some("ON"),
+        prepared_xa: session
+            .rows("XA RECOVER")?
+            .iter()
+            .map(|row| Ok(column(row, "data")?.unwrap_or_default().to_owned()))
+            .collect::<Result<Vec<_>>>()?,
+        open_transactions: u64::try_from(
+            open.iter()
+                .filter(|id| **id != 0 && known.get(id).is_none_or(|exempt| exempt.is_empty()))
+                .count(),
+        )
+        .unwrap_or(u64::MAX),
+        incoming_replication: !session.rows(dialect.channels)?.is_empty(),
+        position: facts::position(&mut session, dialect)?,
+        sessions: sessions.into_iter().filter(|s| s.may_write).collect(),
+        accounts,
+    })
+}
+
+/// Accounts that may write though writes are off, also by a role that they could take.
+fn accounts(
+    db: &Mysql,
+    session: &mut Session,
+    dialect: &Dialect,
+    allowed: &[String],
+) -> Result<Vec<Privileged>> {
+    let own_host = session.value("SELECT @@hostname")?.unwrap_or_default();
+    let direct = session.rows(dialect.may_write)?;
+    let roles = session.rows(dialect.roles)?;
+    let text = |row: &Row, name: &str| -> Result<String> {
+        Ok(column(row, name)?.unwrap_or_default().to_owned())
+    };
+    let mut found: BTreeMap<(String, String), String> = BTreeMap::new();
+    for row in &direct {
+        found.insert(
+            (text(row, "account_user")?, text(row, "account_host")?),
+            text(row, "because")?,
+        );
+    }
+    // whoever may take a role that may write, may write; roles hold roles
+    loop {
+        let mut more = Vec::new();
+        for row in &roles {
+            let holder = (text(row, "account_user")?, text(row, "account_host")?);
+            let role = text(row, "role")?;
+            let may = found.keys().any(|(user, host)| *user == role && host.is_empty())
+                || (dialect.engine == "MySQL" && found.keys().any(|(user, _)| *user == role));
+            if may && !found.contains_key(&holder) {
+                more.push((holder, format!("role {role}")));
+            }
+        }
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    let ours = db.own_accounts();
+    Ok(found
+        .into_iter()
+        .filter(|((user, host), because)| {
+            // a role nobody logs in as: its holders are listed
+            !(host.is_empty()
+                && !because.starts_with("role ")
+                && roles
+                    .iter()
+                    .any(|row| column(row, "role").ok().flatten() == Some(user.as_str())))
+        })
+        .map(|((user, host), because)| {
+            let local = ["localhost", "127.0.0.1", "::1", own_host.as_str()];
+            let system = ["root", "mysql", "mariadb.sys", "mysql.sys", "mysql.session"];
+            let exempt = if ours.contains(&user.as_str()) {
+                "ours"
+            } else if allowed.contains(&user) {
+                "allowed"
+            } else if system.contains(&user.as_str()) && local.contains(&host.as_str()) {
+                "system"
+            } else {
+                ""
+            };
+            Privileged { account: format!("{user}@{host}"), because, exempt: exempt.into() }
+        })
+        .collect())
+}
+
+/// Every session, judged by its account's grants and not by its name. A session whose user no account has by name
+/// came in as the anonymous one.
+fn sessions(
+    db: &Mysql,
+    session: &mut Session,
+    dialect: &Dialect,
+    accounts: &[Privileged],
+    allowed: &[String],
+) -> Result<Vec<Seen>> {
+    let may: BTreeSet<&str> = accounts
+        .iter()
+        .map(|a| a.account.rsplit_once('@').map_or(a.account.as_str(), |(user, _)| user))
+        .collect();
+    let own = session.id();
+    let mut found = Vec::new();
+    for row in session.rows(
+        "SELECT ID AS id, USER AS account_user, HOST AS account_host, COMMAND AS command, TIME AS seconds, \
+         LEFT(COALESCE(INFO, ''), 200) AS statement, \
+         COALESCE(IS_USED_LOCK(CONCAT('rs_tools.', ID)) = ID, 0) AS marked FROM information_schema.processlist",
+    )? {
+        let text = |name: &str| Ok::<_, Error>(column(&row, name)?.unwrap_or_default().to_owned());
+        let (id, user, command) = (text("id")?, text("account_user")?, text("command")?);
+        let id: u64 = id.parse().map_err(|_| {
+            Error::new(Kind::Failed, format!("{}: session id {id:?}", db.link.place()))
+        })?;
+        let server = dialect.server_threads.contains(&user.as_str()) || command == "Daemon";
+        let exempt = if server || command.starts_with("Binlog Dump") {
+            "replication"
+        } else if id == u64::from(own) || text("marked")? == "1" {
+            "ours"
+        } else if allowed.contains(&user) {
+            "allowed"
+        } else {
+            ""
+        };
+        found.push(Seen {
+            id,
+            may_write: may.contains(user.as_str()) || (may.contains("") && !server),
+            host: text("account_host")?,
+            seconds: text("seconds")?.parse().unwrap_or(0),
+            statement: text("statement")?,
+            exempt: exempt.into(),
+            user,
+            command,
+        });
+    }
+    Ok(found)
+}
+
+/// Connection ids of open transactions that have changed rows; 0 are prepared ones whose session is gone.
+fn open_transactions(session: &mut Session) -> Result<BTreeSet<u64>> {
+    session
+        .rows(
+            "SELECT TRX_MYSQL_THREAD_ID AS id FROM information_schema.innodb_trx \
+             WHERE TRX_ROWS_MODIFIED > 0",
+        )?
+        .iter()
+        .map(|row| Ok(column(row, "id")?.unwrap_or_default().parse().unwrap_or(0)))
+        .collect()
+}
+
+pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<WritesState> {
+    let dialect = db.dialect()?;
+    let begun = Instant::now();
+    let mut session = db.link.open()?;
+    session.run(dialect.short_lock_wait)?;
+    let before = writes(db)?;
+    let attempt = freeze(db, &mut session, dialect, allowed, begun, limit);
+    if let Err(e) = attempt {
+        // nothing half: whoever reads the error finds the server as it was
+        if !before.off {
+            session.run(dialect.clear_read_only)?;
+        }
+        if before.events_before.as_deref() == Some("ON") {
+            session.run("SET GLOBAL event_scheduler = ON")?;
+        }
+        return Err(e);
+    }
+    let survives = db.put_option_file(DROP_IN, dialect.read_only_options)?;
+    Ok(WritesState {
+        off: true,
+        events_before: before.events_before,
+        survives_restart: survives.then_some(true),
+    })
+}
+
+fn freeze(
+    db: &Mysql,
+    session: &mut Session,
+    dialect: &Dialect,
+    allowed: &[String],
+    begun: Instant,
+    limit: Duration,
+) -> Result<()> {
+    if session.value("SELECT @@global.event_scheduler")?.as_deref() == Some("ON") {
+        session.run("SET GLOBAL event_scheduler = OFF")?;
+    }
+    let late = |what: &str, who: &[String]| {
+        Error::new(
+            Kind::TimedOut,
+            format!("{}: writes could not be switched off within {limit:?}", db.link.place()),
+        )
+        .because(format!(
+            "{what}: {}",
+            if who.is_empty() { "unknown".into() } else { who.join(", ") }
+        ))
+        .hint("end what is in the way, then try again; writes are as they were")
+    };
+    while session.must(dialect.read_only)? != "1" {
+        match session.attempt(dialect.set_read_only) {
+            Ok(()) => break,
+            Err(Fault::Server(1205, _)) => {
+                let blockers = blockers(db, session, dialect, allowed)?;
+                let names: Vec<String> = blockers.iter().map(|(words, _)| words.clone()).collect();
+                let ends: Vec<u64> = blockers.iter().filter_map(|(_, id)| *id).collect();
+                if begun.elapsed() >= limit || (ends.is_empty() && !names.is_empty()) {
+                    return Err(late("in the way", &names));
+                }
+                end(session, &ends)?;
+            }
+            Err(fault) => return Err(db.link.error(fault, "writes off")),
+        }
+    }
+    // whoever could still write is ended; what he had open is rolled back before he is gone from the list
+    loop {
+        let accounts = accounts(db, session, dialect, allowed)?;
+        let all = sessions(db, session, dialect, &accounts, allowed)?;
+        let open = open_transactions(session)?;
+        let left: Vec<&Seen> = all
+            .iter()
+            .filter(|s| s.exempt.is_empty() && (s.may_write || open.contains(&s.id)))
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() >= limit {
+            let names: Vec<String> = left.iter().map(|s| s.words()).collect();
+            return Err(late("still there", &names));
+        }
+        end(session, &left.iter().map(|s| s.id).collect::<Vec<_>>())?;
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Who is in the way of read-only: in words, with the session that may be ended (not ours, not replication, not
+/// allowed ones).
+fn blockers(
+    db: &Mysql,
+    session: &mut Session,
+    dialect: &Dialect,
+    allowed: &[String],
+) -> Result<Vec<(String, Option<u64>)>> {
+    let all = sessions(db, session, dialect, &[], allowed)?;
+    let mut holders: BTreeMap<u64, String> = BTreeMap::new();
+    if let Some(locks) = &dialect.lock_holders {
+        let mut rows = session.ask(locks.ask);
+        if let (Err(Fault::Server(..)), Some(load)) = (&rows, locks.load)
+            && session.attempt(load).is_ok()
+        {
+            rows = session.ask(locks.ask);
+            if let Some(unload) = locks.unload {
+                // a plugin that stays is a change that nobody asked for
+                let _ = session.attempt(unload);
+            }
+        }
+        for row in rows.unwrap_or_default() {
+            let id = column(&row, "id")?.and_then(|id| id.parse().ok()).unwrap_or(0);
+            let what = column(&row, "what")?.unwrap_or_default().to_owned();
+            holders.entry(id).or_insert(what);
+        }
+    }
+    let busy = |s: &Seen| s.command == "Query" && !s.statement.is_empty();
+    Ok(all
+        .iter()
+        .filter(|s| s.id != u64::from(session.id()) && s.exempt != "replication")
+        .filter(|s| holders.contains_key(&s.id) || busy(s))
+        .map(|s| {
+            let held = holders.get(&s.id).map(|what| format!(", holds {what}"));
+            let words = format!("{}{}", s.words(), held.unwrap_or_default());
+            (words, s.exempt.is_empty().then_some(s.id))
+        })
+        .collect())
+}
+
+/// Ends sessions; one that is gone already is fine.
+pub fn end(session: &mut Session, ids: &[u64]) -> Result<()> {
+    for id in ids {
+        match session.attempt(&format!("KILL {id}")) {
+            Ok(()) | Err(Fault::Server(1094, _)) => {}
+            Err(Fault::Server(number, why)) => {
+                return Err(Error::new(Kind::Failed, format!("session {id} cannot be ended"))
+                    .because(format!("{number} {why}"))
+                    .hint("the administrator's account needs CONNECTION ADMIN"));
+            }
+            Err(_) => {
+                return Err(Error::new(
+                    Kind::Unreachable,
+                    "the connection was lost while ending sessions",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn writes_on(db: &Mysql, before: &WritesState) -> Result<()> {
+    let dialect = db.dialect()?;
+    // first the file: a restart in between finds what was asked for
+    db.remove_option_file(DROP_IN)?;
+    let mut session = db.link.open()?;
+    session.run(dialect.clear_read_only)?;
+    if before.events_before.as_deref() == Some("ON") {
+        session.run("SET GLOBAL event_scheduler = ON")?;
+    }
+    let (read_only, events) = (
+        session.must(dialect.read_only)?,
+        session.value("SELECT @@global.event_scheduler")?.unwrap_or_default(),
+    );
+    if read_only == "1" || (before.events_before.as_deref() == Some("ON") && events != "ON") {
+        return Err(Error::new(
+            Kind::Failed,
+            format!(
+                "{}: read_only is {read_only} and event_scheduler {events} after switching writes on",
+                db.link.place()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Ends every session but ours, replication's and the allowed, and waits until they are gone; how many there were.
+pub fn kill_sessions(db: &Mysql, allowed: &[String], limit: Duration) -> Result<u64> {
+    let dialect = db.dialect()?;
+    let mut session = db.link.open()?;
+    let begun = Instant::now();
+    let mut ended = BTreeSet::new();
+    loop {
+        let left: Vec<Seen> = sessions(db, &mut session, dialect, &[], allowed)?
+            .into_iter()
+            .filter(|s| s.exempt.is_empty())
+            .collect();
+        let fresh: Vec<u64> = left.iter().map(|s| s.id).filter(|id| !ended.contains(id)).collect();
+        // new ones may come as long as clients try: what was there at the start has to be gone
+        if ended.is_empty() {
+            ended.extend(fresh.iter().copied());
+            end(&mut session, &fresh)?;
+        }
+        if left.iter().all(|s| !ended.contains(&s.id)) {
+            return Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX));
+        }
+        if begun.elapsed() >= limit {
+            let names: Vec<String> = left.iter().map(Seen::words).collect();
+            return Err(Error::new(
+                Kind::TimedOut,
+                format!("{}: sessions do not end: {}", db.link.place(), names.join(", ")),
+            ));
+        }
+        std::thread::sleep(LOOK);
+    }
+}

@@ -1,0 +1,140 @@
+use super::*;
+use crate::silence::SilenceFacts;
+
+fn at(gtid: &str) -> Position {
+    Position { gtid: Some(gtid.into()), ..Position::default() }
+}
+
+fn in_sync() -> SyncFacts {
+    SyncFacts {
+        masters: vec!["Master DB".into()],
+        master: Replica {
+            identity: Identity { server_id: 11, ..Identity::default() },
+            own: at("0-11-42"),
+            own_state: Some("0-11-42".into()),
+            ..Replica::default()
+        },
+        silence: SilenceFacts { read_only: true, ..SilenceFacts::default() },
+        position: at("0-11-42,7-11-3"),
+        position_after: at("7-11-3,0-11-42"),
+        canary: Some("n".into()),
+        canary_seen: Some("n".into()),
+        slave: Replica {
+            identity: Identity { server_id: 12, ..Identity::default() },
+            channels: vec![Channel {
+                source_host: "127.0.0.1".into(),
+                source_port: 3306,
+                source_server_id: 11,
+                io_running: "Yes".into(),
+                sql_running: "Yes".into(),
+                uses_gtid: true,
+                seconds_behind: Some(0),
+                ..Channel::default()
+            }],
+            applied: at("7-11-3,0-11-42"),
+            own: at("0-11-42"),
+            own_state: Some("0-11-42".into()),
+            read_only: true,
+            skips_errors: "OFF".into(),
+        },
+        waited: true,
+    }
+}
+
+fn refused(facts: &SyncFacts) -> Vec<String> {
+    let mut names: Vec<String> = judge_sync("Slave DB", facts)
+        .into_iter()
+        .filter(|check| check.answer != Answer::Ok)
+        .map(|check| check.name)
+        .collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn each_conjunct_is_refused_by_its_own_name() {
+    assert_eq!(refused(&in_sync()), Vec::<String>::new());
+    type Change = fn(&mut SyncFacts);
+    let lies: Vec<(&str, Change)> = vec![
+        ("one master", |f| f.masters.push("Master DB 2".into())),
+        ("one master", |f| f.masters.clear()),
+        ("one channel", |f| f.slave.channels.clear()),
+        ("one channel", |f| f.slave.channels.push(f.slave.channels[0].clone())),
+        ("source is the master", |f| f.slave.channels[0].source_server_id = 13),
+        ("source is the master", |f| f.slave.channels[0].source_host = HELD_HOST.into()),
+        ("receiver runs", |f| f.slave.channels[0].io_running = "Connecting".into()),
+        ("applier runs", |f| f.slave.channels[0].sql_running = "No".into()),
+        ("no errors", |f| f.slave.channels[0].last_error = "1032 no row".into()),
+        ("no filters", |f| f.slave.channels[0].filters.push("Replicate_Do_DB=a".into())),
+        ("no delay", |f| f.slave.channels[0].delay_seconds = 1),
+        ("no UNTIL", |f| f.slave.channels[0].until = Some("Gtid".into())),
+        ("GTID in use", |f| f.slave.channels[0].uses_gtid = false),
+        ("no errors skipped", |f| f.slave.skips_errors = "1062".into()),
+        ("own server id", |f| f.slave.identity.server_id = 11),
+        ("master frozen", |f| f.silence.read_only = false),
+        ("master frozen", |f| f.silence.incoming_replication = true),
+        ("master's position unchanged", |f| f.position_after = at("0-11-43,7-11-3")),
+        ("master's position unchanged", |f| f.position_after = at("")),
+        ("position waited for", |f| f.waited = false),
+        ("positions equal", |f| f.slave.applied = at("0-11-41,7-11-3")),
+        ("positions equal", |f| f.slave.applied = at("0-11-43,7-11-3")),
+        ("positions equal", |f| f.slave.applied = at("")),
+        ("no errant transaction", |f| f.slave.own_state = Some("0-11-42,0-12-40".into())),
+        ("no errant transaction", |f| f.slave.own_state = Some("0-11-43".into())),
+        ("no errant transaction", |f| f.slave.own_state = None),
+        ("no errant transaction", |f| f.master.own_state = None),
+        ("canary seen", |f| f.canary_seen = None),
+        ("canary seen", |f| f.canary_seen = Some("older".into())),
+        ("canary seen", |f| f.canary = None),
+    ];
+    for (name, change) in lies {
+        let mut facts = in_sync();
+        change(&mut facts);
+        assert_eq!(refused(&facts), [name]);
+    }
+}
+
+#[test]
+fn an_empty_position_of_the_master_proves_nothing() {
+    let mut facts = in_sync();
+    for position in [&mut facts.position, &mut facts.position_after, &mut facts.slave.applied] {
+        *position = at("");
+    }
+    let refused = refused(&facts);
+    assert!(refused.contains(&"master's position read".to_owned()), "{refused:?}");
+    assert!(refused.contains(&"positions equal".to_owned()), "{refused:?}");
+}
+
+#[test]
+fn nothing_read_is_not_in_sync() {
+    assert!(refused(&SyncFacts::default()).len() >= 6);
+}
+
+#[test]
+fn a_hold_that_moved_is_no_hold() {
+    let held = HeldAt { position: at("0-11-42"), own: at("0-11-42"), ..HeldAt::default() };
+    let mut slave = in_sync().slave;
+    slave.applied = at("0-11-42");
+    slave.channels[0].source_host = HELD_HOST.into();
+    let refused = |slave: &Replica| -> Vec<String> {
+        judge_held("Slave2 DB", &held, slave)
+            .into_iter()
+            .filter(|check| check.answer != Answer::Ok)
+            .map(|check| check.name)
+            .collect()
+    };
+    assert_eq!(refused(&slave), Vec::<String>::new());
+    type Change = fn(&mut Replica);
+    let thaws: [(&str, Change); 5] = [
+        ("held", |s| s.channels[0].source_host = "127.0.0.1".into()),
+        ("held", |s| s.channels.clear()),
+        ("applied position unmoved", |s| s.applied = at("0-11-43")),
+        ("own binary log unmoved", |s| s.own = at("0-12-43")),
+        ("held read-only", |s| s.read_only = false),
+    ];
+    for (name, change) in thaws {
+        let mut thawed = slave.clone();
+        change(&mut thawed);
+        assert_eq!(refused(&thawed), [name]);
+    }
+}

@@ -1,0 +1,227 @@
+//! SQL files of a migration: into statements, and what kind each is.
+
+use crate::Bad;
+
+/// Splits the text of a migration into statements, at semicolons outside quotes and comments. Comments between
+/// statements fall away; those inside stay.
+///
+/// What only the command-line client knows (`DELIMITER`, `source`, `\.`) and what would break "one statement, one
+/// unit" (transactions of their own, `USE`, `LOCK TABLES`) is refused with its line.
+pub fn split(text: &str) -> Result<Vec<String>, Bad> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    let bytes = text.as_bytes();
+    let mut start = None;
+    while at < bytes.len() {
+        let rest = &text[at..];
+        if let Some(len) = comment(rest, text, at)? {
+            // a comment that is code to the server (/*! … */) belongs to a statement
+            if rest.starts_with("/*!") || rest.starts_with("/*M!") {
+                start.get_or_insert(at);
+            }
+            at += len;
+        } else if let Some(quote) = ['\'', '"', '`'].into_iter().find(|q| rest.starts_with(*q)) {
+            start.get_or_insert(at);
+            at += quoted(rest, quote).ok_or_else(|| {
+                Bad::new(
+                    format!("line {}: the {quote} is never closed", line(text, at)),
+                    "close the quote; nothing has been run",
+                )
+            })?;
+        } else if rest.starts_with(';') {
+            if let Some(from) = start.take() {
+                push(&mut found, text, from, at)?;
+            }
+            at += 1;
+        } else {
+            let c = rest.chars().next().unwrap_or(' ');
+            if !c.is_whitespace() && start.is_none() {
+                client_command(rest, text, at)?;
+                start = Some(at);
+            }
+            at += c.len_utf8();
+        }
+    }
+    if let Some(from) = start {
+        push(&mut found, text, from, text.len())?;
+    }
+    Ok(found)
+}
+
+/// What a statement is to a run that may be cut off and begun again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only of this session (`SET`): repeated at every start.
+    Session,
+    /// Changes rows: done in one transaction with the note that it is done.
+    Rows,
+    /// Everything else commits by itself: whether it was done is seen from the schema.
+    Definition,
+}
+
+/// The kind, by the first word.
+pub fn kind(statement: &str) -> Kind {
+    match first_word(statement).as_str() {
+        "SET" => Kind::Session,
+        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH" => Kind::Rows,
+        _ => Kind::Definition,
+    }
+}
+
+/// The first word in capitals, comments skipped.
+fn first_word(statement: &str) -> String {
+    let mut rest = statement.trim_start();
+    while let Ok(Some(len)) = comment(rest, rest, 0) {
+        if rest.starts_with("/*!") || rest.starts_with("/*M!") {
+            break;
+        }
+        rest = rest[len..].trim_start();
+    }
+    rest.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect::<String>()
+        .to_ascii_uppercase()
+}
+
+fn push(found: &mut Vec<String>, text: &str, from: usize, to: usize) -> Result<(), Bad> {
+    let statement = text[from..to].trim();
+    let hint = "each statement of a migration is one unit, done once; nothing has been run";
+    let word = first_word(statement);
+    let refused = match word.as_str() {
+        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "XA" => {
+            Some(("a transaction of its own", hint))
+        }
+        "LOCK" | "UNLOCK" => Some(("table locks", hint)),
+        "USE" => Some(("USE", "name the schema with --schema; nothing has been run")),
+        _ => None,
+    };
+    if let Some((what, hint)) = refused {
+        return Err(Bad::new(
+            format!("line {}: {what} ({word}) is refused", line(text, from)),
+            hint,
+        ));
+    }
+    found.push(statement.to_owned());
+    Ok(())
+}
+
+fn client_command(rest: &str, text: &str, at: usize) -> Result<(), Bad> {
+    let word: String = rest.chars().take_while(|c| !c.is_whitespace()).collect();
+    let word = word.to_ascii_uppercase();
+    if ["DELIMITER", "SOURCE"].contains(&word.as_str()) || word.starts_with('\\') {
+        return Err(Bad::new(
+            format!("line {}: {word} is a command of the client program, not SQL", line(text, at)),
+            "routines and triggers with a body go through --script; nothing has been run",
+        ));
+    }
+    Ok(())
+}
+
+/// The length of a comment that begins here.
+fn comment(rest: &str, text: &str, at: usize) -> Result<Option<usize>, Bad> {
+    let to_line_end = || rest.find('\n').map_or(rest.len(), |end| end + 1);
+    if rest.starts_with('#') {
+        return Ok(Some(to_line_end()));
+    }
+    if let Some(after) = rest.strip_prefix("--")
+        && after.chars().next().is_none_or(|c| c.is_whitespace() || c.is_control())
+    {
+        return Ok(Some(to_line_end()));
+    }
+    if let Some(after) = rest.strip_prefix("/*") {
+        return match after.find("*/") {
+            Some(end) => Ok(Some(end + 4)),
+            None => Err(Bad::new(
+                format!("line {}: the comment is never closed", line(text, at)),
+                "close it with */; nothing has been run",
+            )),
+        };
+    }
+    Ok(None)
+}
+
+/// The length of a quoted text: doubled quotes and, but for names in backticks, backslashes escape.
+fn quoted(rest: &str, quote: char) -> Option<usize> {
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && quote != '`' {
+            chars.next();
+        } else if c == quote {
+            match chars.peek() {
+                Some((_, next)) if *next == quote => {
+                    chars.next();
+                }
+                _ => return Some(at + c.len_utf8()),
+            }
+        }
+    }
+    None
+}
+
+fn line(text: &str, at: usize) -> usize {
+    text[..at].matches('\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn semicolons_in_quotes_and_comments_end_nothing() {
+        let text = "-- first; comment\nALTER TABLE `a;b` ADD c VARCHAR(9) DEFAULT 'x;''y\\';' /* in; */;\n\
+                    # another;\nUPDATE t SET a=\"q;\" -- tail;\n WHERE b=1;;\n/*!40101 SET x=1 */;\nSELECT 5--1";
+        let found = split(text).unwrap();
+        assert_eq!(found.len(), 4, "{found:#?}");
+        assert!(found[0].starts_with("ALTER TABLE `a;b`") && found[0].ends_with("/* in; */"));
+        assert!(found[1].starts_with("UPDATE") && found[1].ends_with("b=1"));
+        assert_eq!(found[2], "/*!40101 SET x=1 */");
+        assert_eq!(found[3], "SELECT 5--1");
+        assert_eq!(split(" ;\n-- nothing\n").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_no_single_statement_is_refused_with_its_line() {
+        for (text, line) in [
+            ("ALTER TABLE a ADD b INT;\nDELIMITER //\n", 2),
+            ("delimiter ;;", 1),
+            ("source x.sql", 1),
+            ("\\. x.sql", 1),
+            ("SELECT 1;\n\nBEGIN;", 3),
+            ("/* c */ start transaction", 1),
+            ("USE other;", 1),
+            ("LOCK TABLES a WRITE;", 1),
+            ("SELECT 'a", 1),
+            ("\n/* never", 2),
+        ] {
+            let bad = split(text).unwrap_err();
+            assert!(bad.what.starts_with(&format!("line {line}: ")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_kind_is_told_by_the_first_word() {
+        assert_eq!(kind("SET foreign_key_checks=0"), Kind::Session);
+        assert_eq!(kind("/* a */ -- b\n update t set a=1"), Kind::Rows);
+        assert_eq!(kind("ALTER TABLE t ADD c INT"), Kind::Definition);
+        assert_eq!(kind("/*!40101 SET x=1 */"), Kind::Definition);
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_never_panics(text in r#"[a-z '"`;\\#/*\n-]{0,80}"#) {
+            let _ = split(&text);
+        }
+
+        #[test]
+        fn what_was_joined_comes_apart_again(
+            values in proptest::collection::vec("[ -~]{0,20}", 1..6)
+        ) {
+            let quoted: Vec<String> = values
+                .iter()
+                .map(|v| format!("SELECT '{}'", v.replace('\\', "\\\\").replace('\'', "''")))
+                .collect();
+            prop_assert_eq!(split(&quoted.join(";\n")).unwrap(), quoted);
+        }
+    }
+}
