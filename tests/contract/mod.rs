@@ -2,6 +2,7 @@
 
 mod act;
 mod balancer;
+mod database;
 mod dns;
 mod page;
 mod snapshots;

@@ -63,7 +63,7 @@ impl Scene {
             .find(|up| up.join("share/mysql").is_dir() || up.join("share/mariadb").is_dir());
         let basedir = basedir.map_or_else(|| "/usr".to_owned(), |up| up.display().to_string());
         let config = format!(
-            "[mysqld]\nbasedir={basedir}\nplugin-dir={plugins}\ndatadir={d}/data\nsocket={d}/db.sock\npid-file={d}/db.pid\n\
+            "[mysqld]\nbasedir={basedir}\nplugin-dir={plugins}\ndatadir={d}/data\ntmpdir={d}\nsocket={d}/db.sock\npid-file={d}/db.pid\n\
              log-error={d}/db.err\nbind-address={a}\nport=3306\nserver-id={server_id}\nlog-bin=bin\nrelay-log=relay\n\
              log-slave-updates=1\ngtid-strict-mode=1\nskip-name-resolve=1\ninnodb-buffer-pool-size=32M\n\
              innodb-log-file-size=16M\nreport-host={a}\n",
@@ -132,7 +132,7 @@ impl Scene {
             assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
             let file = self.path(&format!("{name}.sql"));
             std::fs::write(&file, dump.stdout).unwrap();
-            db.sql(&format!("SET sql_log_bin=0; SOURCE {}", file.display()));
+            db.sql(&format!("SET sql_log_bin=0;\nSOURCE {}", file.display()));
         }
         db.sql(&format!(
             "SET GLOBAL gtid_slave_pos='{position}'; CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT=3306, \

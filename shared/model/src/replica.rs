@@ -279,7 +279,7 @@ pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     };
     let sources: Vec<&str> = slave.channels.iter().map(|c| c.source_host.as_str()).collect();
     let stays = |then: &Position, now: &Position| match (then.set(), now.set()) {
-        (Some(then), Some(now)) => then.covers(&now) && now.covers(&then),
+        (Some(then), Some(now)) => then == now,
         (None, None) => then.text().is_empty() && now.text().is_empty(),
         _ => false,
     };
