@@ -260,7 +260,7 @@ impl Run<'_> {
         statement: &str,
         kind: sql::Kind,
     ) -> Result<()> {
-        let mut told_of_blockers = false;
+        let mut blocked: Option<String> = None;
         loop {
             match self.watched(worker, at, statement, kind)? {
                 Ok(()) => return Ok(()),
@@ -270,15 +270,18 @@ impl Run<'_> {
                     if self.begun.elapsed() >= self.limit {
                         return Err(self.late(at, statement).because(format!("{why}: {who}")));
                     }
-                    if !told_of_blockers {
-                        told_of_blockers = true;
+                    if blocked.replace(who.clone()).is_none() {
                         let mut told = self.told(at, statement, None);
                         told.text = format!("waits for a lock ({who}): {}", told.text);
                         (self.event)(&told);
                     }
                 }
                 Err(Fault::Server(1317, _)) if self.begun.elapsed() >= self.limit => {
-                    return Err(self.late(at, statement));
+                    let late = self.late(at, statement);
+                    return Err(match blocked {
+                        Some(who) => late.because(format!("it waited for a lock: {who}")),
+                        None => late,
+                    });
                 }
                 Err(Fault::Server(number, why)) => {
                     let half = self.forget_unless_half(notes, at)?;

@@ -270,7 +270,7 @@ fn blockers(
     allowed: &[String],
 ) -> Result<Vec<(String, Option<u64>)>> {
     let all = sessions(db, session, dialect, &[], allowed)?;
-    let mut holders: BTreeMap<u64, String> = BTreeMap::new();
+    let mut holders: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     if let Some(locks) = &dialect.lock_holders {
         let mut rows = session.ask(locks.ask);
         if let (Err(Fault::Server(..)), Some(load)) = (&rows, locks.load)
@@ -285,7 +285,7 @@ fn blockers(
         for row in rows.unwrap_or_default() {
             let id = column(&row, "id")?.and_then(|id| id.parse().ok()).unwrap_or(0);
             let what = column(&row, "what")?.unwrap_or_default().to_owned();
-            holders.entry(id).or_insert(what);
+            holders.entry(id).or_default().push(what.trim_end_matches([' ', '.']).to_owned());
         }
     }
     let busy = |s: &Seen| s.command == "Query" && !s.statement.is_empty();
@@ -294,7 +294,7 @@ fn blockers(
         .filter(|s| s.id != u64::from(session.id()) && s.exempt != "replication")
         .filter(|s| holders.contains_key(&s.id) || busy(s))
         .map(|s| {
-            let held = holders.get(&s.id).map(|what| format!(", holds {what}"));
+            let held = holders.get(&s.id).map(|what| format!(", holds {}", what.join(", ")));
             let words = format!("{}{}", s.words(), held.unwrap_or_default());
             (words, s.exempt.is_empty().then_some(s.id))
         })
