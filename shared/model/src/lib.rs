@@ -14,6 +14,7 @@ pub mod name;
 pub mod position;
 pub mod promote;
 pub mod replica;
+pub mod retire;
 pub mod server;
 pub mod silence;
 pub mod snapshot;

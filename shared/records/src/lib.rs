@@ -8,6 +8,7 @@ use rs_model::check::Check;
 use rs_model::journal::Report;
 use rs_model::member::{Member, Page};
 use rs_model::replica::Replica;
+use rs_model::retire::Plan;
 use rs_model::server::{Array, Deployment, Server};
 use rs_model::snapshot::Snapshot;
 use serde::Serialize;
@@ -26,7 +27,7 @@ macro_rules! nouns {
     ($($noun:ty => $schema:literal),* $(,)?) => {
         $(impl Noun for $noun { const SCHEMA: &'static str = $schema; })*
         /// Every schema that this version writes and reads.
-        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, PLAN, WRITES];
+        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, NAME, WRITES];
     };
 }
 
@@ -40,8 +41,8 @@ pub const REPLICA_STATUS: &str = "rs.replica/1";
 pub const REQUEST: &str = "rs.request/1";
 /// Schema of the summary of `rs-check probe`.
 pub const SUMMARY: &str = "rs.summary/1";
-/// Schema of a plan of `rs-cleanup plan`.
-pub const PLAN: &str = "rs.plan/1";
+/// Schema of a name in DNS.
+pub const NAME: &str = "rs.name/1";
 /// Schema of what `rs-dbsync writes status` emits.
 pub const WRITES: &str = "rs.writes/1";
 
@@ -55,6 +56,7 @@ nouns! {
     Check => "rs.check/1",
     Act => "rs.act/1",
     Debt => "rs.debt/1",
+    Plan => "rs.plan/1",
     Report => "rs.report/1",
 }
 

@@ -1,0 +1,240 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::act::{Due, Owner};
+use crate::member::Admin;
+use crate::server::Instance;
+
+fn address(last: u8) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, last).into()
+}
+
+fn server(name: &str, last: u8, tags: &[&str]) -> Server {
+    Server {
+        name: name.into(),
+        state: State::Operational,
+        address: Some(address(last)),
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        current: Some(Instance {
+            id: format!("i-{last}"),
+            address: address(last),
+            home: None,
+            launched_at: "2026-11-24T14:00:00Z".into(),
+            template: None,
+            inputs: Default::default(),
+            scripts_done: Vec::new(),
+            stranded_at: None,
+        }),
+        ..Server::default()
+    }
+}
+
+fn member(balancer: &str, last: u8) -> Member {
+    Member {
+        balancer: balancer.into(),
+        pool: "www".into(),
+        id: "x".into(),
+        address: address(last),
+        port: 8000,
+        server: None,
+        admin: Admin::Maint,
+        status: "MAINT".into(),
+        last_check: None,
+        sessions: 3,
+        weight: 1,
+        saved: None,
+    }
+}
+
+fn site() -> World {
+    let mut one = server("array-1 #1", 7, &["rs_upgrade:u-1=old"]);
+    one.array = Some("array-1".into());
+    World {
+        servers: vec![
+            server("App 1", 1, &["rs_upgrade:u-1=old", "application:active_www=true"]),
+            server("Master", 2, &["database:master_active=shop"]),
+            server("Slave", 3, &["database:slave_active=shop"]),
+            server("Warm", 4, &["database:slave_active=shop", "rs_upgrade:u-1=warm"]),
+            server("LB 3", 5, &["load_balancer:active_test1=true", "rs_upgrade:u-1=temp"]),
+            one,
+        ],
+        arrays: vec![Array { name: "array-1".into(), minimum: 1, ..Array::default() }],
+        ..World::default()
+    }
+}
+
+fn ask(world: &World, names: &[&str], include_warm: bool) -> Vec<Entry> {
+    let names: Vec<(String, String)> = names
+        .iter()
+        .map(|name| {
+            let kind =
+                if name.starts_with("array-") && !name.contains('#') { "array" } else { "server" };
+            (kind.to_owned(), (*name).to_owned())
+        })
+        .collect();
+    entries(world, &names, Some("u-1"), include_warm)
+}
+
+fn forbidden(world: &World, name: &str, part: &str) {
+    let found = ask(world, &[name], false);
+    assert!(found[0].forbidden.iter().any(|why| why.contains(part)), "{name}: {found:?}");
+}
+
+#[test]
+fn each_reason_forbids_by_itself_and_without_any_it_may_end() {
+    assert_eq!(ask(&site(), &["App 1"], false)[0].forbidden, [""; 0]);
+    assert_eq!(ask(&site(), &["Slave"], false)[0].forbidden, [""; 0]);
+
+    let mut world = site();
+    world.servers[0].locked = true;
+    forbidden(&world, "App 1", "locked");
+    let mut world = site();
+    world.servers[0].foreign = true;
+    forbidden(&world, "App 1", "did not launch");
+    let mut world = site();
+    world.members = vec![member("LB 1", 1)];
+    forbidden(&world, "App 1", "LB 1 has it in pool www");
+    forbidden(&world, "App 1", "3 requests");
+    let mut world = site();
+    world.unanswered = vec![("LB 1".into(), "refused".into())];
+    forbidden(&world, "App 1", "could not be asked");
+    forbidden(&site(), "Master", "master of the database set shop");
+    forbidden(&site(), "Warm", "rollback copy");
+    assert_eq!(ask(&site(), &["Warm"], true)[0].forbidden, [""; 0]);
+    let mut world = site();
+    world.servers[3].state = State::StrandedInBooting;
+    forbidden(&world, "Slave", "last slave");
+    let mut world = site();
+    world.arrays[0].enabled = true;
+    forbidden(&world, "array-1 #1", "its array array-1 is enabled");
+    assert!(ask(&world, &["array-1"], false)[1].forbidden[0].contains("enabled"));
+}
+
+#[test]
+fn slaves_that_end_together_do_not_count_for_one_another() {
+    let found = ask(&site(), &["Slave", "Warm"], true);
+    assert!(found.iter().all(|entry| entry.forbidden[0].contains("last slave")), "{found:?}");
+}
+
+#[test]
+fn a_balancer_that_ends_too_does_not_keep_its_members_alive() {
+    let mut world = site();
+    world.members = vec![member("LB 3", 1)];
+    world.unanswered = vec![("LB 3".into(), "refused".into())];
+    let found = ask(&world, &["App 1", "LB 3"], false);
+    assert!(found.iter().all(|entry| entry.forbidden.is_empty()), "{found:?}");
+}
+
+#[test]
+fn an_array_brings_its_instances_before_itself() {
+    let names: Vec<String> =
+        ask(&site(), &["array-1"], false).into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["array-1 #1", "array-1"]);
+}
+
+fn plan(world: &World, names: &[&str]) -> Plan {
+    let entries = ask(world, names, false);
+    Plan {
+        deployment: "production".into(),
+        run: Some("u-1".into()),
+        created_at: "2026-11-24T14:00:00Z".into(),
+        count: entries.len(),
+        digest: canonical(&entries),
+        include_warm: false,
+        entries,
+    }
+}
+
+fn refuse(plan: &Plan, world: &World, names: &[&str]) -> Vec<String> {
+    refusals(plan, &canonical(&plan.entries), 10, 3600, &ask(world, names, false))
+}
+
+#[test]
+fn a_plan_that_matches_is_followed_and_may_be_followed_again() {
+    let mut world = site();
+    let made = plan(&world, &["App 1", "array-1"]);
+    assert_eq!(refuse(&made, &world, &["App 1", "array-1"]), [""; 0]);
+    world.servers[0].state = State::StrandedInDecommissioning;
+    assert_eq!(refuse(&made, &world, &["App 1", "array-1"]), [""; 0]);
+    world.servers[0].state = State::Inactive;
+    world.servers[0].current = None;
+    world.servers.pop();
+    assert_eq!(refuse(&made, &world, &["App 1", "array-1"]), [""; 0]);
+}
+
+#[test]
+fn what_changed_since_the_plan_is_named() {
+    let made = plan(&site(), &["App 1", "array-1"]);
+    let changed = |change: &dyn Fn(&mut World), part: &str| {
+        let mut world = site();
+        change(&mut world);
+        let reasons = refuse(&made, &world, &["App 1", "array-1"]);
+        assert!(reasons.iter().any(|why| why.contains(part)), "{part}: {reasons:?}");
+    };
+    changed(
+        &|world| {
+            if let Some(current) = &mut world.servers[0].current {
+                current.id = "i-new".into();
+            }
+        },
+        "server App 1 was launched again",
+    );
+    changed(&|world| world.servers[0].state = State::Booting, "App 1 is booting now");
+    changed(
+        &|world| {
+            let mut two = server("array-1 #2", 8, &["rs_upgrade:u-1=old"]);
+            two.array = Some("array-1".into());
+            world.servers.push(two);
+        },
+        "server array-1 #2 is not in it",
+    );
+    changed(&|world| world.servers[0].locked = true, "App 1: it is locked");
+    changed(&|world| world.servers[0].tags.clear(), "App 1 is nothing in the run now, and was old");
+    changed(&|world| world.arrays[0].enabled = true, "array array-1 is enabled now");
+}
+
+#[test]
+fn a_plan_that_was_edited_or_is_old_is_refused() {
+    let world = site();
+    let made = plan(&world, &["App 1"]);
+    let now = ask(&world, &["App 1"], false);
+    let text = canonical(&made.entries);
+    assert_eq!(refusals(&made, &text, 3600, 3600, &now), [""; 0]);
+    assert!(refusals(&made, &text, 3601, 3600, &now)[0].contains("old"));
+    assert!(refusals(&made, &text, -5, 3600, &now)[0].contains("future"));
+    assert!(refusals(&made, "other", 1, 3600, &now)[0].contains("digest"));
+    let more = Plan { count: 2, ..made };
+    assert!(refusals(&more, &text, 1, 3600, &now)[0].contains("says 2 entries and has 1"));
+}
+
+#[test]
+fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
+    let debt = |key: &str| Debt {
+        key: key.into(),
+        deployment: "production".into(),
+        kind: String::new(),
+        subject: String::new(),
+        owner: Owner::default(),
+        reason: String::new(),
+        since: String::new(),
+        inverse: Vec::new(),
+        due: Due::Retire,
+        deadline: None,
+        before: serde_json::Value::Null,
+    };
+    for (key, name, ends) in [
+        ("held:Warm DB", "Warm DB", true),
+        ("held:Warm DB", "Warm", false),
+        ("lock:Warm DB", "Warm DB", true),
+        ("input:App 1/LB_HOSTNAME", "App 1", true),
+        ("input:App 12/LB_HOSTNAME", "App 1", false),
+        ("standby:www/App 1", "App 1", true),
+        ("standby:www/App 1", "www", false),
+        ("page:www", "www", false),
+        ("writes:shop", "shop", false),
+        ("record:test1.mysite.com", "test1.mysite.com", false),
+        ("pin:shop/pre-upgrade", "shop", false),
+    ] {
+        assert_eq!(ends_with(&debt(key), name), ends, "{key} {name}");
+    }
+}
