@@ -1,0 +1,257 @@
+//! `audit`: what is owed, and what the world says of it.
+
+use anyhow::Result;
+use rs_cli::{Context, Exit, Journal, alive, shell_words};
+use rs_drivers::settings::Settings;
+use rs_model::act::{Debt, Due};
+use rs_model::{Admin, Value};
+use rs_records::Record;
+
+use crate::world::Look;
+
+/// Flags of `audit`.
+#[derive(clap::Args)]
+pub struct AuditArgs {
+    /// Only what is due by then: window (step 33), after (step 36), retire (steps 37, 38)
+    #[arg(long, value_name = "WHEN", value_parser = due)]
+    due: Option<Due>,
+    /// Remove the debts that the world shows to be settled
+    #[arg(long)]
+    settle: bool,
+}
+
+fn due(written: &str) -> std::result::Result<Due, rs_model::Bad> {
+    serde_json::from_value(written.into()).map_err(|_| {
+        rs_model::Bad::new(
+            format!("{written:?} is no time of the upgrade"),
+            "write window, after or retire",
+        )
+    })
+}
+
+/// What the world says of a debt.
+enum Seen {
+    /// It is as the debt says.
+    Open(String),
+    /// Somebody has put it back.
+    Settled(String),
+    /// It could not be found out, which counts as open.
+    Unknown(String),
+}
+
+pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let deployment = cx.deployment(world.cloud.as_ref())?;
+    let journal = Journal::new(world.state.as_ref());
+    let mut debts = journal.debts(&deployment)?;
+    debts.retain(|debt| args.due.is_none_or(|due| debt.due <= due));
+    let mut records = Vec::new();
+    let mut open = 0;
+    if !debts.is_empty() {
+        let look = Look::new(world.cloud.as_ref(), &deployment)?;
+        for debt in &debts {
+            let seen = see(&look, debt)
+                .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
+            let (word, text) = match &seen {
+                Seen::Open(text) => ("open", text),
+                Seen::Settled(text) => ("settled", text),
+                Seen::Unknown(text) => ("unknown", text),
+            };
+            let mut record = Record::of(debt);
+            record.nest("world", word);
+            record.nest("seen", text);
+            records.push(record);
+            if matches!(seen, Seen::Settled(_)) {
+                if args.settle {
+                    journal.settle(&deployment, &debt.key)?;
+                    cx.say(&format!("{}: {text}; no longer owed", debt.key));
+                } else {
+                    cx.say(&format!("{}: {text}; --settle removes it", debt.key));
+                }
+                continue;
+            }
+            open += 1;
+            let by = debt.owner.run.as_deref().unwrap_or(&debt.owner.user);
+            cx.warn(&format!(
+                "{} since {} by {by} ({}; {text}): {}",
+                debt.key,
+                debt.since,
+                debt.reason,
+                shell_words(&debt.inverse)
+            ));
+        }
+    }
+    for act in journal.open_acts()?.iter().filter(|act| act.deployment == deployment) {
+        if alive(act) == Some(false) {
+            cx.warn(&format!(
+                "act {} was cut off: {} {} on {}: rs-journal verify",
+                act.seq, act.tool, act.verb, act.subject
+            ));
+        }
+    }
+    cx.emit(&records)?;
+    if open == 0 {
+        return Ok(Exit::Done);
+    }
+    cx.warn(&format!("{open} owed in {deployment:?} (try: the commands above, each settles one)"));
+    Ok(Exit::No)
+}
+
+/// Asks the world about one debt.
+fn see(look: &Look<'_>, debt: &Debt) -> rs_contract::Result<Seen> {
+    let Some((kind, subject)) = debt.key.split_once(':') else {
+        return Ok(Seen::Unknown("its key has no kind".into()));
+    };
+    match kind {
+        "page" => page(look, subject),
+        "writes" => writes(look, subject),
+        "standby" => standby(look, subject),
+        "record" => record(look, subject),
+        "pin" => pin(look, subject),
+        "array" => Ok(match look.arrays.iter().find(|array| array.name == subject) {
+            None => Seen::Settled(format!("array {subject} is gone")),
+            Some(array) if array.enabled => Seen::Settled(format!("array {subject} is enabled")),
+            Some(_) => Seen::Open(format!("array {subject} is disabled")),
+        }),
+        "input" => Ok(input(look, debt, subject)),
+        _ => of_server(look, kind, subject),
+    }
+}
+
+fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<Seen> {
+    let Some(server) = look.server(name) else {
+        return Ok(Seen::Settled(format!("server {name} is gone")));
+    };
+    if kind == "lock" {
+        return Ok(if server.locked {
+            Seen::Open(format!("server {name} is locked"))
+        } else {
+            Seen::Settled(format!("server {name} is not locked"))
+        });
+    }
+    if !server.state.is_up() && !server.foreign {
+        return Ok(Seen::Settled(format!("server {name} has no machine any more")));
+    }
+    Ok(match kind {
+        "held" if look.database(server)?.replica()?.is_held() => {
+            Seen::Open(format!("server {name} is held"))
+        }
+        "held" => Seen::Settled(format!("server {name} is not held")),
+        "quenched" => {
+            match rs_drivers::alerts(&Settings::of_deployment(look.cloud, look.deployment)?)? {
+                None => Seen::Unknown("the deployment has no alert system any more".into()),
+                Some(alerts) if alerts.quenched(look.deployment, server)? => {
+                    Seen::Open(format!("the alerts of {name} are silenced"))
+                }
+                Some(_) => Seen::Settled(format!("the alerts of {name} are on")),
+            }
+        }
+        _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
+    })
+}
+
+fn page(look: &Look<'_>, pool: &str) -> rs_contract::Result<Seen> {
+    let mut asked = Vec::new();
+    for server in look.balancers().filter(|server| server.balances(pool)) {
+        let (active, saved) = look.page(server)?.active(pool)?;
+        if active || saved == Some(true) {
+            let also = if active { "" } else { " after its next reload" };
+            return Ok(Seen::Open(format!("{} shows the page{also}", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no balancer of pool {pool} is up"))
+    } else {
+        Seen::Settled(format!("no page on {}", asked.join(", ")))
+    })
+}
+
+fn writes(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
+    let masters = look.servers.iter().filter(|server| server.database_set() == Some((set, true)));
+    let mut asked = Vec::new();
+    for server in masters.filter(|server| server.state.is_up() || server.foreign) {
+        if look.database(server)?.writes()?.off {
+            return Ok(Seen::Open(format!("writes are off on {}", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no master of the set {set} is up"))
+    } else {
+        Seen::Settled(format!("writes are on on {}", asked.join(", ")))
+    })
+}
+
+fn standby(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
+    let Some((pool, name)) = subject.split_once('/') else {
+        return Ok(Seen::Unknown("its key names no pool and server".into()));
+    };
+    let Some(address) = look.server(name).and_then(|server| server.address) else {
+        return Ok(Seen::Settled(format!("server {name} has no address any more")));
+    };
+    let mut asked = 0;
+    for server in look.balancers().filter(|server| server.balances(pool)) {
+        let members = look.balancer(server)?.members(pool)?;
+        let mut found = members.iter().filter(|member| member.address == address);
+        if found.any(|member| member.admin == Admin::Maint) {
+            return Ok(Seen::Open(format!("{name} stands by in {pool} on {}", server.name)));
+        }
+        asked += 1;
+    }
+    Ok(if asked == 0 {
+        Seen::Unknown(format!("no balancer of pool {pool} is up"))
+    } else {
+        Seen::Settled(format!("{name} stands by on none of {asked} balancers"))
+    })
+}
+
+fn record(look: &Look<'_>, host: &str) -> rs_contract::Result<Seen> {
+    let dns = rs_drivers::dns(&Settings::of_deployment(look.cloud, look.deployment)?)?;
+    let (addresses, _) = dns.lookup(host)?;
+    Ok(if addresses.is_empty() {
+        Seen::Settled(format!("{host} points nowhere"))
+    } else {
+        Seen::Open(format!("{host} points to {addresses:?}"))
+    })
+}
+
+fn pin(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
+    let Some((lineage, label)) = subject.split_once('/') else {
+        return Ok(Seen::Unknown("its key names no lineage and label".into()));
+    };
+    let server =
+        look.servers.iter().find(|s| s.database_set().is_some_and(|(set, _)| set == lineage));
+    let Some(server) = server else {
+        return Ok(Seen::Unknown(format!("no server of the set {lineage} is defined")));
+    };
+    let store = rs_drivers::snapshots(&look.settings_of(server)?, None)?;
+    let mut found = store.list(lineage)?.into_iter();
+    Ok(match found.find(|snapshot| snapshot.label.as_deref() == Some(label)) {
+        None => Seen::Settled(format!("there is no snapshot {label:?} any more")),
+        Some(snapshot) if snapshot.pinned => {
+            Seen::Open(format!("snapshot {} is pinned", snapshot.id))
+        }
+        Some(snapshot) => Seen::Settled(format!("snapshot {} is not pinned", snapshot.id)),
+    })
+}
+
+/// An override that was set for a time only: gone, or no longer what the debt's act had set.
+fn input(look: &Look<'_>, debt: &Debt, subject: &str) -> Seen {
+    let Some((name, input)) = subject.rsplit_once('/') else {
+        return Seen::Unknown("its key names no server and input".into());
+    };
+    let next = look
+        .server(name)
+        .map(|server| &server.next)
+        .or_else(|| look.arrays.iter().find(|array| array.name == name).map(|array| &array.next));
+    let Some(next) = next else { return Seen::Settled(format!("{name} is gone")) };
+    let before = debt.before.as_str().and_then(|text| Value::parse(text).ok());
+    match next.get(input) {
+        None => Seen::Settled(format!("{name} overrides {input} no more")),
+        Some(value) if before.as_ref() == Some(value) => {
+            Seen::Settled(format!("{input} of {name} is {value} again"))
+        }
+        Some(value) => Seen::Open(format!("{name} overrides {input} with {value}")),
+    }
+}

@@ -1,0 +1,448 @@
+//! `retire`: the only verb that terminates (step 37) and deletes (step 38).
+//!
+//! Order: the plan is checked against the world; the names that only this run has in DNS go first, since a record must
+//! not point at an address that somebody else gets; definitions are archived; machines end; definitions go.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use rs_cli::{Changing, Context, Done, Exit, Journal, Step, Subject, Subjects, What, now};
+use rs_contract::{Cloud, Dns, Error, Kind, State, Txn};
+use rs_drivers::settings::Settings;
+use rs_model::retire::{self, Plan};
+use rs_model::{Array, Debt, Server};
+use rs_records::Record;
+use serde_json::{Value as Json, json};
+
+use crate::plan::digest;
+use crate::world::Look;
+
+/// Flags of `retire`.
+#[derive(clap::Args)]
+pub struct RetireArgs {
+    /// The plan, as `rs-cleanup plan` wrote it
+    #[arg(long, value_name = "FILE")]
+    plan: PathBuf,
+    /// Remove the definitions too; they are archived in the state store
+    #[arg(long)]
+    delete: bool,
+    /// Remove this name from DNS; it must point nowhere but to what ends
+    #[arg(long, value_name = "HOST")]
+    dns: Vec<String>,
+    /// Refuse a plan that is older
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "1h")]
+    max_age: Duration,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
+    let plan = read(&args.plan)?;
+    if let Some(named) = &cx.common.deployment
+        && *named != plan.deployment
+    {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("the plan is for {:?}, and {named:?} is named", plan.deployment),
+        )
+        .hint("plan again for that deployment")
+        .into());
+    }
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (cloud, state) = (world.cloud.as_ref(), world.state.as_ref());
+    let deployment = plan.deployment.as_str();
+    let look = Look::new(cloud, deployment)?;
+    check(cx, args, &plan, &look)?;
+
+    let debts = Journal::new(state).debts(deployment)?;
+    let mut exit = names_end(cx, args, &plan, &look, state, &debts)?;
+    let mut subjects = subjects(&plan, &look);
+    exit = worse(exit, machines_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
+    if args.delete && exit == Exit::Done {
+        exit = worse(exit, definitions_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
+    }
+    cx.pass_on(&subjects, exit)
+}
+
+fn worse(one: Exit, two: Exit) -> Exit {
+    if one == Exit::Done { two } else { one }
+}
+
+fn read(path: &Path) -> Result<Plan> {
+    let bad = |why: String| {
+        Error::new(Kind::Usage, format!("{} is no plan", path.display()))
+            .because(why)
+            .hint("rs-cleanup plan … >FILE writes one; nothing has been done")
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+    let mut records = rs_records::parse_all(&text).map_err(|e| bad(e.what))?;
+    match (records.pop(), records.is_empty()) {
+        (Some(record), true) if record.is::<Plan>() => Ok(record.decode()?),
+        (Some(record), true) => Err(bad(format!("it is a {}", record.schema())).into()),
+        _ => Err(bad("it holds no single record".into()).into()),
+    }
+}
+
+/// Everything that forbids, all at once, each by name.
+fn check(cx: &Context, args: &RetireArgs, plan: &Plan, look: &Look<'_>) -> Result<()> {
+    let names: Vec<(String, String)> =
+        plan.entries.iter().map(|entry| (entry.kind.clone(), entry.name.clone())).collect();
+    let facts = look.facts(&|server| names.iter().any(|(_, name)| *name == server.name));
+    let now_there = retire::entries(&facts, &names, plan.run.as_deref(), plan.include_warm);
+    let made: jiff::Timestamp = plan.created_at.parse().map_err(|e| {
+        Error::new(Kind::Usage, format!("created_at of the plan is {:?}", plan.created_at))
+            .because(e)
+    })?;
+    let age = jiff::Timestamp::now().duration_since(made).as_secs();
+    let most = i64::try_from(args.max_age.as_secs()).unwrap_or(i64::MAX);
+    let digest = digest(&retire::canonical(&plan.entries));
+    let reasons = retire::refusals(plan, &digest, age, most, &now_there);
+    let Some(first) = reasons.first() else { return Ok(()) };
+    for reason in &reasons {
+        cx.warn(reason);
+    }
+    let what = match reasons.len() {
+        1 => "the plan is not followed".to_owned(),
+        many => format!("the plan is not followed, for {many} reasons"),
+    };
+    Err(Error::new(Kind::Declined, what)
+        .because(first)
+        .hint("put that right, then plan again; nothing has been done")
+        .found(now_there.iter().map(|entry| json!(entry)).collect())
+        .into())
+}
+
+/// What of the plan is still there, as subjects.
+fn subjects(plan: &Plan, look: &Look<'_>) -> Subjects {
+    let items = plan
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            if entry.kind == "array" {
+                let array = look.arrays.iter().find(|array| array.name == entry.name)?;
+                Some(Subject::array(&plan.deployment, array.clone()))
+            } else {
+                let server = look.server(&entry.name)?;
+                Some(Subject::server(&plan.deployment, server.clone()))
+            }
+        })
+        .collect();
+    Subjects { items }
+}
+
+/// Names in DNS that are the run's: those that were named, and the debts of kind `record` that the run opened.
+fn names_end(
+    cx: &Context,
+    args: &RetireArgs,
+    plan: &Plan,
+    look: &Look<'_>,
+    state: &dyn State,
+    debts: &[Debt],
+) -> Result<Exit> {
+    let mut hosts = args.dns.clone();
+    for debt in debts.iter().filter(|debt| debt.kind == "record" && debt.owner.run == plan.run) {
+        let host = debt.key.trim_start_matches("record:").to_owned();
+        if plan.run.is_some() && !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    if hosts.is_empty() {
+        return Ok(Exit::Done);
+    }
+    for host in &hosts {
+        rs_model::name::host(host)?;
+    }
+    let dns = rs_drivers::dns(&Settings::of_deployment(look.cloud, look.deployment)?)?;
+    let mut subjects = Subjects::default();
+    let mut steps = Vec::new();
+    for (at, host) in hosts.iter().enumerate() {
+        let (addresses, ttl) = dns.lookup(host)?;
+        for address in &addresses {
+            let ours = |known: &Option<IpAddr>| *known == Some(IpAddr::from(*address));
+            if !plan.entries.iter().any(|entry| ours(&entry.address)) {
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!("{host} points to {address}, which does not end with this plan"),
+                )
+                .hint(format!(
+                    "rs-lbctl point {host} --remove, if it may go; nothing has been done"
+                ))
+                .into());
+            }
+        }
+        let record = Record::new(rs_records::NAME, json!({"name": host, "addresses": addresses}));
+        subjects.items.push(Subject { record, what: What::Other });
+        let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        steps.push(Step {
+            at,
+            needed: !addresses.is_empty(),
+            before: json!({"addresses": addresses, "ttl_seconds": ttl}),
+            expect: json!({"addresses": []}),
+            undo: Some(format!("add the A record {host} {}", list.join(" "))),
+            settles: vec![format!("record:{host}")],
+            ..Step::default()
+        });
+    }
+    let remove = |step: &Step| remove_name(dns.as_ref(), &hosts, step);
+    cx.each(state, look.deployment, &mut subjects, &steps, remove)
+}
+
+fn remove_name(dns: &dyn Dns, hosts: &[String], step: &Step) -> rs_contract::Result<Done> {
+    let host = hosts.get(step.at).map_or("", String::as_str);
+    dns.set(host, &[], 60)?;
+    let (left, _) = dns.lookup(host)?;
+    if left.is_empty() {
+        return Ok(Done::now(json!({"addresses": []})));
+    }
+    Err(Error::new(Kind::Failed, format!("{host} still points to {left:?}")))
+}
+
+/// Step 37: archives each definition and ends its machine.
+fn machines_end(
+    cx: &Context,
+    subjects: &mut Subjects,
+    plan: &Plan,
+    cloud: &dyn Cloud,
+    state: &dyn State,
+    debts: &[Debt],
+) -> Result<Exit> {
+    let deployment = plan.deployment.as_str();
+    let inputs = deployment_inputs(cloud, deployment)?;
+    let servers: Vec<(usize, Server)> = subjects
+        .items
+        .iter()
+        .enumerate()
+        .filter_map(|(at, item)| Some((at, item.as_server()?.clone())))
+        .collect();
+    let steps: Vec<Step> = servers
+        .iter()
+        .map(|(at, server)| Step {
+            at: *at,
+            needed: server.state.is_up(),
+            before: json!({
+                "state": server.state,
+                "instance": server.current.as_ref().map(|current| &current.id),
+            }),
+            expect: json!({"state": "terminated"}),
+            predict: state_word("terminated"),
+            undo: Some(format!("rs-server launch {}", quoted(&server.name))),
+            settles: settled_by(debts, &server.name),
+            ..Step::default()
+        })
+        .collect();
+    let terminate = |step: &Step| {
+        let server = servers.iter().find(|(at, _)| *at == step.at).map(|(_, server)| server);
+        let Some(server) = server else { return Ok(Done::default()) };
+        archive(
+            state,
+            deployment,
+            &server.name,
+            json!({"server": server, "deployment_inputs": inputs}),
+        )?;
+        cloud.terminate(deployment, &server.name, cx.work(), &|line| cx.say(line))?;
+        let left = cloud.servers(deployment)?.into_iter().find(|s| s.name == server.name);
+        match left.map(|left| left.state) {
+            Some(state) if state.is_up() => Err(Error::new(
+                Kind::Failed,
+                format!("server {:?} is still {}", server.name, state.word()),
+            )
+            .hint("the same command again goes on")),
+            left => Ok(Done::now(json!({"state": left.unwrap_or(rs_model::State::Terminated)}))),
+        }
+    };
+    let exit = cx.each(state, deployment, subjects, &steps, terminate)?;
+    show_now(cx, cloud, deployment, subjects)?;
+    Ok(exit)
+}
+
+/// Step 38: removes the definitions, arrays last. Only what has no machine.
+fn definitions_end(
+    cx: &Context,
+    subjects: &mut Subjects,
+    plan: &Plan,
+    cloud: &dyn Cloud,
+    state: &dyn State,
+    debts: &[Debt],
+) -> Result<Exit> {
+    let deployment = plan.deployment.as_str();
+    let inputs = deployment_inputs(cloud, deployment)?;
+    let servers = if cx.dry() { Vec::new() } else { cloud.servers(deployment)? };
+    let mut exit = Exit::Done;
+    for kind in ["server", "array"] {
+        let there: Vec<(usize, What)> = subjects
+            .items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| match &item.what {
+                What::Server(_) => kind == "server",
+                What::Array(_) => kind == "array",
+                _ => false,
+            })
+            .map(|(at, item)| (at, item.what.clone()))
+            .collect();
+        let steps: Vec<Step> = there
+            .iter()
+            .map(|(at, what)| {
+                let name = name_of(what);
+                // an array's instance has no definition of its own: it went with its machine
+                let gone = match what {
+                    What::Server(server) => {
+                        server.array.is_some()
+                            || !cx.dry() && !servers.iter().any(|s| s.name == name)
+                    }
+                    _ => false,
+                };
+                Step {
+                    at: *at,
+                    needed: !gone,
+                    before: json!({"defined": !gone}),
+                    expect: json!({"defined": false}),
+                    undo: Some(format!(
+                        "the definition is in the state store under {}",
+                        archive_key(deployment, name)
+                    )),
+                    settles: settled_by(debts, name),
+                    ..Step::default()
+                }
+            })
+            .collect();
+        if steps.is_empty() {
+            continue;
+        }
+        let delete = |step: &Step| {
+            let Some((_, what)) = there.iter().find(|(at, _)| *at == step.at) else {
+                return Ok(Done::default());
+            };
+            match what {
+                What::Server(server) => {
+                    keep(
+                        state,
+                        deployment,
+                        &server.name,
+                        json!({"server": server, "deployment_inputs": inputs}),
+                    )?;
+                    cloud.delete_server(deployment, &server.name)?;
+                }
+                What::Array(array) => {
+                    refuse_orphans(cloud, deployment, array)?;
+                    keep(
+                        state,
+                        deployment,
+                        &array.name,
+                        json!({"array": array, "deployment_inputs": inputs}),
+                    )?;
+                    cloud.delete_array(deployment, &array.name)?;
+                }
+                _ => {}
+            }
+            Ok(Done::now(json!({"defined": false})))
+        };
+        exit = worse(exit, cx.each(state, deployment, subjects, &steps, delete)?);
+        if exit != Exit::Done {
+            break;
+        }
+    }
+    Ok(exit)
+}
+
+/// Instances that came since the plan was checked: their array is not taken from them.
+fn refuse_orphans(cloud: &dyn Cloud, deployment: &str, array: &Array) -> rs_contract::Result<()> {
+    let servers = cloud.servers(deployment)?;
+    let left: Vec<String> = servers
+        .into_iter()
+        .filter(|server| server.array.as_ref() == Some(&array.name))
+        .map(|server| server.name)
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Declined,
+        format!("array {:?} still has instances: {}", array.name, left.join(", ")),
+    )
+    .hint("plan again, with the array: its instances come with it")
+    .untouched())
+}
+
+fn name_of(what: &What) -> &str {
+    match what {
+        What::Server(server) => &server.name,
+        What::Array(array) => &array.name,
+        _ => "",
+    }
+}
+
+fn state_word(word: &str) -> serde_json::Map<String, Json> {
+    serde_json::Map::from_iter([("state".to_owned(), json!(word))])
+}
+
+fn quoted(name: &str) -> String {
+    rs_cli::shell_words(&[name.to_owned()])
+}
+
+fn settled_by(debts: &[Debt], name: &str) -> Vec<String> {
+    debts.iter().filter(|debt| retire::ends_with(debt, name)).map(|debt| debt.key.clone()).collect()
+}
+
+fn deployment_inputs(cloud: &dyn Cloud, deployment: &str) -> rs_contract::Result<Json> {
+    let all = cloud.deployments()?;
+    Ok(json!(all.into_iter().find(|known| known.name == deployment).map(|known| known.inputs)))
+}
+
+/// The records as the world is now: a machine that is gone is gone, whether its definition is left or not.
+fn show_now(
+    cx: &Context,
+    cloud: &dyn Cloud,
+    deployment: &str,
+    subjects: &mut Subjects,
+) -> Result<()> {
+    if cx.dry() {
+        return Ok(());
+    }
+    cx.refresh(cloud, deployment, subjects)?;
+    let left = cloud.servers(deployment)?;
+    for item in &mut subjects.items {
+        if let What::Server(server) = &mut item.what
+            && !left.iter().any(|known| known.name == server.name)
+        {
+            server.state = rs_model::State::Terminated;
+            server.current = None;
+            server.address = None;
+            item.record.refresh(&**server);
+        }
+    }
+    Ok(())
+}
+
+/// Where a definition is archived: `archive/DEPLOYMENT/NAME`.
+fn archive_key(deployment: &str, name: &str) -> String {
+    let plain = |text: &str| text.replace('%', "%25").replace('/', "%2F");
+    format!("archive/{}/{}", plain(deployment), plain(name))
+}
+
+/// Keeps a definition with its inputs before its machine ends.
+fn archive(
+    state: &dyn State,
+    deployment: &str,
+    name: &str,
+    mut what: Json,
+) -> rs_contract::Result<()> {
+    what["archived_at"] = json!(now());
+    let put = vec![(archive_key(deployment, name), what)];
+    state.commit(&Txn { put, ..Txn::default() })
+}
+
+/// Keeps a definition before it goes; the archive of its machine's end has more and stays, unless the definition was
+/// changed since.
+fn keep(state: &dyn State, deployment: &str, name: &str, what: Json) -> rs_contract::Result<()> {
+    let definition = |of: &Json| {
+        let of = if of["server"].is_null() { &of["array"] } else { &of["server"] };
+        (of["next"].clone(), of["template"].clone(), of["tags"].clone())
+    };
+    match state.get(&archive_key(deployment, name))? {
+        Some(entry) if definition(&entry.value) == definition(&what) => Ok(()),
+        _ => archive(state, deployment, name, what),
+    }
+}

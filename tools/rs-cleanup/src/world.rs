@@ -1,0 +1,88 @@
+//! The world as the drivers show it: who is a member where, and what a debt is about.
+
+use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
+use rs_drivers::settings::Settings;
+use rs_model::retire::World;
+use rs_model::{Array, Server};
+
+/// A deployment's servers and arrays, and the way to ask them.
+pub struct Look<'a> {
+    pub cloud: &'a dyn Cloud,
+    pub deployment: &'a str,
+    pub servers: Vec<Server>,
+    pub arrays: Vec<Array>,
+}
+
+impl<'a> Look<'a> {
+    pub fn new(cloud: &'a dyn Cloud, deployment: &'a str) -> Result<Look<'a>> {
+        let (servers, arrays) = (cloud.servers(deployment)?, cloud.arrays(deployment)?);
+        Ok(Look { cloud, deployment, servers, arrays })
+    }
+
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
+    fn settings(&self, server: &Server) -> Result<Settings> {
+        Settings::among(self.cloud, self.deployment, server, &self.servers)
+    }
+
+    fn channel(&self, server: &Server) -> Result<Option<Box<dyn rs_contract::Channel>>> {
+        match self.cloud.channel(server) {
+            Ok(channel) => Ok(Some(channel)),
+            // one that we did not launch is asked over the network
+            Err(e) if e.kind() == Kind::Declined => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub fn balancer(&self, server: &Server) -> Result<Box<dyn Balancer>> {
+        rs_drivers::balancer(server, &self.settings(server)?, self.channel(server)?)
+    }
+
+    pub fn page(&self, server: &Server) -> Result<Box<dyn PageSwitch>> {
+        rs_drivers::page(server, &self.settings(server)?, self.channel(server)?)
+    }
+
+    pub fn database(&self, server: &Server) -> Result<Box<dyn Database>> {
+        rs_drivers::database(server, &self.settings(server)?, self.channel(server)?, None)
+    }
+
+    pub fn settings_of(&self, server: &Server) -> Result<Settings> {
+        self.settings(server)
+    }
+
+    /// Balancers that are up.
+    pub fn balancers(&self) -> impl Iterator<Item = &Server> {
+        self.servers
+            .iter()
+            .filter(|server| server.has_role("lb") && (server.state.is_up() || server.foreign))
+    }
+
+    /// The facts on which it is decided what may end; balancers in `ending` are not asked.
+    pub fn facts(&self, ending: &dyn Fn(&Server) -> bool) -> World {
+        let mut world = World {
+            servers: self.servers.clone(),
+            arrays: self.arrays.clone(),
+            ..World::default()
+        };
+        for server in self.balancers().filter(|server| !ending(server)) {
+            let members = self.balancer(server).and_then(|balancer| {
+                let mut members = Vec::new();
+                for pool in balancer.pools()? {
+                    members.extend(balancer.members(&pool)?);
+                }
+                Ok(members)
+            });
+            match members {
+                Ok(members) => world.members.extend(members),
+                Err(e) => world.unanswered.push((server.name.clone(), e.to_string())),
+            }
+        }
+        for member in &mut world.members {
+            let server = self.servers.iter().find(|s| s.address == Some(member.address));
+            member.server = server.map(|server| server.name.clone());
+        }
+        world
+    }
+}
