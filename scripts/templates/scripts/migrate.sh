@@ -8,6 +8,10 @@
 #     Category: Migration
 #     Description: SQL file in the release.
 #     Default: text:db/migrate.sql
+#   MIGRATED_FILE:
+#     Category: Migration
+#     Description: SQL query in the release that gives a row once the migration is done. Not needed.
+#     Default: text:db/migrated.sql
 #   DNS_SERVER:
 #     Category: Application
 #     Default: blank
@@ -34,7 +38,9 @@ fail() {
   echo "migrate: $*" >&2
   exit 1
 }
-case $MIGRATION_FILE in /* | *..*) fail "MIGRATION_FILE leaves the release: ${MIGRATION_FILE@Q}" ;; esac
+for name in MIGRATION_FILE MIGRATED_FILE; do
+  case ${!name} in /* | *..*) fail "$name leaves the release: ${!name@Q}" ;; esac
+done
 file="$HOME/app/current/$MIGRATION_FILE"
 [ -r "$file" ] || fail "this release has no $MIGRATION_FILE"
 if [ -n "${DNS_SERVER:-}" ]; then
@@ -52,7 +58,18 @@ fi
   password=${DBMIGRATION_PASSWORD//\\/\\\\}
   printf 'password="%s"\n' "${password//\"/\\\"}"
 } >"$PWD/client.cnf"
+sql() { mariadb --defaults-file="$PWD/client.cnf" "--database=$DB_SCHEMA_NAME" --batch --skip-column-names "$@"; }
+
+done="$HOME/app/current/$MIGRATED_FILE"
+if [ -r "$done" ]; then
+  said=$(sql <"$done") || fail "$MIGRATED_FILE stopped at the error above"
+  if [ -n "$said" ]; then
+    echo "the schema is there already"
+    echo "changed=false"
+    exit 0
+  fi
+fi
 begun=$(date +%s%3N)
-mariadb --defaults-file="$PWD/client.cnf" "--database=$DB_SCHEMA_NAME" \
-  --init-command="SET SESSION lock_wait_timeout=10" <"$file" || fail "$MIGRATION_FILE stopped at the error above"
+sql --init-command="SET SESSION lock_wait_timeout=10" <"$file" || fail "$MIGRATION_FILE stopped at the error above"
 echo "migrated in $(($(date +%s%3N) - begun)) ms"
+echo "changed=true"

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import urllib.parse
@@ -25,7 +26,10 @@ PROBE = "SELECT id, number, customer_name, amount, state FROM orders ORDER BY id
 def order(values):
     """The values of an order, from what a client sent."""
     customer = values.get("customer") or "Ada Lovelace"
-    return [values["number"], str(customer)[:120], int(values.get("amount") or 10), SERVER]
+    amount = int(values.get("amount") or 10)
+    if not 0 <= amount < 1_000_000:
+        raise ValueError(amount)
+    return [values["number"], str(customer)[:120], amount, SERVER]
 
 
 def shown(row):
@@ -161,8 +165,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not isinstance(number, str) or not 0 < len(number) <= 64 or not number.isprintable():
                 raise ValueError
             row = order(values)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Refused(400, "an order needs a number of 1 to 64 characters, and an amount that is one") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            raise Refused(400, "an order needs a number of 1 to 64 characters, and an amount below 1000000") from None
         try:
             MASTER.write(NEW, row)
         except pymysql.IntegrityError as error:
@@ -201,6 +205,11 @@ class Server(http.server.ThreadingHTTPServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.server_address[:2]
+
+    def handle_error(self, request, client_address):
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):  # a client that went away is not worth a word
+            say(client_address, repr(error))
 
     def begin(self):
         with self.quiet:

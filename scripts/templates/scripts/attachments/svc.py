@@ -424,7 +424,7 @@ def main():
     parser.add_argument("--order", type=float, help="install: rising start, falling stop (50)")
     parser.add_argument("--grace", type=float, help="install: seconds between TERM and KILL (10)")
     parser.add_argument("--ready", metavar="COMMAND", help="install: exits 0 once the service can be used")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.verb in ("start", "stop", "restart", "install", "uninstall") and not args.names:
         parser.error(f"{args.verb} needs a name")
     for folder in (ROOT, RUN, LOG):
