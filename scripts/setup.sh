@@ -212,7 +212,7 @@ with() { PATH="${cargo%/*}:$PATH" "$@"; }
 # The first program is asked for its version. A group is taken whole from the machine or whole from
 # its own suite: a backup program must fit its server.
 groups='
-mariadb    | 10.11 | mariadbd mariadb mariadb-install-db mariadb-admin mariadb-dump mariadb-binlog mariadb-backup mbstream my_print_defaults | mariadb-server-core mariadb-client-core mariadb-client mariadb-backup
+mariadb    | 10.11 | mariadbd mariadb mariadb-install-db mariadb-admin mariadb-check mariadb-dump mariadb-binlog mariadb-backup mbstream my_print_defaults | mariadb-server-core mariadb-client-core mariadb-client mariadb-backup
 haproxy    | 2.6   | haproxy | haproxy
 named      | 9.16  | named named-checkconf named-checkzone tsig-keygen rndc | bind9 bind9-utils
 dig        | -     | dig nsupdate | bind9-dnsutils

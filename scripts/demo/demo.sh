@@ -102,11 +102,11 @@ ground() {
   fi
   cat "$demo/app/1.0/db/schema.sql" "$demo/orders.sql" >"$place/first.sql.new"
   mv "$place/first.sql.new" "$place/first.sql"
-  mkdir -p "$place/servers/backups/$deployment"
+  mkdir -p "$place/servers" "$place/backups"
   if [[ -n $user ]]; then
-    chown "$user" "$place/servers/backups" "$place/servers/backups/$deployment"
+    chown "$user" "$place/backups"
   fi
-  chmod 700 "$place/servers/backups/$deployment"
+  chmod 700 "$place/backups"
 }
 
 # site [OPTION...]: writes the site file and brings the deployment there.
@@ -114,7 +114,8 @@ site() {
   local user
   user=$(server_user)
   "$demo/site.sh" --root "$place/servers" --addresses "$(<"$place/addresses")" --path "$engines:$machine_path" \
-    --releases "$place/releases" --first-data "$place/first.sql" ${user:+--user "$user"} "${more[@]}" "$@" \
+    --releases "$place/releases" --first-data "$place/first.sql" --backups "$place/backups" \
+    ${user:+--user "$user"} "${more[@]}" "$@" \
     >"$place/site.yml.new"
   mv "$place/site.yml.new" "$place/site.yml"
   rs-server apply "$place/site.yml" >/dev/null

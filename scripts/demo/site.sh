@@ -6,7 +6,7 @@
 #           [--deployment production] [--zone mysite.test] [--pool www] [--schema shop] [--user nobody]
 #           [--lb-port 8080] [--app-port 8000] [--db-port 3306] [--dns-port 5300] [--svn-port 3690]
 #           [--application shop] [--release 1.0] [--repository ADDRESS-OF-ONE] [--alerts-hook COMMAND]
-#           [--dns ADDRESS] [--svn ADDRESS]
+#           [--backups DIR] [--dns ADDRESS] [--svn ADDRESS]
 #
 # --dns and --svn are the addresses of the DNS server and the repository once they are launched: what others must know of
 # them is an input of the deployment, so the file is printed and applied a second time then. With --repository the
@@ -17,12 +17,12 @@ die() {
   printf 'site: %s\n' "$1" >&2
   exit 2
 }
-root='' addresses='' path='' releases='' first_data='' user='' dns='' svn='' repository='' alerts_hook=''
+root='' addresses='' path='' releases='' first_data='' user='' dns='' svn='' repository='' alerts_hook='' backups=''
 deployment=production zone=mysite.test pool=www schema=shop application=shop release=1.0
 lb_port=8080 app_port=8000 db_port=3306 dns_port=5300 svn_port=3690
 while (($#)); do
   case $1 in
-  --root | --addresses | --path | --releases | --first-data | --user | --dns | --svn | --repository | --alerts-hook | \
+  --root | --addresses | --path | --releases | --first-data | --user | --backups | --dns | --svn | --repository | --alerts-hook | \
     --deployment | --zone | --pool | --schema | --application | --release | \
     --lb-port | --app-port | --db-port | --dns-port | --svn-port)
     (($# > 1)) || die "$1 needs a value"
@@ -74,7 +74,7 @@ Inputs:
   DBAPPLICATION_PASSWORD: cred:DBAPPLICATION_PASSWORD
   DBHEARTBEAT_USER: text:heartbeat
   DBHEARTBEAT_PASSWORD: cred:DBHEARTBEAT_PASSWORD
-  BACKUP_DIR: $(q "text:$root/backups/$deployment")
+  BACKUP_DIR: $(q "text:${backups:-$root-backups}")
   BACKUP_EVERY_MINUTES: text:60
   DB_BACKUP_KEEP: text:5
   DNS_DRIVER: text:rfc2136

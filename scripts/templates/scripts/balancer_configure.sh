@@ -172,7 +172,7 @@ members() { # members POOL
 
 {
   cat <<CFG
-# Written at boot. Only the lines between the rs-members markers are kept.
+# Written at boot. Only the lines between the markers of a pool are kept.
 global
   master-worker
   nbthread 1
