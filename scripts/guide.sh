@@ -17,6 +17,7 @@ X
 for file in [0-9]*.sh; do
   number=${file%%-*}
   printf '## %s. %s\n\n' "$((10#$number))" "$(sed -n '2s/^# Step [0-9]*: //p' "$file")"
+  # shellcheck disable=SC2016 # backticks of Markdown
   printf '`scripts/steps/%s`\n\n' "$file"
   printf '```bash\n'
   sed -n '/^step_[0-9a-z_]*() {$/,/^}$/p' "$file" | sed -e '/^step_/d' -e '/^}$/d' -e 's/^  //'

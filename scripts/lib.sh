@@ -25,7 +25,9 @@ die() {
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE MIGRATION_SCRIPT SNAPSHOT WINDOW CODE_UPDATE APP_START
   APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP)
+# shellcheck disable=SC2034 # the steps read them
 lists=(WARM RELEASE ISOLATION MIGRATION_SQL ALLOW_WRITER)
+# shellcheck disable=SC2034 # the steps read them
 WARM=() RELEASE=() ISOLATION=() MIGRATION_SQL=() ALLOW_WRITER=()
 
 settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
@@ -66,17 +68,26 @@ defaults() {
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
 }
 
-load() { # load [FILE]: the settings of this run
+load() { # the settings of this run, from $RS_UPGRADE_CONF or upgrade.conf
   [[ -n ${settings_loaded:-} ]] && return
-  settings "${1:-${RS_UPGRADE_CONF:-upgrade.conf}}"
+  settings "${RS_UPGRADE_CONF:-upgrade.conf}"
   defaults
   settings_loaded=yes
 }
 
-names() { printf '%s\n' "${@%%=*}"; }          # NAME of each NAME=VALUE
-joined() { local IFS=,; printf '%s' "$*"; }    # a,b,c
-warm_names() { local w; for w in "${WARM[@]}"; do printf '%s\n' "${w#* => }"; done; }
-allow() { local a; for a in "${ALLOW_WRITER[@]}"; do printf -- '--allow\n%s\n' "$a"; done; }
+names() { printf '%s\n' "${@%%=*}"; } # NAME of each NAME=VALUE
+joined() {
+  local IFS=,
+  printf '%s' "$*"
+} # a,b,c
+warm_names() {
+  local w
+  for w in "${WARM[@]}"; do printf '%s\n' "${w#* => }"; done
+}
+allow() {
+  local a
+  for a in "${ALLOW_WRITER[@]}"; do printf -- '--allow\n%s\n' "$a"; done
+}
 
 # ---- the tools under --plan and --dry-run -------------------------------------------------------------------------
 # --plan: every call is shown and none is made. --dry-run: every changing verb gets --dry-run.
@@ -92,20 +103,20 @@ call() {
   local tool=$1 verb=()
   shift
   case ${RS_MODE:-} in
-    plan)
-      [[ -t 0 ]] || cat >/dev/null
-      shown "$tool" "$@"
-      ;;
-    dry)
-      [[ ${2:-} == on || ${2:-} == off ]] && verb=("$1" "$2") || verb=("${1:-}")
-      [[ $tool == rs-run ]] && verb=()
-      if command "$tool" "${verb[@]}" --help 2>/dev/null | grep -q -- --dry-run; then
-        command "$tool" "$@" --dry-run
-      else
-        command "$tool" "$@"
-      fi
-      ;;
-    *) command "$tool" "$@" ;;
+  plan)
+    [[ -t 0 ]] || cat >/dev/null
+    shown "$tool" "$@"
+    ;;
+  dry)
+    [[ ${2:-} == on || ${2:-} == off ]] && verb=("$1" "$2") || verb=("${1:-}")
+    [[ $tool == rs-run ]] && verb=()
+    if command "$tool" "${verb[@]}" --help 2>/dev/null | grep -q -- --dry-run; then
+      command "$tool" "$@" --dry-run
+    else
+      command "$tool" "$@"
+    fi
+    ;;
+  *) command "$tool" "$@" ;;
   esac
 }
 for tool in server clone inputs run lbctl maintenance dbsync snapshot cleanup check journal; do
@@ -129,8 +140,11 @@ leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
 }
 
 run_step() { # run_step NN, for a step's file that is run by itself
-  local rc=0
-  case ${1:-} in -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;; esac
+  case ${1:-} in -h | --help)
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+  esac
   load
   trap 'leftmost "${PIPESTATUS[@]}"' ERR
   "step_$1"

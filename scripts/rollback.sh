@@ -13,12 +13,19 @@
 yes=no mode=run
 while (($#)); do
   case $1 in
-    --conf) (($# > 1)) || die 2 "--conf wants a file"; export RS_UPGRADE_CONF=$2; shift ;;
-    --yes | -y) yes=yes ;;
-    --dry-run) mode=dry export RS_MODE=dry ;;
-    --plan) mode=plan export RS_MODE=plan ;;
-    -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) die 2 "no option is called $1" "rollback.sh --help" ;;
+  --conf)
+    (($# > 1)) || die 2 "--conf wants a file"
+    export RS_UPGRADE_CONF=$2
+    shift
+    ;;
+  --yes | -y) yes=yes ;;
+  --dry-run) mode=dry export RS_MODE=dry ;;
+  --plan) mode=plan export RS_MODE=plan ;;
+  -h | --help)
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+  *) die 2 "no option is called $1" "rollback.sh --help" ;;
   esac
   shift
 done
@@ -32,7 +39,7 @@ trap '' HUP
 trap 'leftmost "${PIPESTATUS[@]}"' ERR
 trap 'say "rollback.sh: interrupted (try: rollback.sh again, it goes on; rs-cleanup audit says what is open)"; exit 130' INT TERM
 
-acts() { command rs-journal show --run "$UPGRADE" --json "$@" 2>/dev/null || true; }
+acts() { command rs-journal show --run "$UPGRADE" --json 2>/dev/null || true; }
 did() { acts | grep -q "\"tool\":\"$1\".*\"verb\":\"$2\"\|\"verb\":\"$2\".*\"tool\":\"$1\""; }
 open() { command rs-cleanup audit --json 2>/dev/null | grep -q "\"key\":\"$1"; }
 part() { say "$(printf '%8s  %s' "" "$*")"; }
@@ -40,17 +47,15 @@ old() { rs-server list --as old --role app --state operational; }
 
 migrated=no
 did rs-dbsync migrate && migrated=yes
-switched=no
-did rs-lbctl connect && open page && switched=yes
 dark=no
 { open page || open writes || [[ $migrated == yes ]]; } && dark=yes
 
 case $migrated in
-  yes)
-    price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
-    part "the migration has begun: the warm slave becomes the master. The price: $price"
-    ;;
-  *) part "the migration has not begun: going back is free" ;;
+yes)
+  price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
+  part "the migration has begun: the warm slave becomes the master. The price: $price"
+  ;;
+*) part "the migration has not begun: going back is free" ;;
 esac
 if [[ $mode == run && $yes == no ]]; then
   [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes"

@@ -26,36 +26,43 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
   '?retire the old servers: the way back ends' 37 38)
 # Labels that are a part of a step's file.
 declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
-  [writes-on]=writes_on)
-number() { local n=${1%[a-z]}; [[ $1 == writes-on ]] && n=29; printf '%s' "$n"; } # 19p: 19
+  [writes - on]=writes_on)
+number() {
+  local n=${1%[a-z]}
+  [[ $1 == writes-on ]] && n=29
+  printf '%s' "$n"
+} # 19p: 19
 title() {
   case $1 in
-    19p) printf 'stop the old processes to stay stopped' ;;
-    25i) printf 'drop the isolation inputs of the new servers' ;;
-    29a) printf 'start the new applications' ;;
-    29w) printf 'start the new workers and cron jobs' ;;
-    writes-on) printf 'writes on' ;;
-    *) step_title "$(number "$1")" ;;
+  19p) printf 'stop the old processes to stay stopped' ;;
+  25i) printf 'drop the isolation inputs of the new servers' ;;
+  29a) printf 'start the new applications' ;;
+  29w) printf 'start the new workers and cron jobs' ;;
+  writes-on) printf 'writes on' ;;
+  *) step_title "$(number "$1")" ;;
   esac
 }
 
 mode=run from='' until='' only='' yes=no lock=()
 while (($#)); do
   case $1 in
-    --plan | --dry-run | --status | --abort) mode=${1#--} ;;
-    --from | --until | --only | --conf | --lock-wait)
-      (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
-      case $1 in
-        --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
-        --conf) export RS_UPGRADE_CONF=$2 ;;
-        --lock-wait) lock+=(--lock-wait "$2") ;;
-      esac
-      shift
-      ;;
-    --take-over) lock+=(--take-over) ;;
-    --yes | -y) yes=yes ;;
-    -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) die 2 "no option is called $1" "upgrade.sh --help" ;;
+  --plan | --dry-run | --status | --abort) mode=${1#--} ;;
+  --from | --until | --only | --conf | --lock-wait)
+    (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
+    case $1 in
+    --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
+    --conf) export RS_UPGRADE_CONF=$2 ;;
+    --lock-wait) lock+=(--lock-wait "$2") ;;
+    esac
+    shift
+    ;;
+  --take-over) lock+=(--take-over) ;;
+  --yes | -y) yes=yes ;;
+  -h | --help)
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+    ;;
+  *) die 2 "no option is called $1" "upgrade.sh --help" ;;
   esac
   shift
 done
@@ -63,10 +70,16 @@ done
 known() { # known N: the label of a step that somebody named: 9, 09, 19p
   local n=$1 label
   [[ $n =~ ^[0-9]$ ]] && n=0$n
-  [[ $n == 24 ]] && { printf 24; return; }
+  [[ $n == 24 ]] && {
+    printf 24
+    return
+  }
   for label in "${order[@]}"; do
     label=${label%&}
-    [[ $label == "$n" ]] && { printf '%s' "$n"; return; }
+    [[ $label == "$n" ]] && {
+      printf '%s' "$n"
+      return
+    }
   done
   die 2 "there is no step $1" "upgrade.sh --plan shows them"
 }
@@ -75,35 +88,36 @@ known() { # known N: the label of a step that somebody named: 9, 09, 19p
 [[ -z $only ]] || only=$(known "$only")
 
 load
+# shellcheck disable=SC1090 # they are checked by themselves
 for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
 
 case $mode in
-  abort) exec "$scripts/rollback.sh" ;;
-  status)
-    command rs-journal show --run "$UPGRADE" --last 12
-    say "--- what is open"
-    rc=0
-    command rs-cleanup audit || rc=$?
-    exit "$rc"
-    ;;
-  plan)
-    export RS_MODE=plan
-    for label in "${order[@]}"; do
-      case $label in
-        \?*) say "   -- decision: ${label#?}?" ;;
-        =*) say "   -- wait for ${label#=}" ;;
-        *)
-          plain=${label%&}
-          beside=''
-          [[ $plain == "$label" ]] || beside=' (beside what follows)'
-          say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
-          "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
-          ;;
-      esac
-    done
-    exit 0
-    ;;
-  dry-run) export RS_MODE=dry ;;
+abort) exec "$scripts/rollback.sh" ;;
+status)
+  command rs-journal show --run "$UPGRADE" --last 12
+  say "--- what is open"
+  rc=0
+  command rs-cleanup audit || rc=$?
+  exit "$rc"
+  ;;
+plan)
+  export RS_MODE=plan
+  for label in "${order[@]}"; do
+    case $label in
+    \?*) say "   -- decision: ${label#?}?" ;;
+    =*) say "   -- wait for ${label#=}" ;;
+    *)
+      plain=${label%&}
+      beside=''
+      [[ $plain == "$label" ]] || beside=' (beside what follows)'
+      say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
+      "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
+      ;;
+    esac
+  done
+  exit 0
+  ;;
+dry-run) export RS_MODE=dry ;;
 esac
 
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
@@ -137,6 +151,7 @@ finish() { # finish CODE: ends what still runs beside, then us
   rm -rf "$results"
   exit "$1"
 }
+# shellcheck disable=SC2317 # called by the trap
 interrupted() {
   state_now
   say "upgrade.sh: interrupted in step ${current:-none} (try: upgrade.sh to go on, rollback.sh to go back)"
@@ -144,7 +159,10 @@ interrupted() {
 }
 trap interrupted INT TERM
 
-now_ms() { local t=${EPOCHREALTIME/[.,]/}; printf '%s' "${t%???}"; }
+now_ms() {
+  local t=${EPOCHREALTIME/[.,]/}
+  printf '%s' "${t%???}"
+}
 begin() { # begin LABEL: the step in a process group of its own
   local label=$1
   current=$label
@@ -220,18 +238,18 @@ for label in "${order[@]}"; do
     started=yes
   fi
   case $label in
-    \?*) decision=${label#?} ;; # asked right before the next step that really begins
-    =*) [[ -z ${pids[$plain]:-} ]] || settle "$plain" ;;
-    *)
-      if [[ $done_before == *" $plain "* ]]; then
-        decision=''
-        continue
-      fi
-      [[ -z $decision ]] || decide "$decision"
+  \?*) decision=${label#?} ;; # asked right before the next step that really begins
+  =*) [[ -z ${pids[$plain]:-} ]] || settle "$plain" ;;
+  *)
+    if [[ $done_before == *" $plain "* ]]; then
       decision=''
-      begin "$plain"
-      [[ $label == *'&' ]] || settle "$plain"
-      ;;
+      continue
+    fi
+    [[ -z $decision ]] || decide "$decision"
+    decision=''
+    begin "$plain"
+    [[ $label == *'&' ]] || settle "$plain"
+    ;;
   esac
   [[ $plain != "$until" ]] || break
 done
