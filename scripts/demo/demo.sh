@@ -189,7 +189,7 @@ up() {
 # What needs a clock has an owner: here a process of ours, elsewhere cron.
 clock_on() {
   local pid ticks
-  if read -r pid ticks <"$place/clock.pid" 2>/dev/null && [[ $(ticks "$pid") == "$ticks" ]]; then
+  if read -r pid ticks 2>/dev/null <"$place/clock.pid" && [[ $(ticks "$pid") == "$ticks" ]]; then
     return
   fi
   setsid "$0" clock </dev/null >>"$place/clock.log" 2>&1 &
@@ -244,7 +244,7 @@ status() {
 of_site() {
   local file
   for file in /proc/[0-9]*/environ; do
-    if tr '\0' '\n' <"$file" 2>/dev/null | awk -v home="HOME=$place/servers/" \
+    if tr '\0' '\n' 2>/dev/null <"$file" | awk -v home="HOME=$place/servers/" \
       'index($0, home) == 1 { here = 1 } /^RS_MACHINE=/ { machine = 1 } END { exit !(here && machine) }'; then
       file=${file#/proc/}
       echo "${file%/environ}"
@@ -259,7 +259,7 @@ down() {
     return
   }
   touch "$place/probe.stop"
-  if read -r pid ticks <"$place/clock.pid" 2>/dev/null && [[ $(ticks "$pid") == "$ticks" ]]; then
+  if read -r pid ticks 2>/dev/null <"$place/clock.pid" && [[ $(ticks "$pid") == "$ticks" ]]; then
     kill -- "-$pid" 2>/dev/null || true
   fi
   deadline=$((SECONDS + 30))
