@@ -351,3 +351,7 @@ fn index(folders: &[PathBuf]) -> BTreeMap<String, Vec<PathBuf>> {
     }
     found
 }
+
+#[cfg(test)]
+#[path = "templates_tests.rs"]
+mod tests;
