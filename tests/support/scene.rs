@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -269,7 +270,7 @@ impl Drop for Scene {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("the scene is kept in {}", self.dir.display());
+            let _ = writeln!(std::io::stderr(), "the scene is kept in {}", self.dir.display());
         } else {
             let _ = std::fs::remove_dir_all(&self.dir);
         }

@@ -29,6 +29,13 @@ pub use managed::templates;
 /// A table line: the scheme of a URL, and what opens it.
 type Line<T> = (&'static str, fn(&str, Mode) -> Result<T>);
 
+/// What opens the machines of a site file's `Machines`.
+type OpenMachines = fn(&serde_json::Value) -> Result<Box<dyn Machines>>;
+/// What opens the DNS that a deployment's inputs name.
+type OpenDns = fn(&Settings) -> Result<Box<dyn Dns>>;
+/// What opens the backups of a server, over its channel where there is one.
+type OpenSnapshots = fn(&Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn Snapshots>>;
+
 /// State stores, by the scheme of `RS_STATE` (or of `RS_CLOUD` for the managed cloud).
 const STATES: &[Line<Box<dyn State>>] = &[("sqlite", sqlite::open)];
 
@@ -36,18 +43,14 @@ const STATES: &[Line<Box<dyn State>>] = &[("sqlite", sqlite::open)];
 const CLOUDS: &[Line<Box<dyn Cloud>>] = &[("sqlite", managed::open)];
 
 /// Where the managed cloud launches servers, by the key in the site file's `Machines`.
-pub(crate) const MACHINES: &[(&str, fn(&serde_json::Value) -> Result<Box<dyn Machines>>)] =
-    &[("Local", local::open)];
+pub(crate) const MACHINES: &[(&str, OpenMachines)] = &[("Local", local::open)];
 
 /// DNS drivers, by the input `DNS_DRIVER`.
-const DNS: &[(&str, fn(&Settings) -> Result<Box<dyn Dns>>)] =
-    &[("rfc2136", dns::rfc2136), ("hosts", dns::hosts)];
+const DNS: &[(&str, OpenDns)] = &[("rfc2136", dns::rfc2136), ("hosts", dns::hosts)];
 
 /// Snapshot drivers, by the input `BACKUP_DRIVER`.
-const SNAPSHOTS: &[(
-    &str,
-    fn(&Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn Snapshots>>,
-)] = &[("mariabackup", snapshots::mariabackup), ("filesystem", snapshots::filesystem)];
+const SNAPSHOTS: &[(&str, OpenSnapshots)] =
+    &[("mariabackup", snapshots::mariabackup), ("filesystem", snapshots::filesystem)];
 
 /// Opens the control plane and the state store.
 pub fn world(place: &Place) -> Result<World> {
