@@ -169,7 +169,7 @@ fn refuse(kind: &str, name: &str, shared: Vec<Shared>) -> Result<()> {
         format!("the {kind} {name:?} still shares with production: {}", list.join("; ")),
     )
     .hint(format!(
-        "give it its own: rs-inputs set --on '{name}' {}=text:…; if it is meant so: tag it {}",
+        "give it its own: rs-inputs set --on '{name}' {}=text:…; if it is meant so: rs-clone with --tag {}",
         first.what,
         lint::sharing_tag(&first.what)
     )))

@@ -179,6 +179,7 @@ pub fn plan_promote(
     }
     let mut after = deployment.clone();
     after.extend(promotion.deployment.clone());
+    let mut unnamed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for party in others {
         let (old, new) = (party.resolve(deployment), party.resolve(&after));
         let names: BTreeSet<String> = promotion
@@ -191,13 +192,16 @@ pub fn plan_promote(
             continue;
         }
         if !wish.also_affects.contains(&party.name) {
-            refused.push(format!(
-                "{:?} is not new and would be launched with another {}: name it as also affected",
-                party.name,
-                names.iter().cloned().collect::<Vec<_>>().join(", ")
-            ));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            unnamed.entry(names.join(", ")).or_default().push(format!("{:?}", party.name));
         }
         promotion.affected.insert(party.name.clone(), names);
+    }
+    for (inputs, parties) in unnamed {
+        refused.push(format!(
+            "not new, and launched with another {inputs} from then on: {} (say that they are also affected)",
+            parties.join(", ")
+        ));
     }
     if refused.is_empty() {
         refused = broken(&after, set, &overridden);
@@ -371,7 +375,7 @@ mod tests {
         refuses(&[with("H", "text:test2")], &[], &wish(&[]), "cannot be dropped yet");
         let down = Party { operational: false, ..good.clone() };
         refuses(&[down], &[], &wish(&[]), "not operational");
-        refuses(&[good.clone()], &[old], &wish(&[]), "\"App-1\" is not new");
+        refuses(&[good.clone()], &[old], &wish(&[]), "from then on: \"App-1\"");
         let mut behind = good.clone();
         behind.current.as_mut().unwrap().get_mut("L").unwrap().value = Value::Text("x".into());
         refuses(&[behind], &[], &wish(&[]), "runs with L text:x");

@@ -130,7 +130,11 @@ fn on_subjects(
             _ => continue,
         };
         let (mut next, mut current) = wanted(&book, &party, &book.known(&party))?;
-        if party.instance && next.take().is_some() {
+        let its_array = item.as_server().and_then(|server| server.array.as_deref());
+        if its_array.is_some()
+            && next.take().is_some()
+            && !subjects.arrays().any(|array| Some(array.name.as_str()) == its_array)
+        {
             cx.say(&format!("{:?} takes its next from its array: set it there", party.name));
         }
         if party.current.is_none() && current.take().is_some() && next.is_none() && !party.array {

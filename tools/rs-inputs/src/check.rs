@@ -130,7 +130,7 @@ fn ask(
     checks.push(check("references", bad, &good, hint).facts(json!({ "references": references })));
     let bad: Vec<String> = shared.iter().map(Shared::to_string).collect();
     let hint = format!(
-        "{set} {}=text:…; if it is meant so, tag it {}",
+        "{set} {}=text:…; if it is meant so: rs-clone with --tag {}",
         shared.first().map_or("NAME", |s| &s.what),
         lint::sharing_tag(shared.first().map_or("NAME", |s| &s.what))
     );

@@ -55,11 +55,17 @@ pub(crate) fn run(cx: &Context, world: &World, args: PromoteArgs) -> anyhow::Res
     let entries = &book.deployment.inputs;
     let plan = plan_promote(entries, &set, &others, &temporary, &wish).map_err(|all| {
         Error::new(Kind::Declined, format!("promotion declined: {}", all.join("; ")))
-            .hint("put that right first; nothing has been done")
+            .hint(
+                "put that right first; --also-affects NAME, --also-affects-old, --keep NAME; nothing has been done",
+            )
     })?;
+    let mut affected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, inputs) in &plan.affected {
         let list = inputs.iter().cloned().collect::<Vec<_>>().join(", ");
-        cx.say(&format!("from now on {name:?} would be launched with the new {list}"));
+        affected.entry(list).or_default().push(format!("{name:?}"));
+    }
+    for (inputs, names) in affected {
+        cx.say(&format!("a launch takes the new {inputs} from now on: {}", names.join(", ")));
     }
     let changes: Changes =
         plan.deployment.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();

@@ -1,7 +1,7 @@
 //! `show`: one `rs.input/1` for each input of each level.
 
 use rs_cli::{Changing, Context, Exit, What};
-use rs_contract::World;
+use rs_contract::{Error, Kind, World};
 use rs_drivers::credentials;
 use rs_drivers::levels::Book;
 use rs_model::{Level, Resolved, Value};
@@ -22,8 +22,7 @@ pub(crate) fn run(cx: &Context, world: &World, args: &ShowArgs) -> anyhow::Resul
             let resolved = Resolved { value: value.clone(), from: Level::Deployment };
             out.push(record(&deployment, json!({}), "deployment", name, &resolved));
         }
-        cx.emit(&out)?;
-        return Ok(Exit::Done);
+        return found(cx, args, &out);
     }
     let (deployment, subjects) = cx.subjects(cloud, &args.select, &Changing::default())?;
     let book = Book::read(cloud, &deployment)?;
@@ -49,7 +48,18 @@ pub(crate) fn run(cx: &Context, world: &World, args: &ShowArgs) -> anyhow::Resul
             }
         }
     }
-    cx.emit(&out)?;
+    found(cx, args, &out)
+}
+
+/// Emits; an input that was asked for and that nobody has is not found.
+fn found(cx: &Context, args: &ShowArgs, out: &[Record]) -> anyhow::Result<Exit> {
+    let there = |name: &String| out.iter().any(|record| record.name() == name);
+    if let Some(name) = args.input.iter().find(|name| !there(name)) {
+        return Err(Error::new(Kind::NotFound, format!("nobody there has a value for {name}"))
+            .hint("rs-inputs show without --input lists the names")
+            .into());
+    }
+    cx.emit(out)?;
     Ok(Exit::Done)
 }
 
