@@ -10,7 +10,7 @@ step_37() {
   plan=$(mktemp)
   rs-server list --as old --as warm --as temp --role server --allow-none | rs-server unlock --allow-none >/dev/null
   rs-lbctl point "$TEST_HOST" --remove
-  rs-cleanup plan --as old --as warm --as temp --include-warm >"$plan"
+  rs-cleanup plan --as old --as warm --as temp --include-warm --allow-none >"$plan"
   rs-cleanup retire --plan "$plan"
   rm -f "$plan"
 }

@@ -8,7 +8,7 @@
 step_38() {
   local plan
   plan=$(mktemp)
-  rs-cleanup plan --as old --as warm --as temp --include-warm >"$plan"
+  rs-cleanup plan --as old --as warm --as temp --include-warm --allow-none >"$plan"
   rs-cleanup retire --plan "$plan" --delete
   rm -f "$plan"
 }

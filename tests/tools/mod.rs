@@ -1,4 +1,5 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
 mod every_tool;
+mod journal;
 mod templates;

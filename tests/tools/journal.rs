@@ -1,0 +1,260 @@
+//! rs-journal as a black box. The deployment's name holds what shells and keys could stumble over.
+
+use std::process::Child;
+use std::time::Duration;
+
+use rs_cli::{Journal, now};
+use rs_contract::{Mode, Place, State};
+use rs_model::act::{Act, Debt, Due, Outcome, Owner};
+use rs_tests::{Call, Scene, until};
+use serde_json::{Value as Json, json};
+
+const DEPLOYMENT: &str = "it's \"prod\"/$(x); eu";
+
+fn tool(scene: &Scene) -> Call {
+    scene.tool("rs-journal").env("RS_DEPLOYMENT", DEPLOYMENT)
+}
+
+fn store(scene: &Scene) -> Box<dyn State> {
+    let place = Place { cloud: scene.cloud(), state: None, mode: Mode::Real };
+    rs_drivers::state(&place).unwrap()
+}
+
+fn act(subject: &str, verb: &str, run: &str) -> Act {
+    Act {
+        seq: 0,
+        at: now(),
+        deployment: DEPLOYMENT.into(),
+        subject: subject.into(),
+        tool: "rs-lbctl".into(),
+        verb: verb.into(),
+        owner: Owner {
+            user: "ada".into(),
+            host: rs_cli::host(),
+            pid: gone(),
+            run: Some(run.into()),
+        },
+        epoch: 0,
+        outcome: Outcome::Open,
+        before: Json::Null,
+        after: Json::Null,
+        ms: None,
+        undo: Some("rs-lbctl disconnect 'App Server-1'".into()),
+        error: None,
+    }
+}
+
+/// The number of a process that has ended.
+fn gone() -> u32 {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
+
+fn begin(scene: &Scene, acts: &mut [Act]) {
+    Journal::new(store(scene).as_ref()).begin(acts, &[], &|| Ok(0)).unwrap();
+}
+
+/// Holds the lock for `u-1` with a shell that does `script`, as soon as it has said `ready`.
+fn hold(scene: &Scene, script: &str) -> Child {
+    let script = format!("echo ready >'{}'; {script}", scene.text("ready"));
+    let child = tool(scene).args(["lock", "--upgrade", "u-1", "--", "bash", "-c", &script]).start();
+    until("the lock is held", Duration::from_secs(20), || scene.path("ready").exists());
+    child
+}
+
+#[test]
+fn a_second_run_is_declined_and_told_who_holds_the_lock() {
+    let scene = Scene::new("lock");
+    let mut child = hold(&scene, "exec cat <'/dev/zero' >/dev/null");
+    let second = tool(&scene).args(["lock", "--upgrade", "u-2", "--", "true"]).run().exits(5);
+    second.says("\"u-1\"").says(&format!("process {}", child.id())).says("--take-over");
+    tool(&scene).args(["mark", "by hand"]).run().exits(5).says("--upgrade u-1");
+    tool(&scene).args(["mark", "ours", "--upgrade", "u-1"]).run().exits(0);
+    // another deployment of the same store is another lock
+    let other = scene.tool("rs-journal").env("RS_DEPLOYMENT", "staging");
+    other.args(["lock", "--upgrade", "u-2", "--", "true"]).run().exits(0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    tool(&scene).args(["lock", "--upgrade", "u-2", "--", "true"]).run().exits(0);
+}
+
+#[test]
+fn a_lock_ends_with_its_command_whatever_that_leaves_behind() {
+    let scene = Scene::new("lock-end");
+    let pids = scene.text("pid");
+    let left = format!("sleep 60 >&- 2>&- & echo $! >'{pids}'; echo ended >&2; exit 3");
+    tool(&scene).args(["lock", "--upgrade", "u-1", "--", "bash", "-c", &left]).run().exits(3);
+    let pid = std::fs::read_to_string(&pids).unwrap();
+    assert!(std::path::Path::new("/proc").join(pid.trim()).exists(), "it had to stay");
+    tool(&scene).args(["lock", "--upgrade", "u-2", "--", "true"]).run().exits(0);
+    scene.call("bash", "bash").args(["-c", "kill \"$(cat pid)\""]).run().exits(0);
+}
+
+#[test]
+fn the_command_knows_its_run_and_a_lock_inside_it_is_the_same_lock() {
+    let scene = Scene::new("lock-env");
+    let script = "echo \"$RS_UPGRADE|$RS_EPOCH|$RS_LOCKED|$RS_DEPLOYMENT|$RS_CLOUD\"
+        [ -e /proc/self/fd/$RS_LOCK_FD ] || exit 9
+        rs-journal mark one >/dev/null || exit 8
+        exec rs-journal lock -- rs-journal lock -- rs-journal mark two";
+    let ran = tool(&scene).args(["lock", "--upgrade", "u-1", "--", "bash", "-c", script]).run();
+    let ran = ran.exits(0);
+    let first = ran.stdout.lines().next().unwrap();
+    assert_eq!(first, format!("u-1|1|{DEPLOYMENT}|{DEPLOYMENT}|{}", scene.cloud()));
+    let shown = tool(&scene).args(["show", "--run", "u-1", "--subject", "t*"]).run().exits(0);
+    assert_eq!(shown.record()["subject"], "two");
+    let missing = ["lock", "--upgrade", "u-1", "--", "no-such-program-here"];
+    tool(&scene).args(missing).run().exits(4).says("no-such-program-here");
+    tool(&scene).args(["lock", "--", "true"]).run().exits(2).says("RS_UPGRADE");
+}
+
+#[test]
+fn a_take_over_ends_the_frozen_operator_s_processes_and_his_late_tools_begin_nothing() {
+    let scene = Scene::new("take-over");
+    let me = scene.text("worker");
+    // a tool of the run that was frozen together with its shell
+    let mut child = hold(
+        &scene,
+        &format!(
+            "bash -c 'echo $$ >\"{me}\"; kill -STOP $$; exit 0' & kill -STOP $$; wait; exit 7"
+        ),
+    );
+    until("the worker is there", Duration::from_secs(20), || scene.path("worker").exists());
+    let worker = std::fs::read_to_string(&me).unwrap();
+    let over = ["lock", "--upgrade", "u-2", "--take-over", "--", "bash", "-c", "echo $RS_EPOCH"];
+    let ran = tool(&scene).args(over).run().exits(0).says("u-1");
+    assert_eq!(ran.stdout.trim(), "3", "raised by the take-over, and by the lock");
+    assert!(!child.wait().unwrap().success());
+    let worker = std::path::Path::new("/proc").join(worker.trim()).join("cmdline");
+    until("the worker is ended", Duration::from_secs(20), || {
+        std::fs::read(&worker).unwrap_or_default().is_empty()
+    });
+    // who survives all the same (on another host) is fenced by the epoch
+    let late = || tool(&scene).env("RS_LOCKED", DEPLOYMENT).env("RS_EPOCH", "1");
+    late().args(["mark", "late", "--upgrade", "u-1"]).run().exits(5).says("taken over");
+    late().args(["mark", "late", "--upgrade", "u-1", "--deployment", "staging"]).run().exits(0);
+    let shown = tool(&scene).args(["show"]).run().exits(0);
+    assert!(shown.stdout.is_empty(), "{shown}");
+}
+
+#[test]
+fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
+    let scene = Scene::new("verify");
+    tool(&scene).args(["verify"]).run().exits(0);
+    begin(&scene, &mut [act("server App Server-1", "connect", "u-1")]);
+    let ran = tool(&scene).args(["verify", "--json"]).run().exits(3);
+    assert!(ran.stdout.is_empty(), "a gate's no prints nothing\n{ran}");
+    for part in ["act 1", "connect", "App Server-1", "ada@", "rs-journal close 1"] {
+        assert!(ran.stderr.contains(part), "{part}\n{ran}");
+    }
+    let error: Json = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!((&error["exit"], &error["found"][0]["answer"]), (&json!(3), &json!("no")));
+    tool(&scene).args(["verify", "--run", "u-2"]).run().exits(0);
+
+    let before = std::fs::read(scene.path("site.db")).unwrap();
+    let close = ["close", "1", "--because", "looked"];
+    let dry = tool(&scene).args(close).args(["--dry-run"]).run().exits(0).record();
+    assert_eq!(dry["planned"], true);
+    assert_eq!(std::fs::read(scene.path("site.db")).unwrap(), before);
+    let closed = tool(&scene).args(close).run().exits(0).record();
+    assert_eq!(closed["outcome"], "failed");
+    tool(&scene).args(["verify"]).run().exits(0);
+    tool(&scene).args(["close", "2", "--because", "x"]).run().exits(4);
+}
+
+#[test]
+fn an_act_that_is_under_way_is_unknown_and_keeps_the_lock_from_others() {
+    let scene = Scene::new("under-way");
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let mut one = act("server App Server-1", "connect", "u-1");
+    (one.tool, one.owner.pid) = ("sleep".into(), child.id());
+    begin(&scene, &mut [one]);
+    tool(&scene).args(["verify"]).run().exits(3).says("under way");
+    tool(&scene).args(["close", "1", "--because", "x"]).run().exits(5).says("under way");
+    let lock = ["lock", "--upgrade", "u-2", "--", "true"];
+    tool(&scene).args(lock).run().exits(5).says("App Server-1");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    tool(&scene).args(lock).run().exits(0);
+    tool(&scene).args(["verify"]).run().exits(3).says("cut off");
+}
+
+#[test]
+fn show_and_report_tell_who_did_what_and_how_it_is_undone() {
+    let scene = Scene::new("report");
+    let mut acts = [
+        act("server App Server-1", "connect", "u-1"),
+        act("server App Server-2", "connect", "u-1"),
+        act("server App Server-1", "drain", "u-2"),
+    ];
+    begin(&scene, &mut acts);
+    let state = store(&scene);
+    for (at, outcome) in [Outcome::Done, Outcome::Failed, Outcome::Done].into_iter().enumerate() {
+        let ms = Some(100 * (at as u64 + 1));
+        let done = Act { outcome, ms, ..acts[at].clone() };
+        Journal::new(state.as_ref()).end(&done, &[]).unwrap();
+    }
+    tool(&scene).args(["mark", "step 18", "--took-ms", "412", "--upgrade", "u-1"]).run().exits(0);
+    let seqs = |args: &[&str]| -> Vec<u64> {
+        let ran = tool(&scene).args(["show"]).args(args).run().exits(0);
+        ran.records().iter().map(|record| record["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(seqs(&[]), [1, 2, 3, 4]);
+    assert_eq!(seqs(&["--run", "u-1"]), [1, 2, 4]);
+    assert_eq!(seqs(&["--subject", "App Server-1"]), [1, 3]);
+    assert_eq!(seqs(&["--last", "2"]), [3, 4]);
+    assert_eq!(seqs(&["--open"]), [0_u64; 0]);
+    assert_eq!(seqs(&["--deployment", "it's \"prod\""]), [0_u64; 0]);
+    let report = tool(&scene).args(["report", "--run", "u-1", "--json"]).run().exits(0).record();
+    assert_eq!(report["schema"], "rs.report/1");
+    assert_eq!(
+        (&report["acts"], &report["failed"], &report["ms"]),
+        (&json!(2), &json!(1), &json!(300))
+    );
+    assert_eq!(report["steps"][0], json!({"step": "step 18", "ms": 412, "at": report["last"]}));
+    assert_eq!(report["undo"].as_array().unwrap().len(), 1, "a failed act has nothing to undo");
+    let text = tool(&scene).args(["report"]).run().exits(0).stdout;
+    for part in ["u-1 of", "u-2 of", "step 18", "412", "rs-lbctl connect", "rs-lbctl disconnect"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn watch_alarms_about_a_passed_deadline_and_leaves_a_heartbeat() {
+    let scene = Scene::new("watch");
+    let debt = |key: &str, deadline: Option<&str>| Debt {
+        key: key.into(),
+        deployment: DEPLOYMENT.into(),
+        kind: "page".into(),
+        subject: "www".into(),
+        owner: Owner::default(),
+        reason: "a test".into(),
+        since: now(),
+        inverse: ["rs-maintenance", "stop", "--pool", "it's"].map(String::from).into(),
+        due: Due::Window,
+        deadline: deadline.map(String::from),
+        before: Json::Null,
+    };
+    let state = store(&scene);
+    let journal = Journal::new(state.as_ref());
+    let guard = || Ok(0);
+    journal.begin(&mut [], &[debt("page:later", Some("2999-01-01T00:00:00Z"))], &guard).unwrap();
+    journal.begin(&mut [], &[debt("page:never", None)], &guard).unwrap();
+    assert_eq!(journal.last_beat("journal-watch").unwrap(), None);
+    let got = scene.text("got");
+    let hook = scene.file("hook", &format!("#!/bin/sh\nexec cat >'{got}'\n"));
+    scene.call("chmod", "chmod").args(["755", &hook]).run().exits(0);
+    let watch = || tool(&scene).without("RS_DEPLOYMENT").args(["watch", "--once", "--hook", &hook]);
+    assert!(watch().run().exits(0).stdout.is_empty());
+    assert!(!scene.path("got").exists());
+    let beat = journal.last_beat("journal-watch").unwrap().unwrap();
+    assert!(beat.starts_with("20") && beat.ends_with('Z'), "{beat}");
+
+    journal.begin(&mut [], &[debt("page:www", Some("2020-01-01T00:00:00Z"))], &guard).unwrap();
+    let ran = watch().run().exits(3).says("rs-maintenance stop --pool 'it'\\''s'");
+    assert_eq!(ran.record()["key"], "page:www");
+    assert_eq!(std::fs::read_to_string(&got).unwrap(), ran.stdout);
+    scene.file("hook", "#!/bin/sh\nexit 4\n");
+    watch().run().exits(1).says("hook");
+}
