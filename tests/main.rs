@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be had here fails the test, as it should")]
 
 mod contract;
+mod golden;
 mod setup;
 mod tools;
 mod upgrade;
