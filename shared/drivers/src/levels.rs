@@ -136,6 +136,16 @@ impl<'a> Book<'a> {
         Ok(lint::isolation(&clone, &all))
     }
 
+    /// Declines the first launch of a server that still shares something with production.
+    pub fn isolated_server(&self, server: &Server) -> Result<()> {
+        refuse("server", &server.name, self.shared_by_server(server)?)
+    }
+
+    /// Declines the first launch into an array that still shares something with production.
+    pub fn isolated_array(&self, array: &Array) -> Result<()> {
+        refuse("array", &array.name, self.shared_by_array(array)?)
+    }
+
     fn looked_at(&self, server: &Server) -> Result<lint::Party> {
         let party = self.server(server)?;
         Ok(lint::Party {
@@ -153,12 +163,12 @@ impl<'a> Book<'a> {
 
 /// Declines the first launch of a server that still shares something with production; for whoever launches.
 pub fn decline_shared(cloud: &dyn Cloud, deployment: &str, server: &Server) -> Result<()> {
-    refuse("server", &server.name, Book::read(cloud, deployment)?.shared_by_server(server)?)
+    Book::read(cloud, deployment)?.isolated_server(server)
 }
 
 /// Declines the first launch into an array that still shares something with production.
 pub fn decline_shared_array(cloud: &dyn Cloud, deployment: &str, array: &Array) -> Result<()> {
-    refuse("array", &array.name, Book::read(cloud, deployment)?.shared_by_array(array)?)
+    Book::read(cloud, deployment)?.isolated_array(array)
 }
 
 fn refuse(kind: &str, name: &str, shared: Vec<Shared>) -> Result<()> {

@@ -84,6 +84,19 @@ fn choose<'a, T>(table: &'a [(&'static str, T)], family: &str, name: &str) -> Re
     })
 }
 
+/// The machines that a site file's `Machines` names: an object with one key, the kind.
+pub fn machines(written: &serde_json::Value) -> Result<Box<dyn Machines>> {
+    let known: Vec<&str> = MACHINES.iter().map(|(name, _)| *name).collect();
+    let mut entries = written.as_object().into_iter().flatten();
+    match (entries.next(), entries.next()) {
+        (Some((name, config)), None) => choose(MACHINES, "machines", name)?(config),
+        (None, _) => Err(Error::new(Kind::Declined, "this deployment has no Machines")
+            .hint(format!("give it some in the site file: {}", known.join(", ")))),
+        (Some(_), Some(_)) => Err(Error::new(Kind::Usage, "this deployment has several Machines")
+            .hint("one kind of machines in a deployment")),
+    }
+}
+
 /// The balancer that runs on a server.
 pub fn balancer(
     server: &Server,

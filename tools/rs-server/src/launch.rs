@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use rs_cli::{Changing, Context, Done, Exit, Select, Set, Step, Subject, Subjects, What};
 use rs_contract::{Cloud, Error, Kind, Result};
+use rs_drivers::levels::Book;
 use rs_model::input::resolve;
-use rs_model::{Array, Deployment, Inputs, Level, Server, State, TemplateRef};
+use rs_model::{Array, Inputs, Level, Server, State, TemplateRef};
 use serde_json::{Map, Value as Json, json};
 
 /// What to launch.
@@ -37,16 +38,12 @@ pub struct Relaunch {
 
 /// The deployment and its servers, as the plan needs them.
 struct Known<'a> {
-    cloud: &'a dyn Cloud,
-    deployment: Deployment,
-    servers: Vec<Server>,
+    book: Book<'a>,
 }
 
 impl<'a> Known<'a> {
     fn read(cloud: &'a dyn Cloud, name: &str) -> Result<Known<'a>> {
-        let deployment =
-            cloud.deployments()?.into_iter().find(|d| d.name == name).unwrap_or_default();
-        Ok(Known { cloud, deployment, servers: cloud.servers(name)? })
+        Ok(Known { book: Book::read(cloud, name)? })
     }
 
     /// What stands in the way of a launch, in words.
@@ -58,8 +55,8 @@ impl<'a> Known<'a> {
         launch: &Inputs,
     ) -> Result<Option<String>> {
         let Some(reference) = template else { return Ok(Some("it has no template".into())) };
-        let template = self.cloud.template(reference)?;
-        let found = resolve(Some(&template), &self.deployment.inputs, own, level, launch);
+        let template = self.book.template(reference)?;
+        let found = resolve(Some(&template), &self.book.deployment.inputs, own, level, launch);
         let mut wrong = Vec::new();
         if !found.missing.is_empty() {
             wrong.push(format!("no value for {}", found.missing.join(", ")));
@@ -72,7 +69,7 @@ impl<'a> Known<'a> {
 
     /// Instances of an array: operational, coming, and stranded ones.
     fn instances(&self, array: &str) -> (u32, Vec<&Server>, Vec<&Server>) {
-        let all = self.servers.iter().filter(|s| s.array.as_deref() == Some(array));
+        let all = self.book.servers.iter().filter(|s| s.array.as_deref() == Some(array));
         let (mut operational, mut coming, mut stranded) = (0, Vec::new(), Vec::new());
         for server in all {
             match server.state {
@@ -229,6 +226,7 @@ fn plan_server(
             if let Some(way) = way {
                 return Err(cannot(name, &way));
             }
+            known.book.isolated_server(server)?;
         }
         State::StrandedInBooting | State::StrandedInDecommissioning | State::Decommissioning => {
             return Err(Error::new(Kind::Declined, format!("{name:?} is {}", server.state.word()))
@@ -241,7 +239,7 @@ fn plan_server(
         before,
         expect: json!({ "state": State::Operational.word() }),
         predict: Map::from_iter([("state".to_owned(), State::Operational.word().into())]),
-        undo: Some(undo(&known.deployment.name, name)),
+        undo: Some(undo(&known.book.deployment.name, name)),
         ..Step::default()
     };
     Ok((step, Some(Todo::Server(name.clone()))))
@@ -290,13 +288,14 @@ fn plan_array(
         if let Some(way) = way {
             return Err(cannot(name, &way));
         }
+        known.book.isolated_array(array)?;
     }
     let step = Step {
         needed: true,
         before,
         expect: json!({ "operational": to }),
         predict: Map::from_iter([("operational".to_owned(), to.into())]),
-        undo: Some(undo(&known.deployment.name, name)),
+        undo: Some(undo(&known.book.deployment.name, name)),
         ..Step::default()
     };
     Ok((step, Some(Todo::Array { name: name.clone(), finish, make })))
@@ -362,7 +361,7 @@ fn plan_relaunch(item: &Subject, known: &Known<'_>) -> Result<Step> {
             format!("{name:?} is locked"),
             &format!(
                 "if it may go: {}",
-                crate::typed(&crate::command(&known.deployment.name, &["unlock"], name))
+                crate::typed(&crate::command(&known.book.deployment.name, &["unlock"], name))
             ),
         );
     }

@@ -148,9 +148,9 @@ impl Channel for Shell {
                 let error = Error::new(
                     Kind::TimedOut,
                     format!(
-                        "{program:?} on {} did not end within {:?}, and was ended",
+                        "{program:?} on {} did not end within {:.1} s, and was ended",
                         self.place(),
-                        wanted.timeout
+                        wanted.timeout.as_secs_f64()
                     ),
                 )
                 .hint("a longer --timeout, or look at what it waits for");

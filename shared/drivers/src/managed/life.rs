@@ -28,26 +28,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const NONE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 impl Managed {
-    /// The machines of a deployment, or as they were at a launch.
-    fn machines(&self, written: &Json) -> Result<Box<dyn Machines>> {
-        let known: Vec<&str> = crate::MACHINES.iter().map(|(name, _)| *name).collect();
-        let mut entries = written.as_object().into_iter().flatten();
-        match (entries.next(), entries.next()) {
-            (Some((name, config)), None) => {
-                match crate::MACHINES.iter().find(|(known, _)| known == name) {
-                    Some((_, open)) => open(config),
-                    None => Err(crate::unknown("machines", name, &known)),
-                }
-            }
-            (None, _) => Err(Error::new(Kind::Declined, "this deployment has no Machines")
-                .hint(format!("give it some in the site file: {}", known.join(", ")))),
-            (Some(_), Some(_)) => {
-                Err(Error::new(Kind::Usage, "this deployment has several Machines")
-                    .hint("one kind of machines in a deployment"))
-            }
-        }
-    }
-
     fn machine_row(&self, id: &str) -> Result<MachineRow> {
         match self.state.get(&keys::machine(id))? {
             Some(entry) => decode(entry),
@@ -62,7 +42,7 @@ impl Managed {
             address: instance.address,
             home: instance.home.clone().unwrap_or_default(),
         };
-        Ok((self.machines(&row.machines)?, machine))
+        Ok((crate::machines(&row.machines)?, machine))
     }
 
     /// The way to a server that has a machine.
@@ -138,7 +118,7 @@ impl Managed {
             }
         };
         // unusable machines are found before anything is written
-        self.machines(of.later.get(super::site::MACHINES).unwrap_or(&Json::Null))?;
+        crate::machines(of.later.get(super::site::MACHINES).unwrap_or(&Json::Null))?;
         let found = resolve(template.as_ref(), &of.inputs, own, level, launch);
         let mut wrong = Vec::new();
         if !found.missing.is_empty() {
@@ -290,7 +270,7 @@ impl Managed {
         else {
             return Ok(server.clone());
         };
-        let machines = self.machines(&self.machine_row(&instance.id)?.machines)?;
+        let machines = crate::machines(&self.machine_row(&instance.id)?.machines)?;
         for _ in 0..100 {
             let used: Vec<IpAddr> = self
                 .state

@@ -74,7 +74,10 @@ impl Managed {
             };
             Error::new(
                 Kind::TimedOut,
-                format!("{server:?} was busy with a script of {who} for {wait:?}"),
+                format!(
+                    "{server:?} was busy with a script of {who} for {:.1} s",
+                    wait.as_secs_f64()
+                ),
             )
             .hint("scripts of one server run one at a time: wait for it, or a longer --timeout")
         })
@@ -201,8 +204,10 @@ impl Managed {
             Err(e) if e.kind() == Kind::TimedOut => Err(Error::new(
                 Kind::TimedOut,
                 format!(
-                    "script {:?} on {:?} ({id}) did not end within {:?}, and was ended",
-                    job.script.name, job.server.name, job.timeout
+                    "script {:?} on {:?} ({id}) did not end within {:.1} s, and was ended",
+                    job.script.name,
+                    job.server.name,
+                    job.timeout.as_secs_f64()
                 ),
             )
             .because(match result.tail.as_str() {
