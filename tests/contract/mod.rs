@@ -2,8 +2,17 @@
 
 mod act;
 mod balancer;
+mod channel;
+mod cloud;
 mod database;
 mod dns;
+mod machines;
 mod page;
 mod snapshots;
 mod state;
+
+/// Whether a process lives: one that has ended and was not yet waited for does not.
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}

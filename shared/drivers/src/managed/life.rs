@@ -536,9 +536,10 @@ impl Managed {
             };
             let script = template.script(&next.name).ok_or_else(|| lost(&template, &next.name))?;
             progress(&format!("{name}: {}", script.name));
+            let left_alone = self.without_the_gone(deployment, &server, progress)?;
             let job = Job {
                 deployment,
-                server: &server,
+                server: &left_alone,
                 script,
                 phase: Phase::Decommission,
                 inputs: &Inputs::new(),
@@ -565,6 +566,32 @@ impl Managed {
             }
             server = self.script_done(deployment, &server, &script.name)?;
         }
+    }
+
+    /// The server without values that come from servers that are gone: a site that is ended as a whole must not hang
+    /// on the order in which its servers go.
+    fn without_the_gone(
+        &self,
+        deployment: &str,
+        server: &Server,
+        progress: Progress<'_>,
+    ) -> Result<Server> {
+        let mut server = server.clone();
+        let Some(current) = &mut server.current else { return Ok(server) };
+        if others(&current.inputs).next().is_none() {
+            return Ok(server);
+        }
+        let all = self.all_servers(deployment)?;
+        current.inputs.retain(|input, resolved| {
+            let one = std::collections::BTreeMap::from([(input.clone(), resolved.clone())]);
+            let gone = others(&one)
+                .find(|(other, _)| !all.iter().any(|s| s.name == **other && s.address.is_some()));
+            if let Some((other, _)) = gone {
+                progress(&format!("{}: goes without {input}, since {other} is gone", server.name));
+            }
+            gone.is_none()
+        });
+        Ok(server)
     }
 
     /// After the machine is gone.
