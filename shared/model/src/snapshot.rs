@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Position;
+use crate::{Bad, Position};
 
 /// One backup.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,4 +52,130 @@ pub struct Schedule {
     pub every_minutes: u64,
     /// How many unpinned ones are kept.
     pub keep: u64,
+}
+
+/// What a gate demands of the backups of a lineage, e.g. `age<2h,perfect`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// The newest perfect one is younger than this, seconds.
+    pub max_age_seconds: Option<u64>,
+    /// Nothing newer than the newest perfect one broke.
+    pub perfect: bool,
+    /// The newest perfect one was proven.
+    pub proven: bool,
+}
+
+impl Demand {
+    /// Reads a list of `age<TIME`, `perfect`, `proven`; TIME is like `90s`, `30m`, `2h`, `1d`.
+    pub fn parse(written: &str) -> Result<Demand, Bad> {
+        let hint = "write age<2h, perfect, proven, or several of them with commas";
+        let mut demand = Demand::default();
+        for word in written.split(',').map(str::trim) {
+            match word {
+                "perfect" => demand.perfect = true,
+                "proven" => demand.proven = true,
+                _ => {
+                    let age = word.strip_prefix("age<").and_then(seconds);
+                    demand.max_age_seconds =
+                        Some(age.ok_or_else(|| Bad::new(format!("{word:?} is no demand"), hint))?);
+                }
+            }
+        }
+        Ok(demand)
+    }
+
+    /// Why the backups of one lineage do not meet it, oldest first; nothing: they do. `age` tells how old one is,
+    /// seconds.
+    pub fn unmet(&self, all: &[Snapshot], age: impl Fn(&Snapshot) -> Option<u64>) -> Vec<String> {
+        let Some(at) = all.iter().rposition(|one| one.perfect) else {
+            return vec!["there is no complete backup".to_owned()];
+        };
+        let (newest, later) = (&all[at], &all[at + 1..]);
+        let mut why = Vec::new();
+        if let Some(most) = self.max_age_seconds {
+            match age(newest) {
+                Some(age) if age < most => {}
+                Some(age) => why.push(format!(
+                    "the newest complete backup, {:?}, is {age} s old, and {most} s are allowed",
+                    newest.id
+                )),
+                None => why.push(format!("the age of {:?} is unknown", newest.id)),
+            }
+        }
+        if self.perfect {
+            why.extend(
+                later
+                    .iter()
+                    .filter(|one| !one.taking)
+                    .map(|one| format!("{:?} broke after it", one.id)),
+            );
+        }
+        if self.proven && newest.proven_at.is_none() {
+            why.push(format!("{:?} was never restored and asked", newest.id));
+        }
+        why
+    }
+}
+
+fn seconds(written: &str) -> Option<u64> {
+    let at = written.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = written.split_at(at);
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|seconds| *seconds > 0)
+}
+
+/// What may go so that `keep` complete unpinned backups are left: the older ones, and what broke. Never a pinned one,
+/// never one that is being taken. `all` is oldest first.
+pub fn prunable(all: &[Snapshot], keep: usize) -> Vec<&Snapshot> {
+    let mut whole: Vec<&Snapshot> = all.iter().filter(|one| one.perfect && !one.pinned).collect();
+    whole.truncate(whole.len().saturating_sub(keep.max(1)));
+    let broken = all.iter().filter(|one| !one.perfect && !one.taking && !one.pinned);
+    whole.into_iter().chain(broken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(id: &str, perfect: bool, pinned: bool) -> Snapshot {
+        Snapshot { id: id.into(), perfect, pinned, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn pruning_keeps_the_newest_the_pinned_and_what_is_being_taken() {
+        let mut all = vec![
+            one("1", true, false),
+            one("2", true, true),
+            one("3", false, false),
+            one("4", true, false),
+            one("5", true, false),
+            one("6", false, false),
+        ];
+        all[5].taking = true;
+        let ids = |keep| prunable(&all, keep).iter().map(|s| s.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(2), ["1", "3"]);
+        assert_eq!(ids(0), ["1", "4", "3"], "one is always left");
+        assert_eq!(ids(9), ["3"]);
+    }
+
+    #[test]
+    fn a_demand_names_everything_that_is_missing() {
+        let demand = Demand::parse("age<2h, perfect,proven").unwrap();
+        let all = [one("1", true, false), one("2", false, false)];
+        assert_eq!(demand.unmet(&all, |_| Some(7200)).len(), 3);
+        assert_eq!(demand.unmet(&all, |_| None).len(), 3, "unknown is not young");
+        assert_eq!(demand.unmet(&[], |_| Some(1)).len(), 1);
+        let mut good = one("1", true, false);
+        good.proven_at = Some("x".into());
+        assert!(demand.unmet(&[good], |_| Some(7199)).is_empty());
+        for bad in ["", "age<", "age<2", "age<0h", "age>1h", "young"] {
+            Demand::parse(bad).unwrap_err();
+        }
+    }
 }
