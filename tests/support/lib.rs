@@ -14,6 +14,7 @@ mod ran;
 mod scene;
 mod servers;
 mod shell;
+mod site;
 
 pub use app::App;
 pub use balanced::{BYPASS, Balanced, CONFIG};
@@ -23,3 +24,4 @@ pub use ran::{Call, Ran};
 pub use scene::{Scene, program, root, tools, until};
 pub use servers::{Haproxy, MariaDb};
 pub use shell::Shell;
+pub use site::{Mood, Site};

@@ -2,4 +2,5 @@
 
 mod every_tool;
 mod journal;
+mod rs_check_probe;
 mod templates;

@@ -1,5 +1,6 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use clap::Parser;
@@ -23,6 +24,17 @@ pub struct Context {
     dry: bool,
     /// Acts begun and not ended: named when a signal comes.
     open: Arc<Mutex<Vec<Act>>>,
+    /// What a tool that ends by itself looks at.
+    ending: Arc<Ending>,
+}
+
+/// How signals reach a tool that ends by itself.
+#[derive(Default)]
+struct Ending {
+    /// The tool asked for it.
+    itself: AtomicBool,
+    /// A signal came.
+    asked: AtomicBool,
 }
 
 /// The whole of a tool's main: parses, runs, prints errors, returns the exit code.
@@ -154,7 +166,14 @@ impl std::error::Error for ReaderGone {}
 impl Context {
     /// The call of a verb.
     pub fn new(tool: &'static str, verb: &str, common: Common, dry: bool) -> Context {
-        Context { tool, verb: verb.to_owned(), common, dry, open: Arc::default() }
+        Context {
+            tool,
+            verb: verb.to_owned(),
+            common,
+            dry,
+            open: Arc::default(),
+            ending: Arc::default(),
+        }
     }
 
     /// Whether this is a dry run.
@@ -348,6 +367,17 @@ impl Context {
         let _ = writeln!(std::io::stderr().lock(), "{}: {text}", self.tool);
     }
 
+    /// From here on the first SIGINT or SIGTERM does not end this process: it asks it to end, and the tool looks at
+    /// [`Context::asked_to_end`]. A second one ends it as usual. For what measures and must tell what it saw.
+    pub fn ends_itself(&self) {
+        self.ending.itself.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a signal asked to end.
+    pub fn asked_to_end(&self) -> bool {
+        self.ending.asked.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn under_way(&self, acts: &[Act]) {
         if let Ok(mut open) = self.open.lock() {
             open.extend_from_slice(acts);
@@ -371,8 +401,14 @@ impl Context {
         let Ok(mut signals) = signal_hook::iterator::Signals::new(wanted) else { return };
         let (open, tool, verb, json) =
             (self.open.clone(), self.tool, self.verb.clone(), self.common.json);
+        let ending = self.ending.clone();
         std::thread::spawn(move || {
-            if signals.forever().next().is_some() {
+            for _ in signals.forever() {
+                if ending.itself.load(Ordering::SeqCst)
+                    && !ending.asked.swap(true, Ordering::SeqCst)
+                {
+                    continue;
+                }
                 let open = open.lock().map(|open| open.clone()).unwrap_or_default();
                 let what = if open.is_empty() {
                     "interrupted; no change was under way".to_owned()

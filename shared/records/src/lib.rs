@@ -27,7 +27,7 @@ macro_rules! nouns {
     ($($noun:ty => $schema:literal),* $(,)?) => {
         $(impl Noun for $noun { const SCHEMA: &'static str = $schema; })*
         /// Every schema that this version writes and reads.
-        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, NAME, WRITES];
+        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, NAME, SCHEDULE, WRITES];
     };
 }
 
@@ -43,6 +43,8 @@ pub const REQUEST: &str = "rs.request/1";
 pub const SUMMARY: &str = "rs.summary/1";
 /// Schema of a name in DNS.
 pub const NAME: &str = "rs.name/1";
+/// Schema of what `rs-snapshot schedule status` emits.
+pub const SCHEDULE: &str = "rs.schedule/1";
 /// Schema of what `rs-dbsync writes status` emits.
 pub const WRITES: &str = "rs.writes/1";
 

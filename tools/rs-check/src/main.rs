@@ -1,1 +1,49 @@
-fn main() {}
+//! rs-check: gates (exit 0, or 3 "the answer is no"), and the outside observer.
+//!
+//! stdin   `rs.server/1`     for `alerts`, when no servers are named
+//! stdout  `rs.check/1`      each question with its answer: ok, no, unknown (which is not ok)
+//!         `rs.request/1`, `rs.summary/1`   of `probe`
+
+mod probe;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rs_cli::{Common, Context, Exit};
+
+/// Gates, and the outside observer.
+#[derive(Parser)]
+#[command(
+    version,
+    before_help = "Examples:
+  rs-check preflight
+  rs-check site --pool www --each-member --expect-release 2.0
+  rs-check probe --url http://127.0.1.1:8080 --rate 100 --for 60s --log probe.log"
+)]
+struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Watch the site as clients do: read and write at a fixed rate, and say what was lost
+    #[command(before_help = "Examples:
+  rs-check probe --pool www --rate 100 --until /tmp/stop --log probe.log
+  rs-check probe --url http://127.0.1.1:8080 --host www.mysite.com --for 60s --log probe.log \\
+    --rows-command 'mariadb shop -NBe \"SELECT number FROM orders\"'
+  rs-check probe --summarise probe.log")]
+    Probe(probe::Probe),
+}
+
+fn main() -> ExitCode {
+    rs_cli::main("rs-check", |args: &Args| &args.common, run)
+}
+
+fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::Probe(probe) => probe::run(&probe, cx),
+    }
+}
