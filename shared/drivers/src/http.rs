@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result, Secret};
+use rs_model::member::PageSeen;
 use ureq::config::Config;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -183,6 +184,31 @@ impl Probe {
             .because(e)
             .hint("does the process run there, and is it the right address and port?")
     }
+}
+
+/// What a client sees of the maintenance page at one address. No answer is an answer here.
+pub fn page_seen(probe: &Probe) -> PageSeen {
+    let mut seen = PageSeen {
+        url: probe.url(),
+        status: None,
+        retry_after_seconds: None,
+        no_store: false,
+        problem: None,
+    };
+    match probe.send() {
+        Ok(answer) => {
+            seen.status = Some(answer.status);
+            seen.retry_after_seconds =
+                answer.header("retry-after").and_then(|text| text.trim().parse().ok());
+            seen.no_store =
+                answer.header("cache-control").is_some_and(|text| text.contains("no-store"));
+            if answer.status == 503 && answer.body.is_empty() {
+                seen.problem = Some("the page has no body".into());
+            }
+        }
+        Err(e) => seen.problem = Some(e.to_string()),
+    }
+    seen
 }
 
 /// Whatever the name is, it is here.

@@ -11,6 +11,7 @@ pub mod likeness;
 pub mod lint;
 pub mod member;
 pub mod name;
+pub mod pool;
 pub mod position;
 pub mod promote;
 pub mod replica;

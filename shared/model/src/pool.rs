@@ -1,0 +1,268 @@
+//! What a pool is and should be: who balances it, who is in it, what has to change, what must not.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::member::{Admin, Member};
+use crate::server::{Server, State};
+
+/// The pools that any server's tags say it balances.
+pub fn pools(servers: &[Server]) -> BTreeSet<String> {
+    servers
+        .iter()
+        .flat_map(|server| &server.tags)
+        .filter_map(|tag| tag.strip_prefix("load_balancer:active_")?.strip_suffix("=true"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The balancers of a pool that can be asked: operational, or launched by somebody else.
+pub fn balancers<'a>(servers: &'a [Server], pool: &str) -> Vec<&'a Server> {
+    servers
+        .iter()
+        .filter(|server| server.balances(pool))
+        .filter(|server| server.state == State::Operational || server.foreign)
+        .collect()
+}
+
+/// The balancers of a pool that have a machine and cannot be relied on: booting, stranded.
+pub fn doubtful<'a>(servers: &'a [Server], pool: &str) -> Vec<&'a Server> {
+    servers
+        .iter()
+        .filter(|server| server.balances(pool) && server.state.is_up() && !server.foreign)
+        .filter(|server| server.state != State::Operational)
+        .collect()
+}
+
+/// What the tags of an application server say of a pool: the first when it is in, the second when it was.
+pub fn tags(pool: &str) -> (String, String) {
+    (format!("application:active_{pool}=true"), format!("application:active_{pool}=false"))
+}
+
+/// Names the server that each member is. By address; where several servers have that address, by port too.
+pub fn name_members(members: &mut [Member], servers: &[Server], port_of: impl Fn(&Server) -> u16) {
+    for member in members {
+        let there: Vec<&Server> =
+            servers.iter().filter(|server| server.address == Some(member.address)).collect();
+        member.server = match there.as_slice() {
+            [one] => Some(one.name.clone()),
+            several => several
+                .iter()
+                .find(|server| port_of(server) == member.port)
+                .map(|server| server.name.clone()),
+        };
+    }
+}
+
+/// A server as it should be in a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// The server's name.
+    pub server: String,
+    /// Where requests go.
+    pub address: IpAddr,
+    /// TCP port.
+    pub port: u16,
+    /// Ready, or in maint: standby.
+    pub admin: Admin,
+}
+
+impl Wish {
+    /// The member that it is on one balancer.
+    pub fn of<'a>(&self, members: &'a [Member]) -> Option<&'a Member> {
+        members.iter().find(|m| (m.address, m.port) == (self.address, self.port))
+    }
+
+    /// Whether it is so on one balancer, at run time and over a reload (where that is wanted).
+    pub fn is_so(&self, members: &[Member], saved_too: bool) -> bool {
+        self.of(members).is_some_and(|member| {
+            member.is_there()
+                && member.admin == self.admin
+                && (!saved_too || member.saved != Some(false))
+        })
+    }
+}
+
+impl Member {
+    /// Whether new requests know it: not what an old process or only the file still has.
+    pub fn is_there(&self) -> bool {
+        !self.status.starts_with("only in ")
+    }
+
+    /// Whether it gets traffic as far as the balancer's own word goes.
+    pub fn takes(&self) -> bool {
+        self.is_there() && self.admin == Admin::Ready && !self.status.starts_with("DOWN")
+    }
+
+    /// In words: who, on what.
+    pub fn title(&self) -> String {
+        let who = self.server.clone().unwrap_or_else(|| format!("the unknown {:?}", self.id));
+        format!("{who} ({}:{}) in {} on {}", self.address, self.port, self.pool, self.balancer)
+    }
+}
+
+/// Members of one balancer that are not wished for.
+pub fn extras<'a>(members: &'a [Member], wishes: &[Wish]) -> Vec<&'a Member> {
+    members
+        .iter()
+        .filter(|m| m.is_there() || m.saved == Some(false))
+        .filter(|m| !wishes.iter().any(|w| (w.address, w.port) == (m.address, m.port)))
+        .collect()
+}
+
+/// Whether taking these away leaves nobody who gets traffic, where somebody does now.
+pub fn would_be_empty(members: &[Member], gone: &[(IpAddr, u16)]) -> bool {
+    let ready = |m: &&Member| m.is_there() && m.admin == Admin::Ready;
+    members.iter().any(|m| ready(&m))
+        && !members.iter().filter(ready).any(|m| !gone.contains(&(m.address, m.port)))
+}
+
+/// What keeps a pool from being as a gate wants it on one balancer: at least `least` members (all that are told to be
+/// ready, and one, when absent) get traffic, everybody is known, and a reload would bring the same.
+///
+/// `answers`: whether our own request to the member was answered; what a balancer says before its first check proves
+/// nothing.
+pub fn not_up(
+    members: &[Member],
+    least: Option<usize>,
+    answers: impl Fn(&Member) -> Result<(), String>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut up = 0;
+    for member in members {
+        let title = member.title();
+        if member.server.is_none() {
+            found.push(format!("{title}: no server of the deployment has that address"));
+        }
+        if member.saved == Some(false) {
+            found.push(format!("{title}: a reload would bring another thing"));
+        }
+        if !member.is_there() || member.admin != Admin::Ready {
+            continue;
+        }
+        match answers(member) {
+            Ok(()) if member.takes() => up += 1,
+            Ok(()) => found.push(format!("{title}: the balancer says {}", member.status)),
+            Err(why) => found.push(format!("{title}: {why}")),
+        }
+    }
+    if let Some(least) = least {
+        // with a number, others may be down
+        if up >= least {
+            found.retain(|why| {
+                !why.contains(": the balancer says ") && !why.contains("does not answer")
+            });
+        } else {
+            found.push(format!("{up} of at least {least} members answer"));
+        }
+    } else if up == 0 {
+        found.push("no member answers".into());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(last: u8, admin: Admin, status: &str) -> Member {
+        Member {
+            balancer: "lb".into(),
+            pool: "www".into(),
+            id: format!("m{last}"),
+            address: IpAddr::from([127, 0, 1, last]),
+            port: 8000,
+            server: Some(format!("App Server-{last}")),
+            admin,
+            status: status.into(),
+            last_check: None,
+            sessions: 0,
+            weight: 1,
+            saved: Some(true),
+        }
+    }
+
+    fn at(last: u8) -> (IpAddr, u16) {
+        (IpAddr::from([127, 0, 1, last]), 8000)
+    }
+
+    #[test]
+    fn the_last_member_is_the_last_that_gets_traffic() {
+        let members = [member(1, Admin::Ready, "UP"), member(2, Admin::Maint, "MAINT")];
+        assert!(would_be_empty(&members, &[at(1)]));
+        assert!(!would_be_empty(&members, &[at(2)]));
+        assert!(!would_be_empty(&members[1..], &[at(2)]), "it is empty already");
+        assert!(!would_be_empty(&[], &[]));
+    }
+
+    #[test]
+    fn up_is_our_own_request_and_not_the_balancer_s_word() {
+        let members = [member(1, Admin::Ready, "UP"), member(2, Admin::Ready, "UP 1/3")];
+        assert_eq!(not_up(&members, None, |_| Ok(())), Vec::<String>::new());
+        let one = |m: &Member| {
+            if m.id == "m1" { Ok(()) } else { Err("it does not answer".to_owned()) }
+        };
+        assert_eq!(not_up(&members, None, one).len(), 1);
+        assert_eq!(not_up(&members, Some(1), one), Vec::<String>::new());
+        assert_eq!(not_up(&members, Some(2), one).len(), 2);
+        assert_eq!(not_up(&[], None, one), ["no member answers"]);
+        let down = [member(1, Admin::Ready, "DOWN")];
+        assert!(not_up(&down, None, |_| Ok(()))[0].contains("DOWN"));
+    }
+
+    #[test]
+    fn an_unknown_member_and_one_that_is_not_saved_are_named() {
+        let mut members = [member(1, Admin::Ready, "UP"), member(2, Admin::Maint, "MAINT")];
+        members[1].server = None;
+        members[0].saved = Some(false);
+        let found = not_up(&members, Some(1), |_| Ok(()));
+        assert_eq!(found.len(), 2, "{found:?}");
+    }
+
+    #[test]
+    fn what_only_an_old_process_has_is_not_there() {
+        let wish = Wish { server: "x".into(), address: at(1).0, port: 8000, admin: Admin::Ready };
+        assert!(wish.is_so(&[member(1, Admin::Ready, "UP")], true));
+        assert!(!wish.is_so(&[member(1, Admin::Ready, "only in the old worker 7")], true));
+        assert!(!wish.is_so(&[member(1, Admin::Maint, "MAINT")], true));
+        let mut unsaved = member(1, Admin::Ready, "UP");
+        unsaved.saved = Some(false);
+        assert!(!wish.is_so(std::slice::from_ref(&unsaved), true));
+        assert!(wish.is_so(&[unsaved], false));
+    }
+
+    #[test]
+    fn members_are_named_by_address_and_by_port_where_an_address_is_shared() {
+        let server = |name: &str, last: u8| Server {
+            name: name.into(),
+            address: Some(at(last).0),
+            ..Server::default()
+        };
+        let servers = [server("a", 1), server("b", 2), server("c", 2)];
+        let mut members =
+            [member(1, Admin::Ready, ""), member(2, Admin::Ready, ""), member(3, Admin::Ready, "")];
+        name_members(&mut members, &servers, |s| if s.name == "c" { 8000 } else { 9000 });
+        let names: Vec<_> = members.iter().map(|m| m.server.as_deref()).collect();
+        assert_eq!(names, [Some("a"), Some("c"), None]);
+    }
+
+    #[test]
+    fn pools_and_balancers_are_found_by_tags() {
+        let lb = |name: &str, state: State, tag: &str| Server {
+            name: name.into(),
+            state,
+            tags: [tag.to_owned()].into(),
+            ..Server::default()
+        };
+        let servers = [
+            lb("1", State::Operational, "load_balancer:active_www=true"),
+            lb("2", State::StrandedInBooting, "load_balancer:active_www=true"),
+            lb("3", State::Operational, "load_balancer:active_test1=true"),
+            lb("4", State::Inactive, "load_balancer:active_www=true"),
+        ];
+        assert_eq!(pools(&servers).into_iter().collect::<Vec<_>>(), ["test1", "www"]);
+        let names = |found: Vec<&Server>| found.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(balancers(&servers, "www")), ["1"]);
+        assert_eq!(names(doubtful(&servers, "www")), ["2"]);
+    }
+}

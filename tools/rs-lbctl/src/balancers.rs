@@ -1,0 +1,318 @@
+//! The balancers of a pool as one: opened, read and changed side by side.
+
+use std::time::Duration;
+
+use rs_cli::{Context, Subject, Subjects};
+use rs_contract::{Balancer, Change, Cloud, Error, Kind, Result};
+use rs_drivers::settings::Settings;
+use rs_model::member::{Admin, Member};
+use rs_model::pool;
+use rs_model::{Server, State};
+
+/// Between two looks at sessions.
+pub const POLL: Duration = Duration::from_millis(10);
+
+/// One balancer.
+pub struct Lb {
+    /// Its server's name.
+    pub name: String,
+    /// Its inputs.
+    pub settings: Settings,
+    /// Its driver.
+    pub driver: Box<dyn Balancer>,
+}
+
+/// A pool: its balancers, with all servers of the deployment.
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Deployment.
+    pub deployment: String,
+    /// Every server of the deployment.
+    pub servers: Vec<Server>,
+    /// Its balancers.
+    pub lbs: Vec<Lb>,
+}
+
+impl Pool {
+    /// Opens every balancer of a pool. A balancer that is up and in doubt is named: it may serve clients.
+    pub fn open(cx: &Context, cloud: &dyn Cloud, deployment: &str, name: &str) -> Result<Pool> {
+        rs_model::name::pool(name)?;
+        let servers = cloud.servers(deployment)?;
+        for doubtful in pool::doubtful(&servers, name) {
+            cx.warn(&format!(
+                "{:?} balances {name:?} by its tags and is {}: it is left out",
+                doubtful.name,
+                doubtful.state.word()
+            ));
+        }
+        let lbs = pool::balancers(&servers, name)
+            .into_iter()
+            .map(|server| {
+                let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
+                let settings = Settings::among(cloud, deployment, server, &servers)?;
+                Ok(Lb {
+                    name: server.name.clone(),
+                    driver: rs_drivers::balancer(server, &settings, channel)?,
+                    settings,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if lbs.is_empty() {
+            let known: Vec<String> = pool::pools(&servers).into_iter().collect();
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("no operational server of {deployment:?} balances the pool {name:?}"),
+            )
+            .hint(format!(
+                "tag one load_balancer:active_{name}=true; pools with balancers: {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
+        }
+        Ok(Pool { name: name.to_owned(), deployment: deployment.to_owned(), servers, lbs })
+    }
+
+    /// Does something on every balancer at once; one result each, in order.
+    pub fn on_all<T: Send>(&self, act: impl Fn(&Lb) -> Result<T> + Sync) -> Vec<Result<T>> {
+        let act = &act;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = self.lbs.iter().map(|lb| scope.spawn(move || act(lb))).collect();
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|_| {
+                        Err(Error::new(Kind::Failed, "an act on a balancer was cut off"))
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Members on every balancer, in order, each with the server that it is.
+    pub fn members(&self, cloud: &dyn Cloud) -> Result<Vec<Vec<Member>>> {
+        self.on_all(|lb| lb.driver.members(&self.name))
+            .into_iter()
+            .map(|members| {
+                let mut members = members?;
+                self.name_them(cloud, &mut members);
+                Ok(members)
+            })
+            .collect()
+    }
+
+    /// Names the servers that members are.
+    pub fn name_them(&self, cloud: &dyn Cloud, members: &mut [Member]) {
+        pool::name_members(members, &self.servers, |server| {
+            Settings::among(cloud, &self.deployment, server, &self.servers)
+                .and_then(|settings| settings.port("APPLICATION_PORT", 8000))
+                .unwrap_or(0)
+        });
+    }
+
+    /// Fails when what is done could not outlast a reload on every balancer.
+    pub fn can_save(&self) -> Result<()> {
+        self.on_all(|lb| lb.driver.can_save(&self.name)).into_iter().collect()
+    }
+
+    /// Makes the changes on every balancer or on none: whatever was changed is taken back when one fails.
+    pub fn apply(&self, before: &[Vec<Member>], changes: &[Vec<Change>]) -> Result<()> {
+        let at = |lb: &Lb| self.lbs.iter().position(|known| known.name == lb.name);
+        let results = self.on_all(|lb| match at(lb).and_then(|at| changes.get(at)) {
+            Some(changes) if !changes.is_empty() => {
+                lb.driver.apply(&self.name, changes).map(|_| ())
+            }
+            _ => Ok(()),
+        });
+        match results.into_iter().find_map(Result::err) {
+            None => Ok(()),
+            Some(e) => Err(self.take_back(before, changes, e)),
+        }
+    }
+
+    /// Brings back what was before on every balancer, and says in the error whether that went well.
+    pub fn take_back(&self, before: &[Vec<Member>], changes: &[Vec<Change>], why: Error) -> Error {
+        let at = |lb: &Lb| self.lbs.iter().position(|known| known.name == lb.name);
+        let back = self.on_all(|lb| {
+            let Some(at) = at(lb) else { return Ok(()) };
+            let (Some(before), Some(changes)) = (before.get(at), changes.get(at)) else {
+                return Ok(());
+            };
+            let back: Vec<Change> = changes.iter().map(|change| inverse(before, change)).collect();
+            if back.is_empty() {
+                return Ok(());
+            }
+            lb.driver.apply(&self.name, &back).map(|_| ())
+        });
+        let mut left = Vec::new();
+        for (lb, result) in self.lbs.iter().zip(back) {
+            if let Err(e) = result {
+                left.push(format!("{}: {e}", lb.name));
+            }
+        }
+        let kind = if why.kind() == Kind::No { Kind::Declined } else { why.kind() };
+        let error = |what: String| {
+            let error = Error::new(kind, what).because(&why);
+            match why.advice() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        };
+        if left.is_empty() {
+            return error(format!(
+                "the pool {:?} is as it was on every balancer: what was changed was taken back",
+                self.name
+            ))
+            .untouched();
+        }
+        Error::new(
+            Kind::Partial,
+            format!(
+                "the pool {:?} is half changed: taking back failed on {}",
+                self.name,
+                left.join("; ")
+            ),
+        )
+        .because(&why)
+        .hint(format!("rs-lbctl status --pool {} says what is there", self.name))
+    }
+
+    /// Waits until the sessions that `counts` picks have ended on every balancer; what is left after `limit`.
+    pub fn wait_idle(
+        &self,
+        limit: Duration,
+        counts: impl Fn(&Member) -> bool + Sync,
+    ) -> Result<u64> {
+        let begun = std::time::Instant::now();
+        loop {
+            let mut left = 0;
+            for members in self.on_all(|lb| lb.driver.members(&self.name)) {
+                left += members?.iter().filter(|m| counts(m)).map(|m| m.sessions).sum::<u64>();
+            }
+            if left == 0 || begun.elapsed() >= limit {
+                return Ok(left);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+/// What brings a member back to what it was.
+fn inverse(before: &[Member], change: &Change) -> Change {
+    let (address, port) = match change {
+        Change::Present { address, port, .. } | Change::Absent { address, port } => {
+            (*address, *port)
+        }
+    };
+    match before.iter().find(|m| m.is_there() && (m.address, m.port) == (address, port)) {
+        Some(m) => Change::Present { address, port, id: m.id.clone(), admin: m.admin },
+        None => Change::Absent { address, port },
+    }
+}
+
+/// An application server among the subjects, with where its requests go.
+pub struct Target {
+    /// Index among the subjects.
+    pub at: usize,
+    /// The server.
+    pub server: Server,
+    /// Its inputs.
+    pub settings: Option<Settings>,
+    /// Where requests go; absent when it has no address (yet, or any more).
+    pub place: Option<(std::net::IpAddr, u16)>,
+}
+
+/// The application servers among the subjects.
+pub fn targets(
+    cloud: &dyn Cloud,
+    pool: &Pool,
+    subjects: &Subjects,
+    port: Option<u16>,
+) -> Result<Vec<Target>> {
+    let mut found = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        let Some(server) = item.as_server() else { continue };
+        if server.balances(&pool.name) || server.has_role("db") || server.has_role("dns") {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{:?} is no application server: {}", server.name, roles(item)),
+            )
+            .hint("--role app, or leave it out of the stream; nothing has been done"));
+        }
+        let settings = if item.record.planned() {
+            None
+        } else {
+            Some(Settings::among(cloud, &pool.deployment, server, &pool.servers)?)
+        };
+        let port = match (port, &settings) {
+            (Some(port), _) => port,
+            (None, Some(settings)) => settings.port("APPLICATION_PORT", 8000)?,
+            (None, None) => 8000,
+        };
+        found.push(Target {
+            at,
+            place: server.address.map(|address| (address, port)),
+            server: server.clone(),
+            settings,
+        });
+    }
+    for (n, target) in found.iter().enumerate() {
+        if let Some(place) = target.place
+            && let Some(other) = found[..n].iter().find(|other| other.place == Some(place))
+        {
+            return Err(Error::new(
+                Kind::Usage,
+                format!(
+                    "{:?} and {:?} have the same address and port",
+                    other.server.name, target.server.name
+                ),
+            )
+            .hint("APPLICATION_PORT of each says where it answers"));
+        }
+    }
+    Ok(found)
+}
+
+fn roles(item: &Subject) -> String {
+    let tags = item.as_server().map(|server| server.tags.iter().cloned().collect::<Vec<_>>());
+    format!("its tags are {}", tags.unwrap_or_default().join(", "))
+}
+
+impl Target {
+    /// Fails unless it can serve now.
+    pub fn must_serve(&self) -> Result<(std::net::IpAddr, u16)> {
+        match self.place {
+            Some(place) if self.server.state == State::Operational || self.server.foreign => {
+                Ok(place)
+            }
+            _ => Err(Error::new(
+                Kind::Declined,
+                format!("{:?} is {}", self.server.name, self.server.state.word()),
+            )
+            .hint("rs-server launch it first; only an operational server is connected")
+            .untouched()),
+        }
+    }
+
+    /// Whether a member is this server. By address, and by port too where another server has that address.
+    pub fn is(&self, member: &Member) -> bool {
+        match &member.server {
+            Some(name) => *name == self.server.name,
+            None => self.place == Some((member.address, member.port)),
+        }
+    }
+}
+
+/// One change for each wish.
+pub fn present(server: &Server, place: (std::net::IpAddr, u16), admin: Admin) -> Change {
+    Change::Present { address: place.0, port: place.1, id: server.name.clone(), admin }
+}
+
+/// The pool that a changing verb was given.
+pub fn named(pool: Option<String>) -> Result<String> {
+    let pool = pool.ok_or_else(|| {
+        Error::new(Kind::Usage, "no pool is named")
+            .hint("--pool www; rs-lbctl status shows the pools")
+    })?;
+    rs_model::name::pool(&pool)?;
+    Ok(pool)
+}

@@ -1,0 +1,389 @@
+//! `connect`: servers into a pool, on every balancer or on none.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step};
+use rs_contract::{Change, Cloud, Error, Kind, Result, Target as On};
+use rs_model::act::Due;
+use rs_model::member::{Admin, Member};
+use rs_model::pool::{self, Wish};
+use serde_json::{Value as Json, json};
+
+use crate::balancers::{Pool, Target, named, present, targets};
+use crate::probe;
+
+#[derive(Args)]
+pub struct Connect {
+    #[command(flatten)]
+    select: Select,
+    /// TCP port of the application [default: APPLICATION_PORT of each, else 8000]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Present, but in maint: gets no request
+    #[arg(long)]
+    standby: bool,
+    /// The pool becomes exactly these: everybody else goes, in the same act
+    #[arg(long, conflicts_with = "standby")]
+    only: bool,
+    /// Each must say this release (VERSION_URI, /version), before and after
+    #[arg(long, value_name = "RELEASE", conflicts_with_all = ["standby", "no_probe"])]
+    expect_release: Option<String>,
+    /// Do not ask the applications before they get traffic
+    #[arg(long)]
+    no_probe: bool,
+    /// Change the running balancers even where that cannot outlast a reload (owed until it does)
+    #[arg(long)]
+    runtime_only: bool,
+    /// With --only: how long the requests of those that go may take to end
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
+    wait: Duration,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
+    // --pool names where to, not which
+    let name = named(args.select.pool.take())?;
+    let world = rs_drivers::world(&cx.place()?)?;
+    let cloud = world.cloud.as_ref();
+    let (deployment, mut subjects) = cx.subjects(cloud, &args.select, &args.changing)?;
+    let pool = Pool::open(cx, cloud, &deployment, &name)?;
+    let targets = targets(cloud, &pool, &subjects, args.port)?;
+    if targets.is_empty() {
+        return cx.pass_on(&subjects, Exit::Done);
+    }
+    let plan = Plan::make(cx, cloud, &pool, &args, targets)?;
+    if !cx.dry() && plan.is_needed() {
+        plan.ask_first(&args)?;
+    }
+    let steps: Vec<Step> = plan.targets.iter().map(|target| plan.step(&args, target)).collect();
+    let exit = cx.together(world.state.as_ref(), &deployment, &mut subjects, &steps, |todo| {
+        plan.carry_out(cx, cloud, &args)?;
+        let after = pool.members(cloud)?;
+        todo.iter()
+            .map(|step| {
+                let target = plan.targets.iter().find(|target| target.at == step.at);
+                let mine = target.map(|target| mine(target, &after)).unwrap_or_default();
+                Ok(Done::now(brief(&mine)).nest("members", mine))
+            })
+            .collect()
+    });
+    let exit = exit?;
+    cx.refresh(cloud, &deployment, &mut subjects)?;
+    for target in &plan.targets {
+        if let Some(item) = subjects.items.get_mut(target.at)
+            && !item.record.body.contains_key("members")
+            && !cx.dry()
+        {
+            item.record.nest("members", mine(target, &plan.before));
+        }
+    }
+    cx.pass_on(&subjects, exit)
+}
+
+/// The members that a server is, on every balancer.
+pub fn mine(target: &Target, all: &[Vec<Member>]) -> Vec<Member> {
+    all.iter().flatten().filter(|member| target.is(member)).cloned().collect()
+}
+
+/// As it stands in `before` and `after`.
+pub fn brief(members: &[Member]) -> Json {
+    members
+        .iter()
+        .map(|m| json!({"balancer": m.balancer, "pool": m.pool, "id": m.id, "admin": m.admin, "port": m.port}))
+        .collect()
+}
+
+struct Plan<'a> {
+    pool: &'a Pool,
+    targets: Vec<Target>,
+    wishes: Vec<Wish>,
+    before: Vec<Vec<Member>>,
+    /// Members of each balancer that go, with `--only`.
+    extras: Vec<Vec<Member>>,
+    /// Balancers that cannot save.
+    unsaved: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn make(
+        cx: &Context,
+        cloud: &dyn Cloud,
+        pool: &'a Pool,
+        args: &Connect,
+        targets: Vec<Target>,
+    ) -> Result<Plan<'a>> {
+        let admin = if args.standby { Admin::Maint } else { Admin::Ready };
+        let mut wishes = Vec::new();
+        for target in &targets {
+            let place = match target.must_serve() {
+                // what an earlier dry run would launch has no address yet
+                Err(_) if cx.dry() && target.settings.is_none() => continue,
+                place => place?,
+            };
+            wishes.push(Wish {
+                server: target.server.name.clone(),
+                address: place.0,
+                port: place.1,
+                admin,
+            });
+        }
+        let before = pool.members(cloud)?;
+        let mut unsaved = Vec::new();
+        for (lb, result) in pool.lbs.iter().zip(pool.on_all(|lb| lb.driver.can_save(&pool.name))) {
+            match result {
+                Err(e) if e.kind() == Kind::Declined && args.runtime_only => {
+                    unsaved.push(lb.name.clone());
+                }
+                result => result.map_err(Error::untouched)?,
+            }
+        }
+        let extras = before
+            .iter()
+            .map(|members| {
+                let extras = pool::extras(members, &wishes).into_iter().cloned();
+                if args.only { extras.collect() } else { Vec::new() }
+            })
+            .collect();
+        Ok(Plan { pool, targets, wishes, before, extras, unsaved })
+    }
+
+    fn is_so(&self, target: &Target) -> bool {
+        let Some(wish) = self.wishes.iter().find(|wish| wish.server == target.server.name) else {
+            return false;
+        };
+        self.pool
+            .lbs
+            .iter()
+            .zip(&self.before)
+            .all(|(lb, members)| wish.is_so(members, !self.unsaved.contains(&lb.name)))
+    }
+
+    fn has_extras(&self) -> bool {
+        self.extras.iter().any(|extras| !extras.is_empty())
+    }
+
+    fn is_needed(&self) -> bool {
+        self.has_extras() || !self.targets.iter().all(|target| self.is_so(target))
+    }
+
+    /// Our own request to each, before any of them gets traffic.
+    fn ask_first(&self, args: &Connect) -> Result<()> {
+        if args.no_probe || args.standby {
+            return Ok(());
+        }
+        let answers = self.ask_all(args);
+        let mut failed = answers.into_iter().filter_map(Result::err);
+        let Some(first) = failed.next() else { return Ok(()) };
+        let more = failed.count();
+        Err(Error::new(
+            Kind::Declined,
+            match more {
+                0 => "one application does not answer as it should; nothing was changed".to_owned(),
+                more => format!(
+                    "{} applications do not answer as they should; nothing was changed",
+                    more + 1
+                ),
+            },
+        )
+        .because(&first)
+        .hint(first.advice().unwrap_or("--no-probe connects it all the same"))
+        .untouched())
+    }
+
+    fn ask_all(&self, args: &Connect) -> Vec<Result<()>> {
+        let release = args.expect_release.as_deref();
+        let limit = Duration::from_secs(10).min(args.wait);
+        std::thread::scope(|scope| {
+            let running: Vec<_> = self
+                .targets
+                .iter()
+                .filter_map(|target| Some((target.settings.as_ref()?, target.place?, target)))
+                .map(|(settings, place, target)| {
+                    scope.spawn(move || {
+                        probe::serves(settings, place, release, limit).map_err(|e| {
+                            let hint = e.advice().unwrap_or_default().to_owned();
+                            Error::new(e.kind(), format!("{:?}: {e}", target.server.name))
+                                .hint(hint)
+                        })
+                    })
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(Error::new(Kind::Failed, "a probe was cut off")))
+                })
+                .collect()
+        })
+    }
+
+    fn step(&self, args: &Connect, target: &Target) -> Step {
+        let pool = &self.pool.name;
+        let name = &target.server.name;
+        let there = mine(target, &self.before);
+        let admin = if args.standby { Admin::Maint } else { Admin::Ready };
+        let inverse = |verb: &str| {
+            ["rs-lbctl", verb, "--pool", pool, "--", name].iter().map(|w| (*w).to_owned()).collect()
+        };
+        let mut opens = Vec::new();
+        if args.standby {
+            opens.push(DebtSpec {
+                key: format!("standby:{name}"),
+                reason: format!("stands by in the pool {pool}"),
+                inverse: inverse("disconnect"),
+                due: Due::Window,
+                deadline: None,
+                before: brief(&there),
+            });
+        }
+        if !self.unsaved.is_empty() {
+            opens.push(DebtSpec {
+                key: format!("runtime-only:{name}"),
+                reason: format!(
+                    "a reload of {} would not bring it back into {pool}",
+                    self.unsaved.join(", ")
+                ),
+                inverse: inverse("connect"),
+                due: Due::After,
+                deadline: None,
+                before: Json::Null,
+            });
+        }
+        let mut settles = Vec::new();
+        if !args.standby {
+            settles.push(format!("standby:{name}"));
+        }
+        if self.unsaved.is_empty() {
+            settles.push(format!("runtime-only:{name}"));
+        }
+        let balancers: Vec<Json> = self
+            .pool
+            .lbs
+            .iter()
+            .map(|lb| json!({"balancer": lb.name, "pool": pool, "admin": admin}))
+            .collect();
+        let gone: BTreeSet<String> = self
+            .extras
+            .iter()
+            .flatten()
+            .map(|m| m.server.clone().unwrap_or(m.id.clone()))
+            .collect();
+        let undo = if gone.is_empty() {
+            format!("rs-lbctl disconnect --pool {pool} {}", quoted(name))
+        } else {
+            let gone: Vec<String> = gone.iter().map(|name| quoted(name)).collect();
+            format!("rs-lbctl connect --pool {pool} --only {}", gone.join(" "))
+        };
+        Step {
+            at: target.at,
+            needed: self.has_extras() || !self.is_so(target),
+            before: brief(&there),
+            expect: balancers.into(),
+            undo: Some(undo),
+            opens,
+            settles,
+            ..Step::default()
+        }
+    }
+
+    fn carry_out(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) -> Result<()> {
+        let changes: Vec<Vec<Change>> = self
+            .extras
+            .iter()
+            .map(|extras| {
+                let wished = self.targets.iter().filter_map(|target| {
+                    let wish = self.wishes.iter().find(|w| w.server == target.server.name)?;
+                    Some(present(&target.server, (wish.address, wish.port), wish.admin))
+                });
+                // those that go get nothing new in the same batch; they are deleted when all balancers have switched
+                let leaving = extras.iter().filter(|m| m.is_there()).map(|m| Change::Present {
+                    address: m.address,
+                    port: m.port,
+                    id: m.id.clone(),
+                    admin: Admin::Maint,
+                });
+                wished.chain(leaving).collect()
+            })
+            .collect();
+        self.pool.apply(&self.before, &changes)?;
+        if !args.no_probe && !args.standby {
+            let failed: Vec<Error> =
+                self.ask_all(args).into_iter().filter_map(Result::err).collect();
+            if let Some(first) = failed.into_iter().next() {
+                return Err(self.pool.take_back(&self.before, &changes, first));
+            }
+        }
+        self.tag(cx, cloud, args);
+        if self.has_extras() {
+            self.remove_extras(args)?;
+        }
+        Ok(())
+    }
+
+    fn remove_extras(&self, args: &Connect) -> Result<()> {
+        let at = |member: &Member| (member.address, member.port);
+        let leaving: BTreeSet<_> = self.extras.iter().flatten().map(at).collect();
+        let left = self.pool.wait_idle(args.wait, |m| m.is_there() && leaving.contains(&at(m)))?;
+        if left > 0 {
+            return Err(Error::new(
+                Kind::TimedOut,
+                format!("the pool {:?} is switched, and {left} requests to its old members go on", self.pool.name),
+            )
+            .hint(format!("they get nothing new; rs-lbctl drain --pool {} --kill ends them, then the same again", self.pool.name)));
+        }
+        let position = |name: &str| self.pool.lbs.iter().position(|lb| lb.name == name);
+        let results = self.pool.on_all(|lb| {
+            let Some(extras) = position(&lb.name).and_then(|at| self.extras.get(at)) else {
+                return Ok(());
+            };
+            let gone: Vec<Change> = extras
+                .iter()
+                .map(|m| Change::Absent { address: m.address, port: m.port })
+                .collect();
+            if gone.is_empty() {
+                Ok(())
+            } else {
+                lb.driver.apply(&self.pool.name, &gone).map(|_| ())
+            }
+        });
+        results.into_iter().collect()
+    }
+
+    /// Tags find things, the runtime is the truth: a tag that cannot be set is told, and nothing is taken back.
+    fn tag(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) {
+        let (is, was) = pool::tags(&self.pool.name);
+        if !args.standby {
+            for target in &self.targets {
+                set_tags(cx, cloud, self.pool, &target.server.name, &is, &was);
+            }
+        }
+        let gone: BTreeSet<String> =
+            self.extras.iter().flatten().filter_map(|m| m.server.clone()).collect();
+        for name in gone {
+            set_tags(cx, cloud, self.pool, &name, &was, &is);
+        }
+    }
+}
+
+/// Puts one tag in the place of the other.
+pub fn set_tags(cx: &Context, cloud: &dyn Cloud, pool: &Pool, name: &str, add: &str, remove: &str) {
+    let known = pool.servers.iter().find(|server| server.name == name);
+    if known.is_some_and(|server| server.tags.contains(add) && !server.tags.contains(remove)) {
+        return;
+    }
+    let one = |tag: &str| BTreeSet::from([tag.to_owned()]);
+    let target = On::Next(name.to_owned());
+    if let Err(e) = cloud.set_tags(&pool.deployment, &target, &one(add), &one(remove)) {
+        cx.warn(&format!("{name:?} cannot be tagged {add}: {e}"));
+    }
+}
+
+/// A name as a person types it into a shell.
+pub fn quoted(name: &str) -> String {
+    format!("'{}'", name.replace('\'', r"'\''"))
+}

@@ -1,0 +1,348 @@
+//! `disconnect` and `drain`.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rs_cli::{Changing, Context, Done, Exit, Select, Step, Subjects};
+use rs_contract::{Change, Cloud, Error, Kind, Result, World};
+use rs_model::member::{Admin, Member};
+use rs_model::pool;
+use serde_json::json;
+
+use crate::balancers::{POLL, Pool, Target, named, targets};
+use crate::connect::{brief, mine, quoted, set_tags};
+
+#[derive(Args)]
+struct Which {
+    #[command(flatten)]
+    select: Select,
+    /// TCP port of the application [default: APPLICATION_PORT of each, else 8000]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// How long requests in flight may take to end
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
+    wait: Duration,
+    /// End what is in flight after that: its clients get an error
+    #[arg(long)]
+    kill: bool,
+    /// Leave the pool without a member that gets traffic, though its page is not up
+    #[arg(long)]
+    allow_empty: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+#[derive(Args)]
+pub struct Disconnect {
+    #[command(flatten)]
+    which: Which,
+    /// Change the running balancers even where that cannot outlast a reload
+    #[arg(long)]
+    runtime_only: bool,
+}
+
+#[derive(Args)]
+pub struct Drain {
+    #[command(flatten)]
+    which: Which,
+}
+
+struct Job {
+    world: World,
+    deployment: String,
+    subjects: Subjects,
+    pool: Pool,
+    targets: Vec<Target>,
+    before: Vec<Vec<Member>>,
+}
+
+impl Job {
+    fn open(cx: &Context, which: &mut Which) -> Result<Job> {
+        // --pool names where from, not which
+        let name = named(which.select.pool.take())?;
+        let world = rs_drivers::world(&cx.place()?)?;
+        let cloud = world.cloud.as_ref();
+        let (deployment, subjects) = cx.subjects(cloud, &which.select, &which.changing)?;
+        let pool = Pool::open(cx, cloud, &deployment, &name)?;
+        let targets = targets(cloud, &pool, &subjects, which.port)?;
+        let before = pool.members(cloud)?;
+        Ok(Job { world, deployment, subjects, pool, targets, before })
+    }
+
+    fn cloud(&self) -> &dyn Cloud {
+        self.world.cloud.as_ref()
+    }
+
+    /// Whether the server is a member anywhere.
+    fn members_of(&self, target: &Target) -> Vec<Member> {
+        mine(target, &self.before)
+    }
+
+    /// The last member that gets traffic is not taken away while users come.
+    fn guard_last(&self, allow_empty: bool) -> Result<()> {
+        if allow_empty {
+            return Ok(());
+        }
+        for (lb, members) in self.pool.lbs.iter().zip(&self.before) {
+            let gone: Vec<_> = members
+                .iter()
+                .filter(|member| self.targets.iter().any(|target| target.is(member)))
+                .map(|member| (member.address, member.port))
+                .collect();
+            if pool::would_be_empty(members, &gone) && !self.page_is_up(&lb.name) {
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!(
+                        "{:?} would have no member left in {:?} that gets traffic, and no page is up",
+                        lb.name, self.pool.name
+                    ),
+                )
+                .hint(format!(
+                    "rs-maintenance start --pool {} first, connect others, or --allow-empty",
+                    self.pool.name
+                ))
+                .untouched());
+            }
+        }
+        Ok(())
+    }
+
+    /// An unread page is no page.
+    fn page_is_up(&self, balancer: &str) -> bool {
+        let Some(server) = self.pool.servers.iter().find(|server| server.name == balancer) else {
+            return false;
+        };
+        let open = || {
+            let channel = if server.foreign { None } else { Some(self.cloud().channel(server)?) };
+            let lb = self.pool.lbs.iter().find(|lb| lb.name == balancer);
+            let lb = lb.ok_or_else(|| Error::new(Kind::NotFound, "no such balancer"))?;
+            rs_drivers::page(server, &lb.settings, channel)?.active(&self.pool.name)
+        };
+        open().is_ok_and(|(on, _)| on)
+    }
+
+    /// One change for each member that is one of the targets, on each balancer.
+    fn changes(
+        &self,
+        targets: &[&Target],
+        change: impl Fn(&Member) -> Option<Change>,
+    ) -> Vec<Vec<Change>> {
+        self.before
+            .iter()
+            .map(|members| {
+                members
+                    .iter()
+                    .filter(|member| targets.iter().any(|target| target.is(member)))
+                    .filter_map(&change)
+                    .collect()
+            })
+            .collect()
+    }
+
+    /// Waits until what is in flight to a server has ended, and ends the rest when told so: the receipt.
+    fn settle(
+        &self,
+        target: &Target,
+        begun: Instant,
+        wait: Duration,
+        kill: bool,
+    ) -> Result<Receipt> {
+        let mut most = 0;
+        let mut longest = Duration::ZERO;
+        loop {
+            let mut left = Vec::new();
+            for (lb, members) in self.pool.lbs.iter().zip(self.pool.members(self.cloud())?) {
+                for member in members.into_iter().filter(|m| target.is(m) && m.sessions > 0) {
+                    left.push((lb, member));
+                }
+            }
+            let now: u64 = left.iter().map(|(_, member)| member.sessions).sum();
+            most = most.max(now);
+            if now > 0 {
+                longest = begun.elapsed();
+            }
+            if now == 0 {
+                return Ok(Receipt { finished: most, killed: 0, longest });
+            }
+            if begun.elapsed() < wait {
+                std::thread::sleep(POLL);
+                continue;
+            }
+            if !kill {
+                return Err(Error::new(
+                    Kind::TimedOut,
+                    format!(
+                        "{:?} still has {now} requests after {} ms",
+                        target.server.name,
+                        wait.as_millis()
+                    ),
+                )
+                .hint("it gets nothing new; a longer --wait, or --kill"));
+            }
+            let mut killed = 0;
+            for (lb, member) in left {
+                killed += lb.driver.kill_sessions(&self.pool.name, member.address, member.port)?;
+            }
+            let limit = Instant::now() + Duration::from_secs(5);
+            while self
+                .pool
+                .members(self.cloud())?
+                .iter()
+                .flatten()
+                .any(|m| target.is(m) && m.sessions > 0)
+            {
+                if Instant::now() > limit {
+                    return Err(Error::new(
+                        Kind::TimedOut,
+                        format!("{:?} has requests that cannot be ended", target.server.name),
+                    )
+                    .hint("an old worker has them: rs-lbctl status names it; end that process"));
+                }
+                std::thread::sleep(POLL);
+            }
+            return Ok(Receipt { finished: most.saturating_sub(killed), killed, longest });
+        }
+    }
+
+    fn step(&self, target: &Target, needed: bool, after: serde_json::Value, standby: bool) -> Step {
+        let name = &target.server.name;
+        Step {
+            at: target.at,
+            needed,
+            before: brief(&self.members_of(target)),
+            expect: after,
+            undo: Some(format!("rs-lbctl connect --pool {} {}", self.pool.name, quoted(name))),
+            settles: if standby {
+                vec![format!("standby:{name}"), format!("runtime-only:{name}")]
+            } else {
+                Vec::new()
+            },
+            ..Step::default()
+        }
+    }
+
+    fn of(&self, step: &Step) -> Result<&Target> {
+        self.targets
+            .iter()
+            .find(|target| target.at == step.at)
+            .ok_or_else(|| Error::new(Kind::Failed, "an act without a server"))
+    }
+}
+
+/// What became of the requests in flight.
+struct Receipt {
+    finished: u64,
+    killed: u64,
+    longest: Duration,
+}
+
+impl Receipt {
+    fn record(&self) -> serde_json::Value {
+        let ms = u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX);
+        json!({"finished": self.finished, "killed": self.killed, "longest_ms": ms})
+    }
+}
+
+pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
+    let job = Job::open(cx, &mut args.which)?;
+    let which = &args.which;
+    let there = |target: &Target| {
+        job.members_of(target).iter().any(|m| m.is_there() || m.saved == Some(false))
+    };
+    if job.targets.iter().any(there) {
+        job.guard_last(which.allow_empty)?;
+        if !args.runtime_only {
+            job.pool.can_save().map_err(Error::untouched)?;
+        }
+    }
+    let steps: Vec<Step> =
+        job.targets.iter().map(|target| job.step(target, there(target), json!([]), true)).collect();
+    let mut subjects = job.subjects.clone();
+    let state = job.world.state.as_ref();
+    let exit = cx.together(state, &job.deployment, &mut subjects, &steps, |todo| {
+        let going = todo.iter().map(|step| job.of(step)).collect::<Result<Vec<_>>>()?;
+        let begun = Instant::now();
+        let out = job.changes(&going, |m| {
+            m.is_there().then(|| Change::Present {
+                address: m.address,
+                port: m.port,
+                id: m.id.clone(),
+                admin: Admin::Maint,
+            })
+        });
+        job.pool.apply(&job.before, &out)?;
+        let receipts = going
+            .iter()
+            .map(|target| job.settle(target, begun, which.wait, which.kill))
+            .collect::<Result<Vec<_>>>()?;
+        let gone =
+            job.changes(&going, |m| Some(Change::Absent { address: m.address, port: m.port }));
+        job.pool.apply(&job.before, &gone)?;
+        let (is, was) = pool::tags(&job.pool.name);
+        let after = job.pool.members(job.cloud())?;
+        going
+            .iter()
+            .zip(receipts)
+            .map(|(target, receipt)| {
+                set_tags(cx, job.cloud(), &job.pool, &target.server.name, &was, &is);
+                let left = mine(target, &after);
+                Ok(Done::now(brief(&left)).nest("members", left).nest("drain", receipt.record()))
+            })
+            .collect()
+    })?;
+    cx.refresh(job.cloud(), &job.deployment, &mut subjects)?;
+    cx.pass_on(&subjects, exit)
+}
+
+pub fn drain(cx: &Context, mut args: Drain) -> anyhow::Result<Exit> {
+    let job = Job::open(cx, &mut args.which)?;
+    let which = &args.which;
+    let takes = |target: &Target| {
+        job.members_of(target)
+            .iter()
+            .any(|m| (m.is_there() && m.admin == Admin::Ready) || m.sessions > 0)
+    };
+    if job.targets.iter().any(takes) {
+        job.guard_last(which.allow_empty)?;
+    }
+    let steps: Vec<Step> = job
+        .targets
+        .iter()
+        .map(|target| {
+            let after =
+                job.members_of(target).into_iter().map(|m| Member { admin: Admin::Drain, ..m });
+            job.step(target, takes(target), brief(&after.collect::<Vec<_>>()), false)
+        })
+        .collect();
+    let mut subjects = job.subjects.clone();
+    let state = job.world.state.as_ref();
+    let exit = cx.together(state, &job.deployment, &mut subjects, &steps, |todo| {
+        let going = todo.iter().map(|step| job.of(step)).collect::<Result<Vec<_>>>()?;
+        let begun = Instant::now();
+        let out = job.changes(&going, |m| {
+            // one in maint gets nothing either: it stays so
+            (m.is_there() && m.admin == Admin::Ready).then(|| Change::Present {
+                address: m.address,
+                port: m.port,
+                id: m.id.clone(),
+                admin: Admin::Drain,
+            })
+        });
+        job.pool.apply(&job.before, &out)?;
+        let receipts = going
+            .iter()
+            .map(|target| job.settle(target, begun, which.wait, which.kill))
+            .collect::<Result<Vec<_>>>()?;
+        let after = job.pool.members(job.cloud())?;
+        Ok(going
+            .iter()
+            .zip(receipts)
+            .map(|(target, receipt)| {
+                let left = mine(target, &after);
+                Done::now(brief(&left)).nest("members", left).nest("drain", receipt.record())
+            })
+            .collect())
+    })?;
+    cx.refresh(job.cloud(), &job.deployment, &mut subjects)?;
+    cx.pass_on(&subjects, exit)
+}

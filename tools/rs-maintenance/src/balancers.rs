@@ -1,0 +1,321 @@
+//! The balancers of a pool with their page.
+
+use std::net::SocketAddr;
+
+use rs_cli::{Context, Subject, Subjects};
+use rs_contract::{Cloud, Error, Kind, PageSwitch, Result};
+use rs_drivers::http::{Probe, page_seen};
+use rs_drivers::settings::Settings;
+use rs_model::member::{Page, PageSeen};
+use rs_model::{Server, pool};
+
+/// One balancer.
+pub struct Lb {
+    /// Its server.
+    pub server: Server,
+    /// Its inputs.
+    pub settings: Settings,
+    /// Its page.
+    pub driver: Box<dyn PageSwitch>,
+}
+
+/// A pool with its balancers.
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Deployment.
+    pub deployment: String,
+    /// Every server of the deployment.
+    pub servers: Vec<Server>,
+    /// Its balancers.
+    pub lbs: Vec<Lb>,
+}
+
+/// The pool that is named, or the only one that a tag names.
+pub fn choose(cloud: &dyn Cloud, deployment: &str, named: Option<&str>) -> Result<String> {
+    if let Some(name) = named {
+        rs_model::name::pool(name)?;
+        return Ok(name.to_owned());
+    }
+    let servers = cloud.servers(deployment)?;
+    let known: Vec<String> = pool::pools(&servers).into_iter().collect();
+    match known.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => {
+            Err(Error::new(Kind::NotFound, format!("no server of {deployment:?} balances a pool"))
+                .hint("tag the balancers load_balancer:active_POOL=true"))
+        }
+        several => Err(Error::new(Kind::Usage, "there are several pools")
+            .hint(format!("--pool with one of {}", several.join(", ")))),
+    }
+}
+
+impl Pool {
+    /// Opens every balancer of the pool. For `all` none may be in doubt: a page that one of them lacks lets users in.
+    pub fn open(
+        cx: &Context,
+        cloud: &dyn Cloud,
+        deployment: &str,
+        name: &str,
+        all: bool,
+    ) -> Result<Pool> {
+        let servers = cloud.servers(deployment)?;
+        if let Some(doubtful) = pool::doubtful(&servers, name).first() {
+            let what = format!(
+                "{:?} balances {name:?} by its tags and is {}",
+                doubtful.name,
+                doubtful.state.word()
+            );
+            if all {
+                return Err(Error::new(Kind::Declined, what)
+                    .because("it may serve clients, and its page cannot be relied on")
+                    .hint("settle or terminate it, or take its tag away; then again")
+                    .untouched());
+            }
+            cx.warn(&format!("{what}: it is left out"));
+        }
+        let lbs = pool::balancers(&servers, name)
+            .into_iter()
+            .map(|server| {
+                let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
+                let settings = Settings::among(cloud, deployment, server, &servers)?;
+                let driver = rs_drivers::page(server, &settings, channel)?;
+                Ok(Lb { server: server.clone(), settings, driver })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if lbs.is_empty() {
+            let known: Vec<String> = pool::pools(&servers).into_iter().collect();
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("no operational server of {deployment:?} balances the pool {name:?}"),
+            )
+            .hint(format!(
+                "tag one load_balancer:active_{name}=true; pools with balancers: {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )));
+        }
+        Ok(Pool { name: name.to_owned(), deployment: deployment.to_owned(), servers, lbs })
+    }
+
+    /// Does something on every balancer at once; one result each, in order.
+    pub fn on_all<T: Send>(&self, act: impl Fn(&Lb) -> Result<T> + Sync) -> Vec<Result<T>> {
+        let act = &act;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = self.lbs.iter().map(|lb| scope.spawn(move || act(lb))).collect();
+            running
+                .into_iter()
+                .map(|thread| {
+                    thread.join().unwrap_or_else(|_| {
+                        Err(Error::new(Kind::Failed, "an act on a balancer was cut off"))
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// The balancers as subjects.
+    pub fn subjects(&self) -> Subjects {
+        let items = self
+            .lbs
+            .iter()
+            .map(|lb| Subject::server(&self.deployment, lb.server.clone()))
+            .collect();
+        Subjects { items }
+    }
+
+    /// The page of every balancer, as told and as seen.
+    pub fn pages(&self) -> Result<Vec<Page>> {
+        self.on_all(|lb| lb.page(&self.name)).into_iter().collect()
+    }
+}
+
+impl Lb {
+    /// A request to each address where it answers clients, besides those of `LB_PROBE_URL`.
+    pub fn probes(&self, pool: &str, path: &str) -> Result<Vec<Probe>> {
+        let host = self.settings.or("LB_HOSTNAME", "")?;
+        let authorities = match self.settings.get("LB_PROBE_CA")?.filter(|path| !path.is_empty()) {
+            Some(path) => Some(std::fs::read(&path).map_err(|e| {
+                Error::new(
+                    Kind::Usage,
+                    format!("LB_PROBE_CA of {:?} is {path:?}", self.server.name),
+                )
+                .because(e)
+                .hint("a file of this machine with certificates, PEM")
+            })?),
+            None => None,
+        };
+        let mut found: Vec<Probe> = self
+            .driver
+            .listens(pool)?
+            .into_iter()
+            .map(|listen| {
+                let mut probe = Probe::new((listen.address, listen.port).into(), &host, path);
+                probe.tls = listen.tls;
+                probe
+            })
+            .collect();
+        let urls = self.settings.or("LB_PROBE_URL", "")?;
+        for url in urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+            let probe = self.named(url, &host, path)?;
+            if !found.iter().any(|known| known.address == probe.address) {
+                found.push(probe);
+            }
+        }
+        for probe in &mut found {
+            probe.authorities.clone_from(&authorities);
+        }
+        Ok(found)
+    }
+
+    fn named(&self, url: &str, host: &str, path: &str) -> Result<Probe> {
+        let bad = || {
+            Error::new(Kind::Usage, format!("LB_PROBE_URL of {:?} is {url:?}", self.server.name))
+                .hint("write http://127.0.0.1:8080 or https://[::1]:8443, several with commas")
+        };
+        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+        let place = rest.split('/').next().unwrap_or_default();
+        let address: SocketAddr = place.parse().map_err(|_| bad())?;
+        let mut probe = Probe::new(address, host, path);
+        probe.tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(bad()),
+        };
+        Ok(probe)
+    }
+
+    /// What a client sees at each of its addresses.
+    pub fn seen(&self, pool: &str) -> Result<Vec<PageSeen>> {
+        let path = self.settings.or("LB_PROBE_PATH", "/")?;
+        Ok(self.probes(pool, &path)?.iter().map(page_seen).collect())
+    }
+
+    /// As told and as seen.
+    pub fn page(&self, pool: &str) -> Result<Page> {
+        let (active, saved) = self.driver.active(pool)?;
+        Ok(Page {
+            balancer: self.server.name.clone(),
+            pool: pool.to_owned(),
+            active,
+            saved,
+            seen: self.seen(pool)?,
+        })
+    }
+}
+
+/// What is wrong with a page that should be up on a balancer.
+pub fn not_on(page: &Page) -> Vec<String> {
+    let mut found = Vec::new();
+    if !page.active {
+        found.push(format!("{} does not show the page in every process", page.balancer));
+    }
+    if page.saved == Some(false) {
+        found.push(format!("{} would lose the page with a reload", page.balancer));
+    }
+    for seen in page.seen.iter().filter(|seen| !seen.is_page()) {
+        found.push(format!("{}: {}", page.balancer, no_page(seen)));
+    }
+    if page.seen.is_empty() {
+        found.push(format!("{} has no address to look at", page.balancer));
+    }
+    found
+}
+
+/// Where a page that should be down is still up on a balancer.
+pub fn still_on(page: &Page, processes: &[(String, bool)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (process, _) in processes.iter().filter(|(_, on)| *on) {
+        found.push(format!("{process} shows the page"));
+    }
+    if page.saved == Some(true) {
+        found.push(format!("{} would bring the page back with a reload", page.balancer));
+    }
+    for seen in page.seen.iter().filter(|seen| is_shown(seen)) {
+        found.push(format!("{}: {} still shows the page", page.balancer, seen.url));
+    }
+    found
+}
+
+/// Where clients of a balancer see neither page nor site.
+pub fn not_open(page: &Page) -> Vec<String> {
+    page.seen
+        .iter()
+        .filter(|seen| !is_shown(seen) && seen.status.is_none_or(|status| status >= 500))
+        .map(|seen| format!("{}: {}", page.balancer, no_site(seen)))
+        .collect()
+}
+
+fn is_shown(seen: &PageSeen) -> bool {
+    seen.retry_after_seconds.is_some() && seen.status == Some(503)
+}
+
+fn no_page(seen: &PageSeen) -> String {
+    let why = match (&seen.problem, seen.status) {
+        (Some(problem), _) => problem.clone(),
+        (None, Some(503)) if seen.retry_after_seconds.is_none() => {
+            "503 without Retry-After: an outage, not the page".into()
+        }
+        (None, Some(503)) => "503 without Cache-Control: no-store".into(),
+        (None, Some(status)) => format!("answers {status}"),
+        (None, None) => "no answer".into(),
+    };
+    format!("{} is not the page: {why}", seen.url)
+}
+
+fn no_site(seen: &PageSeen) -> String {
+    match (&seen.problem, seen.status) {
+        (Some(problem), _) => format!("{}: {problem}", seen.url),
+        (None, status) => format!("{} answers {}", seen.url, status.unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(status: u16, retry: Option<u64>, no_store: bool) -> PageSeen {
+        PageSeen {
+            url: "http://127.0.1.1:8080/".into(),
+            status: Some(status),
+            retry_after_seconds: retry,
+            no_store,
+            problem: None,
+        }
+    }
+
+    fn page(active: bool, saved: Option<bool>, seen: Vec<PageSeen>) -> Page {
+        Page { balancer: "lb".into(), pool: "www".into(), active, saved, seen }
+    }
+
+    #[test]
+    fn a_mere_outage_is_no_page() {
+        assert!(not_on(&page(true, Some(true), vec![seen(503, Some(60), true)])).is_empty());
+        for (page, word) in [
+            (page(true, Some(true), vec![seen(503, None, true)]), "outage"),
+            (page(true, Some(true), vec![seen(503, Some(60), false)]), "no-store"),
+            (page(true, Some(true), vec![seen(200, Some(60), true)]), "answers 200"),
+            (page(true, Some(false), vec![seen(503, Some(60), true)]), "reload"),
+            (page(false, Some(true), vec![seen(503, Some(60), true)]), "every process"),
+            (page(true, Some(true), vec![]), "no address"),
+        ] {
+            let found = not_on(&page);
+            assert!(found.iter().any(|why| why.contains(word)), "{word}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_site_that_answers_500_is_not_open() {
+        let of = |status, retry| page(false, Some(false), vec![seen(status, retry, false)]);
+        for status in [200, 302, 404] {
+            assert!(not_open(&of(status, None)).is_empty(), "the site's own word");
+            assert!(still_on(&of(status, None), &[]).is_empty());
+        }
+        assert!(still_on(&of(503, Some(60)), &[])[0].contains("still shows"));
+        assert!(not_open(&of(503, Some(60))).is_empty());
+        assert!(not_open(&of(500, None))[0].contains("answers 500"));
+        assert!(not_open(&of(503, None))[0].contains("answers 503"));
+        let old = [("the old worker 7".to_owned(), true)];
+        assert!(still_on(&of(200, None), &old)[0].contains("old worker"));
+        assert!(still_on(&page(false, Some(true), vec![]), &[])[0].contains("reload"));
+    }
+}

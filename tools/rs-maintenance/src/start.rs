@@ -1,0 +1,176 @@
+//! `start`: the page up on every balancer of a pool, or on none.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Step};
+use rs_contract::{Error, Kind, Result};
+use rs_model::act::Due;
+use rs_model::member::Page;
+use serde_json::{Value as Json, json};
+
+use crate::balancers::{Pool, choose, not_on};
+
+#[derive(Args)]
+pub struct Start {
+    /// The pool; needed when there are several
+    #[arg(long, value_name = "POOL")]
+    pool: Option<String>,
+    /// The page's new content; it is shown once the balancers have been reloaded
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// The page must say this in Retry-After, else it is taken back
+    #[arg(long, value_name = "SECONDS")]
+    retry_after: Option<u64>,
+    /// Also where a reload would bring the site back
+    #[arg(long)]
+    runtime_only: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
+    let page = match &args.page {
+        Some(path) => Some(std::fs::read(path).map_err(|e| {
+            Error::new(Kind::Usage, format!("{} cannot be read", path.display())).because(e)
+        })?),
+        None => None,
+    };
+    let world = rs_drivers::world(&cx.place()?)?;
+    let cloud = world.cloud.as_ref();
+    let deployment = cx.deployment(cloud)?;
+    let name = choose(cloud, &deployment, args.pool.as_deref())?;
+    let pool = Pool::open(cx, cloud, &deployment, &name, true)?;
+    // everything that could go wrong is looked at on every balancer before any of them is switched
+    let content = page.as_deref().filter(|_| !cx.dry());
+    pool.on_all(|lb| lb.driver.prepare(&name, content))
+        .into_iter()
+        .collect::<Result<Vec<()>>>()
+        .map_err(Error::untouched)?;
+    let before = pool.pages()?;
+    if let Some(page) = before.iter().find(|page| page.saved.is_none() && !args.runtime_only) {
+        return Err(Error::new(
+            Kind::Declined,
+            format!(
+                "{:?} could lose the page with a reload: its files are out of reach",
+                page.balancer
+            ),
+        )
+        .hint("--runtime-only, and see that nothing reloads it")
+        .untouched()
+        .into());
+    }
+    let is_so = |page: &Page| not_on(page).is_empty();
+    let steps: Vec<Step> = before
+        .iter()
+        .enumerate()
+        .map(|(at, page)| Step {
+            at,
+            needed: !is_so(page),
+            before: told(page),
+            expect: json!({"pool": name, "active": true}),
+            undo: Some(format!("rs-maintenance stop --pool {name}")),
+            opens: if at == 0 { vec![debt(&name)] } else { Vec::new() },
+            ..Step::default()
+        })
+        .collect();
+    let mut subjects = pool.subjects();
+    let exit = cx.together(world.state.as_ref(), &deployment, &mut subjects, &steps, |todo| {
+        let after = switch(&pool, &before, args.retry_after)?;
+        Ok(todo
+            .iter()
+            .filter_map(|step| after.get(step.at))
+            .map(|page| Done::now(told(page)).nest("page", page))
+            .collect())
+    })?;
+    if !cx.dry() {
+        for ((item, step), page) in subjects.items.iter_mut().zip(&steps).zip(&before) {
+            if !step.needed {
+                item.record.nest("page", page);
+            }
+        }
+    }
+    cx.pass_on(&subjects, exit)
+}
+
+fn told(page: &Page) -> Json {
+    json!({"pool": page.pool, "active": page.active, "saved": page.saved})
+}
+
+fn debt(pool: &str) -> DebtSpec {
+    let inverse = ["rs-maintenance", "stop", "--pool", pool];
+    DebtSpec {
+        key: format!("page:{pool}"),
+        reason: format!("the maintenance page of {pool} is up"),
+        inverse: inverse.iter().map(|word| (*word).to_owned()).collect(),
+        due: Due::Window,
+        deadline: None,
+        before: Json::Null,
+    }
+}
+
+/// Switches all, looks at all from outside, and takes back what was changed when one of them is not as it should be.
+fn switch(pool: &Pool, before: &[Page], retry_after: Option<u64>) -> Result<Vec<Page>> {
+    let switched: Result<Vec<()>> =
+        pool.on_all(|lb| lb.driver.set(&pool.name, true)).into_iter().collect();
+    let seen = switched.and_then(|_| {
+        let pages = pool.pages()?;
+        let mut problems: Vec<String> = pages.iter().flat_map(not_on).collect();
+        if let Some(wanted) = retry_after {
+            let others = pages.iter().flat_map(|page| &page.seen);
+            problems.extend(
+                others
+                    .filter(|seen| seen.retry_after_seconds != Some(wanted))
+                    .map(|seen| format!("{} does not say Retry-After: {wanted}", seen.url)),
+            );
+        }
+        match problems.is_empty() {
+            true => Ok(pages),
+            false => Err(Error::new(Kind::Declined, "the page is not what clients see")
+                .because(problems.join("; "))
+                .hint(
+                    "look at the balancer's configuration: its rule, and who else listens there",
+                )),
+        }
+    });
+    let why = match seen {
+        Ok(pages) => return Ok(pages),
+        Err(why) => why,
+    };
+    let back = pool.on_all(|lb| {
+        let was = before.iter().find(|page| page.balancer == lb.server.name);
+        match was {
+            Some(page) if !page.active => lb.driver.set(&pool.name, false),
+            _ => Ok(()),
+        }
+    });
+    let left: Vec<String> = pool
+        .lbs
+        .iter()
+        .zip(back)
+        .filter_map(|(lb, result)| Some(format!("{}: {}", lb.server.name, result.err()?)))
+        .collect();
+    let hint = why.advice().unwrap_or("rs-maintenance status shows every balancer").to_owned();
+    if left.is_empty() {
+        return Err(Error::new(
+            why.kind(),
+            format!(
+                "the page of {:?} is down again on every balancer: one did not take it",
+                pool.name
+            ),
+        )
+        .because(why)
+        .hint(hint)
+        .untouched());
+    }
+    Err(Error::new(
+        Kind::Partial,
+        format!(
+            "the page of {:?} is up on some balancers only; not taken back: {}",
+            pool.name,
+            left.join("; ")
+        ),
+    )
+    .because(why)
+    .hint(format!("rs-maintenance stop --pool {}", pool.name)))
+}
