@@ -3,4 +3,5 @@
 mod every_tool;
 mod journal;
 mod rs_check_probe;
+mod pool;
 mod templates;

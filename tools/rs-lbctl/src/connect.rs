@@ -233,7 +233,7 @@ impl<'a> Plan<'a> {
         let mut opens = Vec::new();
         if args.standby {
             opens.push(DebtSpec {
-                key: format!("standby:{name}"),
+                key: format!("standby:{pool}/{name}"),
                 reason: format!("stands by in the pool {pool}"),
                 inverse: inverse("disconnect"),
                 due: Due::Window,
@@ -256,7 +256,7 @@ impl<'a> Plan<'a> {
         }
         let mut settles = Vec::new();
         if !args.standby {
-            settles.push(format!("standby:{name}"));
+            settles.push(format!("standby:{pool}/{name}"));
         }
         if self.unsaved.is_empty() {
             settles.push(format!("runtime-only:{name}"));

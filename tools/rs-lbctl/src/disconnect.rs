@@ -147,8 +147,7 @@ impl Job {
         wait: Duration,
         kill: bool,
     ) -> Result<Receipt> {
-        let mut most = 0;
-        let mut longest = Duration::ZERO;
+        let mut most: u64 = self.members_of(target).iter().map(|member| member.sessions).sum();
         loop {
             let mut left = Vec::new();
             for (lb, members) in self.pool.lbs.iter().zip(self.pool.members(self.cloud())?) {
@@ -158,10 +157,8 @@ impl Job {
             }
             let now: u64 = left.iter().map(|(_, member)| member.sessions).sum();
             most = most.max(now);
-            if now > 0 {
-                longest = begun.elapsed();
-            }
             if now == 0 {
+                let longest = if most > 0 { begun.elapsed() } else { Duration::ZERO };
                 return Ok(Receipt { finished: most, killed: 0, longest });
             }
             if begun.elapsed() < wait {
@@ -200,7 +197,8 @@ impl Job {
                 }
                 std::thread::sleep(POLL);
             }
-            return Ok(Receipt { finished: most.saturating_sub(killed), killed, longest });
+            let finished = most.saturating_sub(killed);
+            return Ok(Receipt { finished, killed, longest: begun.elapsed() });
         }
     }
 
@@ -213,7 +211,7 @@ impl Job {
             expect: after,
             undo: Some(format!("rs-lbctl connect --pool {} {}", self.pool.name, quoted(name))),
             settles: if standby {
-                vec![format!("standby:{name}"), format!("runtime-only:{name}")]
+                vec![format!("standby:{}/{name}", self.pool.name), format!("runtime-only:{name}")]
             } else {
                 Vec::new()
             },
@@ -238,7 +236,7 @@ struct Receipt {
 
 impl Receipt {
     fn record(&self) -> serde_json::Value {
-        let ms = u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(self.longest.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
         json!({"finished": self.finished, "killed": self.killed, "longest_ms": ms})
     }
 }
