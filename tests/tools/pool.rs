@@ -189,7 +189,7 @@ fn a_dead_application_and_a_dead_balancer_leave_every_balancer_as_it_was() {
         .run()
         .exits(5)
         .says("taken back")
-        .says("nonsense");
+        .says("balance only supports");
     assert_eq!(site.members(), before);
     std::fs::write(&config, &good).unwrap();
     let _ = site.lbctl(&["connect", "--pool", "www", NAMES[2]]).run().exits(0);
