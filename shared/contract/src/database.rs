@@ -104,6 +104,8 @@ pub trait Database: Send + Sync {
         work: Work,
         event: &(dyn Fn(&MigrationEvent) + Sync),
     ) -> Result<()>;
+    /// Notes that a script, a black box, was begun or done under `token`: its state is `(0, 1)`, then `(1, 1)`.
+    fn note_script(&self, token: &str, schema: &str, done: bool) -> Result<()>;
     /// Rows and sizes: free bytes needed by the largest table of a schema.
     fn largest_table_bytes(&self, schema: &str) -> Result<u64>;
     /// Ends sessions of an account at once (after a promotion, on the old master); how many.

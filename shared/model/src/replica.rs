@@ -208,6 +208,27 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
     checks
 }
 
+/// Judges whether a slave replicates from its master as far as can be seen while writes go on: no proof of sync.
+pub fn judge_replicating(name: &str, slave: &Replica, master: &Identity) -> Vec<Check> {
+    let check = |conjunct: &str, good: bool, detail: String| {
+        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
+    };
+    let mut checks = vec![check(
+        "one channel",
+        slave.channels.len() == 1,
+        format!("{} channels", slave.channels.len()),
+    )];
+    for channel in &slave.channels {
+        checks.extend(judge_channel(name, channel, master));
+    }
+    checks.push(check(
+        "own server id",
+        slave.identity.server_id != master.server_id && slave.identity.server_id != 0,
+        format!("the slave has server id {}", slave.identity.server_id),
+    ));
+    checks
+}
+
 fn judge_channel(name: &str, channel: &Channel, master: &Identity) -> Vec<Check> {
     let check = |conjunct: &str, good: bool, detail: String| {
         Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)

@@ -1,1 +1,139 @@
-fn main() {}
+//! rs-dbsync: replication, writes, migration, promotion.
+//!
+//! stdin   `rs.server/1`   the database servers, when none are named
+//! stdout  asking verbs: `rs.replica/1`, `rs.writes/1`; changing verbs: the subjects, with what was done to them
+
+mod hold;
+mod init;
+mod migrate;
+mod price;
+mod promote;
+mod proof;
+mod sets;
+mod status;
+mod writes;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use rs_cli::{Changing, Common, Context, Exit, Select};
+
+/// Replication, writes, migration, promotion.
+#[derive(Parser)]
+#[command(
+    version,
+    before_help = "Examples:
+  rs-dbsync status --role slave
+  rs-dbsync writes off --role master
+  rs-dbsync status --as warm --proof
+  rs-dbsync hold 'Slave2 DB'
+  rs-dbsync migrate --role master --sql db/upgrade.sql --token u-42"
+)]
+struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// What each server is as a slave, and how far behind; --proof is a gate (asks only)
+    #[command(before_help = "Examples:
+  rs-dbsync status --role db
+  rs-dbsync status --role slave --require replicating
+  rs-dbsync status --as warm --proof --wait 30s")]
+    Status(status::Status),
+    /// Switch writes off and on, and who could write
+    #[command(
+        before_help = "Examples:
+  rs-dbsync writes off --role master --allow heartbeat
+  rs-dbsync writes status --role master",
+        subcommand_required = true,
+        arg_required_else_help = false
+    )]
+    Writes {
+        #[command(subcommand)]
+        verb: Writes,
+    },
+    /// Make slaves of their set's master from a backup; those that replicate already stay as they are
+    #[command(before_help = "Examples:
+  rs-server list --as warm | rs-server launch | rs-dbsync init
+  rs-dbsync init 'Slave2 DB' --snapshot pre-upgrade")]
+    Init(init::Init),
+    /// Hold slaves at the master's position, proven again, so that neither a restart nor a stray start thaws them
+    #[command(before_help = "Examples:
+  rs-dbsync hold --as warm
+  rs-dbsync hold 'Slave2 DB' --wait 30s")]
+    Hold(hold::Hold),
+    /// End a hold: the slaves go on from the exact position
+    #[command(before_help = "Examples:
+  rs-dbsync resume --as warm")]
+    Resume(Subject),
+    /// Run a migration once, under a token beside the data, with the way back proven first
+    #[command(before_help = "Examples:
+  rs-dbsync migrate --role master --sql db/upgrade.sql --token u-42
+  rs-dbsync migrate --as new --role app --first --script 'migrate' --token u-42")]
+    Migrate(migrate::Migrate),
+    /// What a promotion of a held slave would lose (asks only)
+    #[command(before_help = "Examples:
+  rs-dbsync price --as warm")]
+    Price(price::Price),
+    /// Make a held slave the master, every condition checked by its name; the old master is fenced and kept
+    #[command(before_help = "Examples:
+  rs-dbsync promote 'Slave2 DB' --dry-run
+  rs-dbsync promote 'Slave2 DB' --lose-writes")]
+    Promote(promote::Promote),
+}
+
+#[derive(Subcommand)]
+enum Writes {
+    /// End whoever could write and prove that nobody can
+    #[command(before_help = "Examples:
+  rs-dbsync writes off --role master --allow heartbeat")]
+    Off(writes::Off),
+    /// Put back what was before
+    #[command(before_help = "Examples:
+  rs-dbsync writes on --role master")]
+    On(Subject),
+    /// Who could write now (asks only)
+    #[command(before_help = "Examples:
+  rs-dbsync writes status --role master")]
+    Status(writes::Status),
+}
+
+/// A verb that needs nothing but its subjects.
+#[derive(clap::Args)]
+struct Subject {
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+fn main() -> ExitCode {
+    rs_cli::main("rs-dbsync", |args: &Args| &args.common, run)
+}
+
+fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
+    match args.verb {
+        Verb::Status(status) => status::run(&status, cx),
+        Verb::Writes { verb: Writes::Off(off) } => writes::off(&off, cx),
+        Verb::Writes { verb: Writes::On(subject) } => writes::on(&subject, cx),
+        Verb::Writes { verb: Writes::Status(status) } => writes::status(&status, cx),
+        Verb::Init(init) => init::run(&init, cx),
+        Verb::Hold(hold) => hold::hold(&hold, cx),
+        Verb::Resume(subject) => hold::resume(&subject, cx),
+        Verb::Migrate(migrate) => migrate::run(&migrate, cx),
+        Verb::Price(price) => price::run(&price, cx),
+        Verb::Promote(promote) => promote::run(&promote, cx),
+    }
+}
+
+/// A command of this tool on one server, for a debt: an argument list.
+fn command(deployment: &str, verb: &[&str], name: &str) -> Vec<String> {
+    let mut words = vec!["rs-dbsync".to_owned()];
+    words.extend(verb.iter().map(|word| (*word).to_owned()));
+    words.extend(["--deployment", deployment, "--", name].map(str::to_owned));
+    words
+}

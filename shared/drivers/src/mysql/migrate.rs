@@ -87,6 +87,29 @@ pub fn state(db: &Mysql, token: &str) -> Result<Option<(usize, usize)>> {
     Ok(Some((number(Some(&done)), of)))
 }
 
+pub fn note_script(db: &Mysql, token: &str, schema: &str, done: bool) -> Result<()> {
+    let mut session = db.link.open()?;
+    ensure_tables(&mut session)?;
+    let now = fingerprint(&mut session, schema)?;
+    let (token, schema, digest) = (literal(token), literal(schema), digest("script"));
+    if done {
+        return session.run(&format!(
+            "UPDATE rs_tools.migration_step SET done = 1, schema_after = '{now}' \
+             WHERE token = {token} AND number = 1 AND digest = '{digest}'"
+        ));
+    }
+    session.run("START TRANSACTION")?;
+    session.run(&format!(
+        "INSERT IGNORE INTO rs_tools.migration (token, target, statements, digest) \
+         VALUES ({token}, {schema}, 1, '{digest}')"
+    ))?;
+    session.run(&format!(
+        "INSERT IGNORE INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
+         VALUES ({token}, 1, '{digest}', '{now}', 0, 0)"
+    ))?;
+    session.run("COMMIT")
+}
+
 fn number(text: Option<&str>) -> usize {
     text.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

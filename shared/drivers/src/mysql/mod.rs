@@ -4,6 +4,7 @@ mod conn;
 mod dialect;
 mod facts;
 mod migrate;
+mod options;
 mod replication;
 mod writes;
 
@@ -25,7 +26,7 @@ use crate::settings::Settings;
 struct Mysql {
     link: Link,
     channel: Option<Box<dyn Channel>>,
-    option_dir: Option<String>,
+    options: options::Place,
     /// Users of accounts that are the tools' own.
     accounts: Vec<String>,
     known: OnceLock<(String, &'static Dialect)>,
@@ -67,6 +68,15 @@ pub fn database(
             .hint("off, required (the chain is verified) or verify (the name too)"));
         }
     };
+    let path = |name: &str| -> Result<Option<String>> {
+        let given = settings.get(name)?.filter(|path| !path.is_empty());
+        Ok(given.map(|path| settings.path_of(&path)))
+    };
+    let options = match (path("DB_OPTION_DIR")?, path("DB_OPTION_FILE")?) {
+        (Some(folder), _) => options::Place::Folder(folder),
+        (None, Some(file)) => options::Place::File(file),
+        (None, None) => options::Place::Nowhere,
+    };
     let admin = settings.or("DBADMIN_USER", "root")?;
     let mut accounts = vec![admin.clone()];
     accounts.extend(settings.get("DBMIGRATION_USER")?.filter(|user| !user.is_empty()));
@@ -76,16 +86,7 @@ pub fn database(
     };
     let mut link = Link::new(endpoint, user, password, tls);
     link.name(&server.name);
-    Ok(Box::new(Mysql {
-        link,
-        channel,
-        option_dir: settings
-            .get("DB_OPTION_DIR")?
-            .filter(|dir| !dir.is_empty())
-            .map(|dir| settings.path_of(&dir)),
-        accounts,
-        known: OnceLock::new(),
-    }))
+    Ok(Box::new(Mysql { link, channel, options, accounts, known: OnceLock::new() }))
 }
 
 impl Mysql {
@@ -111,34 +112,16 @@ impl Mysql {
         self.accounts.iter().map(String::as_str).collect()
     }
 
-    fn option_path(&self, file: &str) -> Option<(&dyn Channel, String)> {
-        let channel = self.channel.as_deref()?;
-        Some((channel, format!("{}/{file}", self.option_dir.as_ref()?.trim_end_matches('/'))))
+    fn has_options(&self, name: &str) -> Result<Option<bool>> {
+        self.options.has(self.channel.as_deref(), name)
     }
 
-    /// The drop-in file's content: `None` when no file can be reached, `Some(None)` when it is not there.
-    fn option_file(&self, file: &str) -> Result<Option<Option<Vec<u8>>>> {
-        let Some((channel, path)) = self.option_path(file) else { return Ok(None) };
-        match channel.get(&path) {
-            Ok(content) => Ok(Some(Some(content))),
-            Err(e) if e.kind() == Kind::NotFound => Ok(Some(None)),
-            Err(e) => Err(e),
-        }
+    fn put_options(&self, name: &str, lines: &str) -> Result<bool> {
+        self.options.put(self.channel.as_deref(), name, lines)
     }
 
-    /// Writes a drop-in file of the server's options; whether one could be reached.
-    fn put_option_file(&self, file: &str, lines: &str) -> Result<bool> {
-        let Some((channel, path)) = self.option_path(file) else { return Ok(false) };
-        let content = format!("# written by rs-dbsync; removed by its inverse\n[mysqld]\n{lines}");
-        channel.put(&path, content.as_bytes(), 0o644)?;
-        Ok(true)
-    }
-
-    fn remove_option_file(&self, file: &str) -> Result<()> {
-        match self.option_path(file) {
-            Some((channel, path)) => channel.remove(&path),
-            None => Ok(()),
-        }
+    fn remove_options(&self, name: &str) -> Result<()> {
+        self.options.remove(self.channel.as_deref(), name)
     }
 }
 
@@ -223,6 +206,10 @@ impl Database for Mysql {
         event: &(dyn Fn(&MigrationEvent) + Sync),
     ) -> Result<()> {
         migrate::migrate(self, token, schema, statements, work, event)
+    }
+
+    fn note_script(&self, token: &str, schema: &str, done: bool) -> Result<()> {
+        migrate::note_script(self, token, schema, done)
     }
 
     fn largest_table_bytes(&self, schema: &str) -> Result<u64> {

@@ -10,8 +10,10 @@ use super::conn::{Fault, Session, column};
 use super::dialect::{Dialect, fill, literal, name};
 use super::{Mysql, facts};
 
-/// The drop-in file that keeps a held slave held over a restart.
-const DROP_IN: &str = "rs-hold.cnf";
+/// The options that keep a held slave held over a restart.
+const KEPT: &str = "rs-hold";
+/// The options that keep master or slave what it was made, whatever the server was installed as.
+const ROLE: &str = "rs-role";
 /// Between two looks at something that must come about.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long replication may take to start or stop its threads.
@@ -195,7 +197,9 @@ pub fn follow(db: &Mysql, wanted: &SourceSpec, position: &Position) -> Result<()
         }
         session.run(&source(dialect, wanted))?;
     }
-    db.remove_option_file(DROP_IN)?;
+    db.remove_options(super::writes::KEPT)?;
+    db.put_options(ROLE, "read_only = 1\n")?;
+    db.remove_options(KEPT)?;
     session.run(dialect.start)?;
     until(db, &mut session, dialect, "replication", THREADS, |now| {
         follows(now, wanted)
@@ -233,7 +237,7 @@ pub fn hold(db: &Mysql, limit: Duration) -> Result<Position> {
     }
     session.run(dialect.short_lock_wait)?;
     session.run(dialect.set_read_only)?;
-    db.put_option_file(DROP_IN, dialect.held_options)?;
+    db.put_options(KEPT, dialect.held_options)?;
     let held = until(db, &mut session, dialect, "the hold", THREADS, |now| {
         now.is_held()
             && now.read_only
@@ -251,7 +255,7 @@ pub fn resume(db: &Mysql, wanted: &SourceSpec) -> Result<()> {
         session.run(dialect.stop)?;
         session.run(&source(dialect, wanted))?;
     }
-    db.remove_option_file(DROP_IN)?;
+    db.remove_options(KEPT)?;
     session.run(dialect.start)?;
     until(db, &mut session, dialect, "replication", THREADS, |now| {
         follows(now, wanted)
@@ -275,8 +279,9 @@ pub fn promote(db: &Mysql) -> Result<Position> {
             format!("{} still has a source after it was told to forget it", db.link.place()),
         ));
     }
-    db.remove_option_file(DROP_IN)?;
-    db.remove_option_file(super::writes::DROP_IN)?;
+    db.remove_options(KEPT)?;
+    db.remove_options(super::writes::KEPT)?;
+    db.put_options(ROLE, "read_only = 0\n")?;
     session.run(dialect.clear_read_only)?;
     for row in session.rows(dialect.foreign_events)? {
         let (schema, event) = (column(&row, "event_schema")?, column(&row, "event_name")?);

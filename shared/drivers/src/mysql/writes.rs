@@ -9,8 +9,8 @@ use super::conn::{Fault, Row, Session, column};
 use super::dialect::Dialect;
 use super::{Mysql, facts};
 
-/// The drop-in file that keeps writes off over a restart.
-pub const DROP_IN: &str = "rs-writes.cnf";
+/// The options that keep writes off over a restart.
+pub const KEPT: &str = "rs-writes";
 /// Between two looks at something that must come to an end.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -20,7 +20,7 @@ pub fn writes(db: &Mysql) -> Result<WritesState> {
     Ok(WritesState {
         off: session.must(dialect.read_only)? == "1",
         events_before: session.value("SELECT @@global.event_scheduler")?,
-        survives_restart: db.option_file(DROP_IN)?.map(|there| there.is_some()),
+        survives_restart: db.has_options(KEPT)?,
     })
 }
 
@@ -195,7 +195,7 @@ pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<Wri
         }
         return Err(e);
     }
-    let survives = db.put_option_file(DROP_IN, dialect.read_only_options)?;
+    let survives = db.put_options(KEPT, dialect.read_only_options)?;
     Ok(WritesState {
         off: true,
         events_before: before.events_before,
@@ -325,7 +325,7 @@ pub fn end(session: &mut Session, ids: &[u64]) -> Result<()> {
 pub fn writes_on(db: &Mysql, before: &WritesState) -> Result<()> {
     let dialect = db.dialect()?;
     // first the file: a restart in between finds what was asked for
-    db.remove_option_file(DROP_IN)?;
+    db.remove_options(KEPT)?;
     let mut session = db.link.open()?;
     session.run(dialect.clear_read_only)?;
     if before.events_before.as_deref() == Some("ON") {

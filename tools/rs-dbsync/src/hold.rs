@@ -1,0 +1,148 @@
+//! `hold` and `resume`: the slave that is the way back.
+
+use std::time::Duration;
+
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
+use rs_contract::{Error, Kind};
+use rs_model::Due;
+use rs_model::replica::HeldAt;
+use serde_json::{Value as Json, json};
+
+use crate::sets::{Site, held_key, refuse};
+use crate::writes::of;
+use crate::{Subject, command, proof};
+
+/// What to hold.
+#[derive(clap::Args)]
+pub struct Hold {
+    #[command(flatten)]
+    select: Select,
+    /// How long to wait for the master's position
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "60s")]
+    wait: Duration,
+    /// Schema whose fingerprint is kept [default: the input DB_SCHEMA_NAME]
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// Proves again in this process, then holds.
+pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &hold.select, &hold.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        if open.is_master {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{:?} is the master: a slave is held", open.server.name),
+            )
+            .hint("--as warm, or the slave's name")
+            .into());
+        }
+        let known = site.held(&open.server.name)?;
+        let source = site.source(open)?;
+        let now = open.db.replica()?;
+        let mut step = Step {
+            at: *at,
+            before: json!({ "held": now.is_held(), "applied": now.applied }),
+            undo: Some(words(&command(&deployment, &["resume"], &open.server.name))),
+            ..Step::default()
+        };
+        match known {
+            Some(held) if now.is_held() => {
+                refuse(Kind::Declined, "the hold is broken", &proof::held(open, &held)?)?;
+            }
+            known => {
+                if known.is_some() && !cx.dry() {
+                    // an earlier hold was cut off in the middle: from the beginning, with a fresh proof
+                    open.db.resume(&source)?;
+                }
+                let (facts, checks) = proof::sync(&site, open, hold.wait)?;
+                refuse(Kind::Declined, "not in sync", &checks)?;
+                let schema = match &hold.schema {
+                    Some(schema) => schema.clone(),
+                    None => open.settings.need("DB_SCHEMA_NAME")?,
+                };
+                let held = HeldAt {
+                    position: facts.position.clone(),
+                    own: facts.slave.own.clone(),
+                    schema_fingerprint: open.db.schema_fingerprint(&schema)?,
+                    schema,
+                    source_host: source.host,
+                    source_port: source.port,
+                    at: rs_cli::now(),
+                };
+                step.needed = true;
+                step.expect = json!({ "held": true, "position": held.position });
+                step.opens.push(DebtSpec {
+                    key: held_key(&open.server.name),
+                    reason: format!(
+                        "{:?} is held as the way back, at {}",
+                        open.server.name,
+                        held.position.text()
+                    ),
+                    inverse: command(&deployment, &["resume"], &open.server.name),
+                    due: Due::Retire,
+                    deadline: None,
+                    before: serde_json::to_value(&held).unwrap_or(Json::Null),
+                });
+            }
+        }
+        steps.push(step);
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        let position = open.db.hold(hold.wait)?;
+        let held = site.held(&open.server.name)?.ok_or_else(|| {
+            Error::new(Kind::Failed, format!("the debt of {:?} is gone", open.server.name))
+        })?;
+        let checks = proof::held(open, &held)?;
+        refuse(Kind::Failed, "the hold did not come out as it should", &checks)?;
+        Ok(Done::now(json!({ "held": true, "position": position })).nest("rollback_point", &held))
+    })?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// Ends a hold: on from the exact position.
+pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &subject.select, &subject.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        let now = open.db.replica()?;
+        let known = site.debt(&held_key(&open.server.name))?;
+        if now.channels.is_empty() {
+            return Err(Error::new(
+                Kind::Declined,
+                format!("{:?} is no slave and nobody holds it", open.server.name),
+            )
+            .hint("rs-dbsync init makes it one")
+            .untouched()
+            .into());
+        }
+        steps.push(Step {
+            at: *at,
+            needed: now.is_held() || known.is_some(),
+            before: json!({ "held": now.is_held(), "applied": now.applied }),
+            expect: json!({ "held": false }),
+            undo: Some(words(&command(&deployment, &["hold"], &open.server.name))),
+            settles: vec![held_key(&open.server.name)],
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        open.db.resume(&site.source(open)?)?;
+        let now = open.db.replica()?;
+        Ok(Done::now(json!({ "held": now.is_held(), "applied": now.applied })))
+    })?;
+    cx.pass_on(&subjects, exit)
+}

@@ -1,0 +1,199 @@
+//! `init`: a slave of its set's master, from a backup.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rs_cli::{Changing, Context, Done, Exit, Select, Step};
+use rs_contract::{Error, Kind, Result, RunRequest, Target, Work};
+use rs_model::replica::judge_replicating;
+use rs_model::snapshot::Snapshot;
+use rs_model::{Answer, Server};
+use serde_json::json;
+
+use crate::sets::{Open, Site, held_key};
+use crate::writes::of;
+
+/// What to make.
+#[derive(clap::Args)]
+pub struct Init {
+    #[command(flatten)]
+    select: Select,
+    /// Id or label of the backup [default: the newest complete one of the set's lineage]
+    #[arg(long, value_name = "SNAPSHOT")]
+    snapshot: Option<String>,
+    /// Also a former master that a promotion fenced: its data is replaced
+    #[arg(long)]
+    rebuild: bool,
+    /// How long the slave may take to catch up
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "10m")]
+    wait_lag: Duration,
+    /// Script that stops the database
+    #[arg(long, value_name = "NAME", default_value = "database stop")]
+    stop_script: String,
+    /// Script that starts the database
+    #[arg(long, value_name = "NAME", default_value = "database start")]
+    start_script: String,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// Restores and follows; what replicates from the master already is left alone.
+pub fn run(init: &Init, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &init.select, &init.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let planned: BTreeSet<usize> = subjects
+        .items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| item.record.planned())
+        .map(|(at, _)| at)
+        .collect();
+    let mut opened = Vec::new();
+    let mut steps = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        // a dry launch before us in the pipe: there is nothing to ask yet
+        if planned.contains(&at) && item.as_server().is_some_and(|server| server.address.is_none())
+        {
+            steps.push(Step {
+                at,
+                needed: true,
+                expect: json!({ "replicating": true }),
+                ..Step::default()
+            });
+            continue;
+        }
+        let Some(server) = item.as_server() else { continue };
+        let open = site.open(server)?;
+        allowed(init, &site, &open)?;
+        let before = open.db.replica();
+        let master = site.open(site.master(&open.set)?)?;
+        let replicates = match &before {
+            Ok(now) => judge_replicating(&open.server.name, now, &master.db.identity()?)
+                .iter()
+                .all(|check| check.answer == Answer::Ok),
+            Err(_) => false,
+        };
+        steps.push(Step {
+            at,
+            needed: !replicates,
+            before: json!({ "replicating": replicates }),
+            expect: json!({ "replicating": true, "source": master.server.name }),
+            ..Step::default()
+        });
+        opened.push((at, open));
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        make(init, &site, cx, of(&opened, step)?)
+    })?;
+    cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// Whose data may be replaced.
+fn allowed(init: &Init, site: &Site<'_>, open: &Open) -> Result<()> {
+    let name = &open.server.name;
+    if open.is_master {
+        return Err(Error::new(
+            Kind::Declined,
+            format!("{name:?} is the master of {:?}", open.set),
+        )
+        .hint("name a slave")
+        .untouched());
+    }
+    if site.debt(&held_key(name))?.is_some() {
+        return Err(Error::new(Kind::Declined, format!("{name:?} is held as the way back"))
+            .hint("rs-dbsync resume, when the way back is no longer wanted")
+            .untouched());
+    }
+    if open.server.foreign {
+        return Err(Error::new(Kind::Declined, format!("{name:?} is not ours to reach"))
+            .hint("a backup is restored through the server's own machine")
+            .untouched());
+    }
+    if open.server.database_set().is_none() && !init.rebuild {
+        return Err(Error::new(
+            Kind::Declined,
+            format!("{name:?} was a master and holds data that may be nowhere else"),
+        )
+        .hint("--rebuild, when that data is no longer wanted")
+        .untouched());
+    }
+    Ok(())
+}
+
+fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done> {
+    let name = &open.server.name;
+    let channel = site.cloud().channel(&open.server)?;
+    let snapshots = rs_drivers::snapshots(&open.settings, Some(channel))?;
+    let snapshot = choose(init, &snapshots.list(&open.set)?, &open.set)?;
+    let begun = Instant::now();
+    let work = || Work { timeout: cx.common.timeout.saturating_sub(begun.elapsed()) };
+    let say = |line: &str| cx.say(&format!("{name}: {line}"));
+    say(&format!("restoring {}", snapshot.id));
+    script(site, &open.server, &init.stop_script, work())?;
+    let position = snapshots.restore(&snapshot, work(), &say)?;
+    script(site, &open.server, &init.start_script, work())?;
+    open.db.follow(&site.source(open)?, &position)?;
+    let master = site.open(site.master(&open.set)?)?;
+    let goal = master.db.position()?;
+    say(&format!("catching up to {}", goal.text()));
+    if !open.db.wait_applied(&goal, init.wait_lag)? {
+        return Err(Error::new(
+            Kind::TimedOut,
+            format!("{name:?} did not catch up within {:?}", init.wait_lag),
+        )
+        .hint("rs-dbsync status shows how far it is; the same init again only waits"));
+    }
+    let now = open.db.replica()?;
+    let checks = judge_replicating(name, &now, &master.db.identity()?);
+    crate::sets::refuse(Kind::Failed, "it does not replicate as it should", &checks)?;
+    if open.server.database_set().is_none() {
+        let tag = |kind: &str| BTreeSet::from([format!("database:{kind}={}", open.set)]);
+        site.cloud().set_tags(
+            &site.deployment,
+            &Target::Next(name.clone()),
+            &tag("slave_active"),
+            &tag("fenced"),
+        )?;
+    }
+    Ok(Done::now(json!({
+        "replicating": true, "snapshot": snapshot.id, "from": position, "applied": now.applied,
+    })))
+}
+
+fn choose(init: &Init, all: &[Snapshot], lineage: &str) -> Result<Snapshot> {
+    let found = match &init.snapshot {
+        Some(wanted) => all
+            .iter()
+            .find(|s| s.id == *wanted || s.label.as_deref() == Some(wanted.as_str()))
+            .filter(|s| s.perfect),
+        None => all.iter().rev().find(|s| s.perfect),
+    };
+    found.cloned().ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            match &init.snapshot {
+                Some(wanted) => format!("no complete backup of {lineage:?} is called {wanted:?}"),
+                None => format!("there is no complete backup of {lineage:?}"),
+            },
+        )
+        .hint("rs-snapshot take makes one; rs-snapshot list shows them")
+    })
+}
+
+fn script(site: &Site<'_>, server: &Server, script: &str, work: Work) -> Result<()> {
+    let request =
+        RunRequest { script: script.to_owned(), timeout: work.timeout, ..RunRequest::default() };
+    let result = site.cloud().run(&site.deployment, &server.name, &request, &|_| {})?;
+    if result.exit == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Failed,
+        format!("{script:?} on {:?} ended with {} (run {})", server.name, result.exit, result.id),
+    )
+    .because(result.tail.lines().last().unwrap_or("it said nothing"))
+    .hint(format!("rs-journal show; the script's name is another one? see {:?}", server.template)))
+}

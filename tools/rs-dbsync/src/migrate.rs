@@ -1,0 +1,258 @@
+//! `migrate`: once, under a token beside the data, with the pair proven first.
+
+use std::time::Duration;
+
+use rs_cli::{Changing, Context, Done, Exit, Select, Step, shell_words as words};
+use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, Work};
+use rs_model::sql;
+use serde_json::json;
+
+use crate::proof;
+use crate::sets::{Open, Site, refuse};
+use crate::writes::of;
+
+/// What to run.
+#[derive(clap::Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    select: Select,
+    /// SQL files, in order; the subjects are masters
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "script", required_unless_present = "script")]
+    sql: Vec<std::path::PathBuf>,
+    /// Script of the subject's template, e.g. on one new application server
+    #[arg(long, value_name = "NAME")]
+    script: Option<String>,
+    /// What makes it happen once [default: the run's name]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// Schema that is changed [default: the input DB_SCHEMA_NAME]
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
+    /// Database set of --script, when there are several
+    #[arg(long, value_name = "SET")]
+    set: Option<String>,
+    /// End the statement that runs, and give up, after this
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "6h")]
+    time_limit: Duration,
+    /// Go without a held slave: the only way back is then a backup
+    #[arg(long)]
+    no_rollback_copy: bool,
+    /// Run a script again that was begun and did not end well
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// Proves, then migrates.
+pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
+    let token = match (&migrate.token, &cx.common.upgrade) {
+        (Some(token), _) | (None, Some(token)) => token.clone(),
+        (None, None) => {
+            return Err(Error::new(Kind::Usage, "the migration has no token")
+                .hint("--token NAME, or --upgrade: it is what makes it happen once")
+                .into());
+        }
+    };
+    let statements = read(&migrate.sql)?;
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &migrate.select, &migrate.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    if let Some(script) = &migrate.script {
+        return by_script(migrate, cx, &site, &token, script, &mut subjects);
+    }
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        if !open.is_master {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{:?} is not the master of {:?}", open.server.name, open.set),
+            )
+            .hint("--role master names the masters; replication brings it to the slaves")
+            .into());
+        }
+        let state = open.db.migration_state(&token)?;
+        let done = state == Some((statements.len(), statements.len()));
+        if !done {
+            prove(migrate, &site, &open.set, state.is_some())?;
+            room(migrate, cx, open)?;
+        }
+        steps.push(step(*at, &token, done, state));
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        let schema = schema(migrate, open)?;
+        let account = (
+            open.settings.need("DBMIGRATION_USER")?,
+            open.settings.secret("DBMIGRATION_PASSWORD")?,
+        );
+        let db = site.database(&open.server, &open.settings, Some(account))?;
+        let before = open.db.schema_fingerprint(&schema)?;
+        let say = |event: &MigrationEvent| {
+            let percent = event.percent.map(|p| format!(", {p:.0} %")).unwrap_or_default();
+            cx.say(&format!(
+                "{}: statement {} of {}, {} s{percent}: {}",
+                open.server.name,
+                event.statement,
+                event.of,
+                event.ms / 1000,
+                event.text
+            ));
+        };
+        let work = Work { timeout: migrate.time_limit };
+        db.migrate(&token, &schema, &statements, work, &say)?;
+        let after = open.db.schema_fingerprint(&schema)?;
+        Ok(Done::now(json!({
+            "token": token, "done": statements.len(), "of": statements.len(), "set": open.set,
+            "schema": schema, "schema_before": before, "schema_after": after,
+            "position": open.db.position()?,
+        })))
+    })?;
+    cx.pass_on(&subjects, exit)
+}
+
+fn by_script(
+    migrate: &Migrate,
+    cx: &Context,
+    site: &Site<'_>,
+    token: &str,
+    script: &str,
+    subjects: &mut rs_cli::Subjects,
+) -> anyhow::Result<Exit> {
+    if subjects.servers().count() != 1 {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("a migration runs on one server, {} were named", subjects.servers().count()),
+        )
+        .hint("--first, or one name")
+        .into());
+    }
+    let mut sets: Vec<&str> =
+        site.servers.iter().filter_map(|s| s.database_set().map(|(set, _)| set)).collect();
+    sets.sort_unstable();
+    sets.dedup();
+    let set = match (&migrate.set, sets.as_slice()) {
+        (Some(set), _) => set.clone(),
+        (None, [set]) => (*set).to_owned(),
+        (None, _) => {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the deployment has the database sets {}", sets.join(", ")),
+            )
+            .hint("say which one the script changes: --set")
+            .into());
+        }
+    };
+    let master = site.open(site.master(&set)?)?;
+    let schema = schema(migrate, &master)?;
+    let state = master.db.migration_state(token)?;
+    let done = state == Some((1, 1));
+    if state == Some((0, 1)) && !migrate.again {
+        return Err(Error::new(
+            Kind::Declined,
+            format!("the script {script:?} was begun under {token:?} and did not end well"),
+        )
+        .hint("look at what it left; --again runs it again, rs-dbsync promote goes back")
+        .untouched()
+        .into());
+    }
+    if !done {
+        prove(migrate, site, &set, state.is_some())?;
+        room(migrate, cx, &master)?;
+    }
+    let at = subjects.items.iter().position(|item| item.as_server().is_some()).unwrap_or_default();
+    let server = subjects.items[at].name().to_owned();
+    let steps = [step(at, token, done, state)];
+    let exit = cx.each(site.state(), &site.deployment, subjects, &steps, |_| {
+        let before = master.db.schema_fingerprint(&schema)?;
+        master.db.note_script(token, &schema, false)?;
+        let request = RunRequest {
+            script: script.to_owned(),
+            timeout: migrate.time_limit,
+            follow: true,
+            ..RunRequest::default()
+        };
+        let result = site.cloud().run(&site.deployment, &server, &request, &|line| cx.say(line))?;
+        if result.exit != 0 {
+            return Err(Error::new(
+                Kind::Failed,
+                format!("{script:?} on {server:?} ended with {} (run {})", result.exit, result.id),
+            )
+            .because(result.tail.lines().last().unwrap_or("it said nothing"))
+            .hint(
+                "look at what it left; migrate --again runs it again, rs-dbsync promote goes back",
+            ));
+        }
+        master.db.note_script(token, &schema, true)?;
+        let after = master.db.schema_fingerprint(&schema)?;
+        Ok(Done::now(json!({
+            "token": token, "done": 1, "of": 1, "set": set, "schema": schema,
+            "schema_before": before, "schema_after": after, "position": master.db.position()?,
+        }))
+        .nest("run", &result))
+    })?;
+    cx.pass_on(subjects, exit)
+}
+
+fn step(at: usize, token: &str, done: bool, state: Option<(usize, usize)>) -> Step {
+    Step {
+        at,
+        needed: !done,
+        before: json!({ "token": token, "done": state.map(|(done, _)| done) }),
+        expect: json!({ "token": token }),
+        undo: Some(words(&["scripts/rollback.sh".to_owned()])),
+        ..Step::default()
+    }
+}
+
+fn schema(migrate: &Migrate, open: &Open) -> Result<String> {
+    match &migrate.schema {
+        Some(schema) => Ok(schema.clone()),
+        None => open.settings.need("DB_SCHEMA_NAME"),
+    }
+}
+
+fn prove(migrate: &Migrate, site: &Site<'_>, set: &str, begun: bool) -> Result<()> {
+    let mut checks = proof::pair(site, set, begun)?;
+    if migrate.no_rollback_copy {
+        checks.retain(|check| check.name != "rollback copy");
+    }
+    refuse(Kind::Declined, "the migration may not begin", &checks)
+}
+
+/// A statement that copies a table needs its room once more, on every server of the set.
+fn room(migrate: &Migrate, cx: &Context, open: &Open) -> Result<()> {
+    let bytes = open.db.largest_table_bytes(&schema(migrate, open)?)?;
+    if bytes > 1 << 30 {
+        cx.say(&format!(
+            "{}: the largest table has {} MiB: each server of {:?} needs that much free space",
+            open.server.name,
+            bytes >> 20,
+            open.set
+        ));
+    }
+    Ok(())
+}
+
+fn read(files: &[std::path::PathBuf]) -> Result<Vec<String>> {
+    let mut statements = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            let kind = match e.kind() {
+                std::io::ErrorKind::NotFound => Kind::NotFound,
+                _ => Kind::Usage,
+            };
+            Error::new(kind, format!("{} cannot be read", file.display())).because(e)
+        })?;
+        let found = sql::split(&text).map_err(|bad| {
+            Error::new(Kind::Usage, format!("{}: {}", file.display(), bad.what)).hint(bad.hint)
+        })?;
+        if found.is_empty() {
+            return Err(Error::new(Kind::Usage, format!("{} holds no statement", file.display())));
+        }
+        statements.extend(found);
+    }
+    Ok(statements)
+}

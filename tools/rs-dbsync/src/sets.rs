@@ -1,0 +1,199 @@
+//! Database sets: a master and its slaves, found by tags, asked themselves.
+
+use rs_cli::{Journal, Subjects, What};
+use rs_contract::{Cloud, Database, Error, Kind, Result, Secret, SourceSpec, State, World};
+use rs_drivers::settings::Settings;
+use rs_model::act::Debt;
+use rs_model::replica::HeldAt;
+use rs_model::{Answer, Check, Server};
+use serde_json::json;
+
+/// The deployment as its databases see it.
+pub struct Site<'a> {
+    /// Control plane and state.
+    pub world: &'a World,
+    /// Deployment.
+    pub deployment: String,
+    /// Every server of it.
+    pub servers: Vec<Server>,
+}
+
+/// A database server that is open.
+pub struct Open {
+    /// It.
+    pub server: Server,
+    /// Its set.
+    pub set: String,
+    /// Whether its tags call it the master.
+    pub is_master: bool,
+    /// Its inputs.
+    pub settings: Settings,
+    /// The database.
+    pub db: Box<dyn Database>,
+}
+
+impl<'a> Site<'a> {
+    /// Reads the servers.
+    pub fn new(world: &'a World, deployment: &str) -> Result<Site<'a>> {
+        let servers = world.cloud.servers(deployment)?;
+        Ok(Site { world, deployment: deployment.to_owned(), servers })
+    }
+
+    /// The control plane.
+    pub fn cloud(&self) -> &dyn Cloud {
+        self.world.cloud.as_ref()
+    }
+
+    /// The state store.
+    pub fn state(&self) -> &dyn State {
+        self.world.state.as_ref()
+    }
+
+    /// Opens the database of a server, which must belong to a set.
+    pub fn open(&self, server: &Server) -> Result<Open> {
+        let (set, is_master) = set_of(server)?;
+        let settings = Settings::among(self.cloud(), &self.deployment, server, &self.servers)?;
+        let db = self.database(server, &settings, None)?;
+        Ok(Open { server: server.clone(), set, is_master, settings, db })
+    }
+
+    /// The database of a server as another account.
+    pub fn database(
+        &self,
+        server: &Server,
+        settings: &Settings,
+        account: Option<(String, Secret)>,
+    ) -> Result<Box<dyn Database>> {
+        let channel = if server.foreign { None } else { Some(self.cloud().channel(server)?) };
+        rs_drivers::database(server, settings, channel, account)
+    }
+
+    /// Every server of the set that its tags call a master.
+    pub fn masters(&self, set: &str) -> Vec<&Server> {
+        self.servers.iter().filter(|s| s.database_set() == Some((set, true))).collect()
+    }
+
+    /// The set's one master.
+    pub fn master(&self, set: &str) -> Result<&Server> {
+        match self.masters(set).as_slice() {
+            [master] => Ok(master),
+            [] => Err(Error::new(Kind::Declined, format!("the set {set:?} has no master"))
+                .hint(format!("one server needs the tag database:master_active={set}"))
+                .untouched()),
+            several => {
+                let names: Vec<String> = several.iter().map(|s| format!("{:?}", s.name)).collect();
+                Err(Error::new(
+                    Kind::Declined,
+                    format!("the set {set:?} has several masters: {}", names.join(", ")),
+                )
+                .hint(format!("take the tag database:master_active={set} from all but one"))
+                .untouched())
+            }
+        }
+    }
+
+    /// How a slave reaches its master.
+    pub fn source(&self, slave: &Open) -> Result<SourceSpec> {
+        let master = self.master(&slave.set)?;
+        let of = Settings::among(self.cloud(), &self.deployment, master, &self.servers)?;
+        Ok(SourceSpec {
+            host: of.address()?.to_string(),
+            port: of.port("DB_PORT", 3306)?,
+            user: slave.settings.need("DBREPLICATION_USER")?,
+            password: slave.settings.secret("DBREPLICATION_PASSWORD")?,
+        })
+    }
+
+    /// An open debt.
+    pub fn debt(&self, key: &str) -> Result<Option<Debt>> {
+        Journal::new(self.state()).debt(&self.deployment, key)
+    }
+
+    /// What is recorded of a held slave.
+    pub fn held(&self, slave: &str) -> Result<Option<HeldAt>> {
+        let Some(debt) = self.debt(&held_key(slave))? else { return Ok(None) };
+        serde_json::from_value(debt.before).map(Some).map_err(|e| {
+            Error::new(Kind::Failed, format!("the debt {:?} cannot be read", debt.key)).because(e)
+        })
+    }
+
+    /// Every slave of the set that is recorded as held.
+    pub fn held_in(&self, set: &str) -> Result<Vec<(&Server, HeldAt)>> {
+        let mut found = Vec::new();
+        for server in
+            self.servers.iter().filter(|s| s.database_set().is_some_and(|(of, _)| of == set))
+        {
+            if let Some(held) = self.held(&server.name)? {
+                found.push((server, held));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The accounts that may write while writes are off, as `writes off` was told, and the nonce it wrote.
+    pub fn frozen(&self, set: &str) -> Result<(Vec<String>, Option<String>)> {
+        let Some(debt) = self.debt(&writes_key(set))? else { return Ok((Vec::new(), None)) };
+        let allowed = debt.before["allowed"].as_array().cloned().unwrap_or_default();
+        Ok((
+            allowed.iter().filter_map(|user| user.as_str().map(str::to_owned)).collect(),
+            debt.before["nonce"].as_str().map(str::to_owned),
+        ))
+    }
+
+    /// Opens every server among the subjects; what is no server is refused by name.
+    pub fn open_all(&self, subjects: &Subjects) -> Result<Vec<(usize, Open)>> {
+        let mut found = Vec::new();
+        for (at, item) in subjects.items.iter().enumerate() {
+            match &item.what {
+                What::Server(server) => found.push((at, self.open(server)?)),
+                What::Other => {}
+                _ => {
+                    return Err(Error::new(
+                        Kind::Usage,
+                        format!("{} is no database server", item.title()),
+                    )
+                    .hint("name database servers, or --role master, --role slave"));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Key of the debt that writes are off.
+pub fn writes_key(set: &str) -> String {
+    format!("writes:{set}")
+}
+
+/// Key of the debt that a slave is held.
+pub fn held_key(slave: &str) -> String {
+    format!("held:{slave}")
+}
+
+fn set_of(server: &Server) -> Result<(String, bool)> {
+    let fenced = server.tags.iter().find_map(|tag| tag.strip_prefix("database:fenced="));
+    match (server.database_set(), fenced) {
+        (Some((set, is_master)), _) => Ok((set.to_owned(), is_master)),
+        (None, Some(set)) => Ok((set.to_owned(), false)),
+        (None, None) => Err(Error::new(
+            Kind::Usage,
+            format!("server {:?} belongs to no database set", server.name),
+        )
+        .hint("it needs the tag database:master_active=SET or database:slave_active=SET")),
+    }
+}
+
+/// The same no under the same name: of an asking verb, and (as `Declined`) inside a changing one.
+pub fn refuse(kind: Kind, what: &str, checks: &[Check]) -> Result<()> {
+    let bad: Vec<&Check> = checks.iter().filter(|check| check.answer != Answer::Ok).collect();
+    let Some(first) = bad.first() else { return Ok(()) };
+    let names: Vec<&str> = bad.iter().map(|check| check.name.as_str()).collect();
+    let error = Error::new(kind, format!("{what}: {}", names.join(", ")))
+        .because(format!("{}: {} of {:?}", first.name, first.detail, first.subject))
+        .found(bad.iter().map(|check| json!(check)).collect());
+    let error = if kind == Kind::Declined { error.untouched() } else { error };
+    Err(match &first.hint {
+        Some(hint) => error.hint(hint.clone()),
+        None => error.hint("put that right, then ask again"),
+    })
+}

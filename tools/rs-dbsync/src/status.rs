@@ -1,0 +1,146 @@
+//! `status`: facts about replication; with `--require` and `--proof` a gate.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use rs_cli::{Changing, Context, Exit, Select};
+use rs_contract::{Error, Kind, Result};
+use rs_model::replica::{Replica, judge_replicating};
+use rs_model::{Answer, Check};
+use rs_records::Record;
+use serde_json::json;
+
+use crate::proof;
+use crate::sets::{Open, Site};
+
+/// What is asked.
+#[derive(clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    select: Select,
+    /// Prove that each slave has every write of its master: writes must be off
+    #[arg(long)]
+    proof: bool,
+    /// Exit 3 unless each is so
+    #[arg(long, value_enum, value_name = "WHAT")]
+    require: Option<Require>,
+    /// How long --proof waits for the master's position, and --require for its state
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "60s")]
+    wait: Duration,
+    /// Nothing on stdin is fine
+    #[arg(long)]
+    allow_none: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Require {
+    /// Both threads run, from the set's master, without errors, filters or delay
+    Replicating,
+    /// Held, and unmoved since
+    Held,
+}
+
+/// Asks.
+pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let changing = Changing { dry_run: false, allow_none: status.allow_none };
+    let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let mut records = Vec::new();
+    let mut refused: Vec<(Check, usize)> = Vec::new();
+    for (_, open) in site.open_all(&subjects)? {
+        let (replica, checks) = ask(status, &site, &open)?;
+        let bad = checks.iter().filter(|check| check.answer != Answer::Ok);
+        refused.extend(bad.map(|check| (check.clone(), records.len())));
+        records.push(record(&site, &open, &replica, &checks)?);
+    }
+    if let Some((first, _)) = refused.first() {
+        let names: Vec<String> = refused
+            .iter()
+            .map(|(check, _)| format!("{} of {:?}", check.name, check.subject))
+            .collect();
+        let word = if status.proof { "not in sync" } else { "not so" };
+        let mut at: Vec<usize> = refused.iter().map(|(_, at)| *at).collect();
+        at.dedup();
+        let error = Error::new(Kind::No, format!("{word}: {}", names.join(", ")))
+            .because(format!("{}: {}", first.name, first.detail))
+            .found(at.iter().map(|at| json!(records[*at].body)).collect());
+        return Err(match &first.hint {
+            Some(hint) => error.hint(hint.clone()),
+            None => error.hint("rs-dbsync status shows all facts"),
+        }
+        .into());
+    }
+    cx.emit(&records)?;
+    Ok(Exit::Done)
+}
+
+fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<(Replica, Vec<Check>)> {
+    if status.proof {
+        if open.is_master {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("{:?} is the master: --proof is asked of slaves", open.server.name),
+            )
+            .hint("--role slave, or --as warm"));
+        }
+        let (facts, checks) = proof::sync(site, open, status.wait)?;
+        return Ok((facts.slave, checks));
+    }
+    let begun = std::time::Instant::now();
+    loop {
+        let replica = open.db.replica()?;
+        let checks = match status.require {
+            None => return Ok((replica, Vec::new())),
+            Some(Require::Replicating) if open.is_master => return Ok((replica, Vec::new())),
+            Some(Require::Replicating) => {
+                let master = site.open(site.master(&open.set)?)?;
+                judge_replicating(&open.server.name, &replica, &master.db.identity()?)
+            }
+            Some(Require::Held) => match site.held(&open.server.name)? {
+                Some(held) => proof::held(open, &held)?,
+                None => vec![
+                    Check::new(
+                        "held",
+                        &open.server.name,
+                        Answer::No,
+                        "nobody has noted that it is held",
+                    )
+                    .hint("rs-dbsync hold"),
+                ],
+            },
+        };
+        // threads may be just connecting: what is not so in the end is not so
+        if checks.iter().all(|check| check.answer == Answer::Ok)
+            || status.require == Some(Require::Held)
+            || begun.elapsed() >= status.wait.min(Duration::from_secs(5))
+        {
+            return Ok((replica, checks));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn record(site: &Site<'_>, open: &Open, replica: &Replica, checks: &[Check]) -> Result<Record> {
+    let behind = if open.is_master {
+        None
+    } else {
+        let master = site.open(site.master(&open.set)?)?;
+        match (master.db.position()?.set(), replica.applied.set()) {
+            (Some(master), Some(applied)) => master.beyond(&applied),
+            _ => None,
+        }
+    };
+    Ok(Record::replica(
+        &open.server.name,
+        replica,
+        json!({
+            "deployment": site.deployment,
+            "set": open.set,
+            "role": if open.is_master { "master" } else { "slave" },
+            "held": replica.is_held(),
+            "behind_transactions": behind,
+            "checks": checks,
+        }),
+    ))
+}

@@ -1,0 +1,205 @@
+//! `writes off`, `writes on`, `writes status`.
+
+use std::time::Duration;
+
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
+use rs_contract::{Error, Kind, Result, WritesState};
+use rs_model::silence::judge_silence;
+use rs_model::{Answer, Due};
+use rs_records::{Record, WRITES};
+use serde_json::{Value as Json, json};
+
+use crate::sets::{Open, Site, refuse, writes_key};
+use crate::{Subject, command, proof};
+
+/// What to switch off.
+#[derive(clap::Args)]
+pub struct Off {
+    #[command(flatten)]
+    select: Select,
+    /// Account that may go on writing, e.g. a heartbeat's; repeated
+    #[arg(long, value_name = "USER")]
+    allow: Vec<String>,
+    /// Give up on what is in the way after this
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
+    limit: Duration,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// Whose writes.
+#[derive(clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    select: Select,
+    /// Nothing on stdin is fine
+    #[arg(long)]
+    allow_none: bool,
+}
+
+/// Only a master's writes are switched.
+fn master(open: &Open) -> Result<()> {
+    if open.is_master {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Usage,
+        format!("server {:?} is not the master of {:?}", open.server.name, open.set),
+    )
+    .hint("--role master names the masters"))
+}
+
+/// Ends whoever could write, and proves that nobody can.
+pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &off.select, &off.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        master(open)?;
+        site.master(&open.set)?;
+        let before = open.db.writes()?;
+        let silence = open.db.silence(&off.allow)?;
+        let silent = judge_silence(&open.server.name, &silence)
+            .iter()
+            .all(|check| check.answer == Answer::Ok);
+        let key = writes_key(&open.set);
+        let known = site.debt(&key)?;
+        let inverse = command(&deployment, &["writes", "on"], &open.server.name);
+        let nonce = proof::nonce()?;
+        steps.push(Step {
+            at: *at,
+            needed: !silent || known.is_none(),
+            before: json!({ "off": before.off }),
+            expect: json!({ "off": true }),
+            undo: Some(words(&inverse)),
+            opens: vec![DebtSpec {
+                key,
+                reason: format!("writes to {:?} are off", open.server.name),
+                inverse,
+                due: Due::Window,
+                deadline: None,
+                before: json!({ "writes": before, "allowed": off.allow, "nonce": nonce }),
+            }],
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        // the canary is the last write before the freeze; the debt that was opened first says which
+        let (_, nonce) = site.frozen(&open.set)?;
+        if let Some(nonce) = nonce
+            && open.db.read_canary()?.as_ref() != Some(&nonce)
+        {
+            open.db.write_canary(&nonce)?;
+        }
+        let state = open.db.writes_off(&off.allow, off.limit)?;
+        let silence = open.db.silence(&off.allow)?;
+        let checks = judge_silence(&open.server.name, &silence);
+        refuse(Kind::Declined, "writes are off, but somebody could still write", &checks)
+            .map_err(touched)?;
+        let mut done = Done::now(json!({
+            "off": true, "survives_restart": state.survives_restart, "position": silence.position,
+        }));
+        done = done.nest("writes", json!({ "off": true, "silence": silence, "checks": checks }));
+        Ok(done)
+    })?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// The refusal comes after the act: the debt stays.
+fn touched(e: Error) -> Error {
+    let error = Error::new(e.kind(), e.what()).found(e.records().to_vec());
+    let error = match e.cause() {
+        Some(cause) => error.because(cause),
+        None => error,
+    };
+    match e.advice() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// The open server of a step.
+pub fn of<'a>(opened: &'a [(usize, Open)], step: &Step) -> Result<&'a Open> {
+    opened.iter().find(|(at, _)| *at == step.at).map(|(_, open)| open).ok_or_else(|| {
+        Error::new(Kind::Failed, "a step without its server").hint("this is a fault of the tool")
+    })
+}
+
+/// Puts back what was before.
+pub fn on(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &subject.select, &subject.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        master(open)?;
+        site.master(&open.set)?;
+        if !open.db.replica()?.channels.is_empty() {
+            return Err(Error::new(
+                Kind::Declined,
+                format!("{:?} is a slave of another server", open.server.name),
+            )
+            .hint("its tags call it the master: which is right?")
+            .untouched()
+            .into());
+        }
+        let now = open.db.writes()?;
+        let inverse = command(&deployment, &["writes", "off"], &open.server.name);
+        steps.push(Step {
+            at: *at,
+            needed: now.off || site.debt(&writes_key(&open.set))?.is_some(),
+            before: json!({ "off": now.off }),
+            expect: json!({ "off": false }),
+            undo: Some(words(&inverse)),
+            settles: vec![writes_key(&open.set)],
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        let before = match site.debt(&writes_key(&open.set))? {
+            Some(debt) => serde_json::from_value(debt.before["writes"].clone()).unwrap_or_default(),
+            None => WritesState::default(),
+        };
+        open.db.writes_on(&before)?;
+        Ok(Done::now(json!({ "off": open.db.writes()?.off })))
+    })?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// Who could write now.
+pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let changing = Changing { dry_run: false, allow_none: status.allow_none };
+    let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let mut records = Vec::new();
+    for (_, open) in site.open_all(&subjects)? {
+        let (allowed, _) = site.frozen(&open.set)?;
+        let silence = open.db.silence(&allowed)?;
+        let checks = judge_silence(&open.server.name, &silence);
+        let writes = open.db.writes()?;
+        let mut value = json!({
+            "name": open.server.name,
+            "deployment": deployment,
+            "set": open.set,
+            "off": writes.off,
+            "silent": checks.iter().all(|check| check.answer == Answer::Ok),
+            "allowed": allowed,
+            "silence": silence,
+            "checks": checks,
+        });
+        if let (Json::Object(body), Some(survives)) = (&mut value, writes.survives_restart) {
+            body.insert("survives_restart".into(), json!(survives));
+        }
+        records.push(Record::new(WRITES, value));
+    }
+    cx.emit(&records)?;
+    Ok(Exit::Done)
+}
