@@ -69,6 +69,8 @@ pub trait Database: Send + Sync {
     fn write_canary(&self, nonce: &str) -> Result<()>;
     /// The newest nonce that is here; absent when there is none.
     fn read_canary(&self) -> Result<Option<String>>;
+    /// How many canaries were ever written, as far as this server knows: they count in no price.
+    fn canaries(&self) -> Result<u64>;
 
     /// Who could write. `allowed` are accounts that may (heartbeats).
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts>;

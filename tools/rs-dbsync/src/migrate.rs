@@ -107,7 +107,7 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         Ok(Done::now(json!({
             "token": token, "done": statements.len(), "of": statements.len(), "set": open.set,
             "schema": schema, "schema_before": before, "schema_after": after,
-            "position": open.db.position()?,
+            "position": open.db.position()?, "canaries": open.db.canaries()?,
         })))
     })?;
     cx.pass_on(&subjects, exit)
@@ -190,6 +190,7 @@ fn by_script(
         Ok(Done::now(json!({
             "token": token, "done": 1, "of": 1, "set": set, "schema": schema,
             "schema_before": before, "schema_after": after, "position": master.db.position()?,
+            "canaries": master.db.canaries()?,
         }))
         .nest("run", &result))
     })?;

@@ -44,20 +44,17 @@ impl Lost {
     }
 }
 
-/// Counts on the master's own position. What cannot be counted is an error.
-pub fn lost(site: &Site<'_>, master: &Open, held: &HeldAt) -> Result<Lost> {
+/// Counts on the master's own position. What cannot be counted is an error. Our own canaries are not missed.
+pub fn lost(site: &Site<'_>, master: &Open, slave: &Open, held: &HeldAt) -> Result<Lost> {
     let now = master.db.position()?;
-    let beyond = |from: &Position| match (now.set(), from.set()) {
-        (Some(now), Some(from)) => {
-            if now.covers(&from) {
-                now.beyond(&from)
-            } else {
-                None
-            }
+    let canaries = master.db.canaries()?;
+    let beyond = |from: &Position, canaries_then: u64| match (now.set(), from.set()) {
+        (Some(now), Some(from)) if now.covers(&from) => {
+            Some(now.beyond(&from)?.saturating_sub(canaries.saturating_sub(canaries_then)))
         }
         _ => None,
     };
-    let since_hold = beyond(&held.position).ok_or_else(|| {
+    let since_hold = beyond(&held.position, slave.db.canaries()?).ok_or_else(|| {
         Error::new(
             Kind::Failed,
             format!("what {:?} has more than the held slave cannot be counted", master.server.name),
@@ -68,7 +65,7 @@ pub fn lost(site: &Site<'_>, master: &Open, held: &HeldAt) -> Result<Lost> {
             held.position.text()
         ))
     })?;
-    let after_migration = Journal::new(site.state())
+    let since_migration = Journal::new(site.state())
         .acts()?
         .into_iter()
         .rev()
@@ -80,8 +77,10 @@ pub fn lost(site: &Site<'_>, master: &Open, held: &HeldAt) -> Result<Lost> {
                 && act.at > held.at
                 && act.after["set"] == json!(master.set)
         })
-        .find_map(|act| serde_json::from_value::<Position>(act.after["position"].clone()).ok());
-    let since_migration = after_migration.as_ref().and_then(beyond);
+        .find_map(|act| {
+            let position: Position = serde_json::from_value(act.after["position"].clone()).ok()?;
+            beyond(&position, act.after["canaries"].as_u64()?)
+        });
     Ok(Lost { since_hold, since_migration })
 }
 
@@ -98,7 +97,7 @@ pub fn run(price: &Price, cx: &Context) -> anyhow::Result<Exit> {
                 .hint("rs-dbsync hold makes it the way back")
         })?;
         let master = site.open(site.master(&open.set)?)?;
-        let lost = lost(&site, &master, &held)?;
+        let lost = lost(&site, &master, &open, &held)?;
         text.push_str(&format!("{}: {}\n", open.server.name, lost.words(&held)));
         records.push(Record::new(
             "rs.price/1",

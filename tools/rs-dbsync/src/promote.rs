@@ -342,7 +342,7 @@ fn fence(promote: &Promote, site: &Site<'_>, plan: &Plan, check: &Asked<'_>) -> 
         .filter(|check| check.answer != Answer::Ok)
         .map(|check| format!("{}: {}", check.name, check.detail))
         .collect();
-    let lost = lost(site, master, &plan.held)?;
+    let lost = lost(site, master, &plan.slave, &plan.held)?;
     let accepted = promote.lose_writes || lost.counted() <= promote.accept_loss.unwrap_or_default();
     Ok(vec![
         check(

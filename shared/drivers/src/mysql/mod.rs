@@ -157,6 +157,10 @@ impl Database for Mysql {
         replication::read_canary(self)
     }
 
+    fn canaries(&self) -> Result<u64> {
+        replication::canaries(self)
+    }
+
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts> {
         writes::silence(self, allowed)
     }

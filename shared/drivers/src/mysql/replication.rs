@@ -24,7 +24,7 @@ const TABLES: [(&str, &str); 3] = [
     (
         "canary",
         "CREATE TABLE IF NOT EXISTS rs_tools.canary (id TINYINT NOT NULL PRIMARY KEY, \
-         nonce VARCHAR(64) NOT NULL, written_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) ENGINE=InnoDB",
+         nonce VARCHAR(64) NOT NULL, written BIGINT UNSIGNED NOT NULL, written_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) ENGINE=InnoDB",
     ),
     (
         "migration",
@@ -71,17 +71,26 @@ pub fn write_canary(db: &Mysql, nonce: &str) -> Result<()> {
         .hint("the canary is written on the master"));
     }
     ensure_tables(&mut session)?;
+    let nonce = literal(nonce);
     session.run(&format!(
-        "REPLACE INTO rs_tools.canary (id, nonce, written_at) VALUES (1, {}, CURRENT_TIMESTAMP)",
-        literal(nonce)
+        "INSERT INTO rs_tools.canary (id, nonce, written) VALUES (1, {nonce}, 1) \
+         ON DUPLICATE KEY UPDATE nonce = {nonce}, written = written + 1, written_at = CURRENT_TIMESTAMP"
     ))
 }
 
 pub fn read_canary(db: &Mysql) -> Result<Option<String>> {
+    canary(db, "nonce")
+}
+
+pub fn canaries(db: &Mysql) -> Result<u64> {
+    Ok(canary(db, "written")?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+fn canary(db: &Mysql, name: &str) -> Result<Option<String>> {
     let mut session = db.link.open()?;
-    match session.ask("SELECT nonce FROM rs_tools.canary WHERE id = 1") {
+    match session.ask(&format!("SELECT {name} FROM rs_tools.canary WHERE id = 1")) {
         Ok(rows) => match rows.first() {
-            Some(row) => Ok(column(row, "nonce")?.map(str::to_owned)),
+            Some(row) => Ok(column(row, name)?.map(str::to_owned)),
             None => Ok(None),
         },
         // no such schema, no such table

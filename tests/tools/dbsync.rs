@@ -1,0 +1,182 @@
+//! rs-dbsync as a black box, on real MariaDB servers that are named by address.
+
+use rs_tests::{MariaDb, Scene};
+use serde_json::Value as Json;
+
+/// A master, a slave that serves, and a warm slave.
+struct Set {
+    scene: Scene,
+    master: MariaDb,
+    slave: MariaDb,
+    warm: MariaDb,
+}
+
+fn set(name: &str) -> Set {
+    let scene = Scene::new(name);
+    let master = scene.mariadb("m");
+    master.sql(
+        "CREATE DATABASE appdb; USE appdb; CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
+         INSERT INTO t SELECT seq, REPEAT('x', 100) FROM seq_1_to_500",
+    );
+    let slave = scene.replica_of(&master, "s");
+    let warm = scene.replica_of(&master, "w");
+    let site = format!(
+        "Deployment: production\nInputs:\n  DB_SCHEMA_NAME: text:appdb\n  DBADMIN_USER: text:admin\n  \
+         DBADMIN_PASSWORD: cred:admin\n  DBREPLICATION_USER: text:repl\n  DBREPLICATION_PASSWORD: cred:repl\n  \
+         DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\nServers:\n\
+         \x20 - Name: Master DB\n    Address: {}\n    Tags: ['database:master_active=shop']\n\
+         \x20 - Name: Slave DB\n    Address: {}\n    Tags: ['database:slave_active=shop', 'database:reads=true']\n\
+         \x20 - Name: Slave2 DB\n    Address: {}\n    Tags: ['database:slave_active=shop']\n",
+        master.address, slave.address, warm.address
+    );
+    let file = scene.file("site.yaml", &site);
+    scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+    Set { scene, master, slave, warm }
+}
+
+impl Set {
+    fn dbsync(&self, args: &[&str], code: i32) -> rs_tests::Ran {
+        self.scene.tool("rs-dbsync").args(args).env("RS_UPGRADE", "u-1").run().exits(code)
+    }
+
+    fn debts(&self) -> Vec<String> {
+        let ran = self.scene.tool("rs-cleanup").args(["audit", "--json"]).run();
+        let keys = ran.stdout.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        keys.filter_map(|debt| debt["key"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+fn did(ran: &rs_tests::Ran) -> Json {
+    let record: Json = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    record["did"].as_array().unwrap().last().unwrap().clone()
+}
+
+fn names(ran: &rs_tests::Ran) -> String {
+    let last = ran.stderr.lines().last().unwrap();
+    let error: Json = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}\n{ran}"));
+    error["what"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn from_status_over_proof_hold_and_migration_to_promotion() {
+    let set = set("dbsync-way");
+    let (master, warm) = (&set.master, &set.warm);
+    let ran = set.dbsync(&["status", "--role", "db"], 0);
+    assert_eq!(ran.stdout.lines().count(), 3, "{ran}");
+    let record: Json = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(record["schema"], "rs.replica/1");
+    assert_eq!((&record["role"], &record["behind_transactions"]), (&"slave".into(), &0.into()));
+    set.dbsync(&["status", "--role", "slave", "--require", "replicating"], 0);
+
+    // nothing is proven while somebody could write, and nothing is printed by a gate that says no
+    let ran = set.dbsync(&["status", "Slave2 DB", "--proof", "--json"], 3);
+    assert!(ran.stdout.is_empty() && names(&ran).contains("master frozen"), "{ran}");
+    let ran = set.dbsync(&["hold", "Slave2 DB", "--json"], 5);
+    assert!(names(&ran).contains("master frozen"), "{ran}");
+    set.dbsync(&["migrate", "Master DB", "--sql", "/dev/null"], 2);
+
+    set.dbsync(&["writes", "off", "--role", "master", "--dry-run"], 0);
+    assert_eq!(master.sql("SELECT @@read_only"), "0");
+    let ran = set.dbsync(&["writes", "off", "--role", "master"], 0);
+    assert_eq!((&did(&ran)["changed"], &did(&ran)["after"]["off"]), (&true.into(), &true.into()));
+    assert_eq!(did(&set.dbsync(&["writes", "off", "--role", "master"], 0))["changed"], false);
+    let ran = set.dbsync(&["writes", "status", "--role", "master"], 0);
+    assert!(ran.stdout.contains("\"silent\":true"), "{ran}");
+
+    let sql = set.scene.file(
+        "up.sql",
+        "ALTER TABLE t RENAME COLUMN note TO remark;\nUPDATE t SET remark='a;b' WHERE id=1;\n",
+    );
+    let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql, "--json"], 5);
+    assert!(names(&ran).contains("rollback copy"), "{ran}");
+
+    set.dbsync(&["status", "--role", "slave", "--proof"], 0);
+    let ran = set.dbsync(&["hold", "Slave2 DB"], 0);
+    assert_eq!(did(&ran)["changed"], true);
+    assert_eq!(did(&set.dbsync(&["hold", "Slave2 DB"], 0))["changed"], false);
+    set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
+    set.dbsync(&["status", "Slave DB", "--proof"], 0);
+    assert_eq!(set.debts(), ["writes:shop", "held:Slave2 DB"].map(str::to_owned), "debts");
+
+    // a hold that somebody thawed is noticed at the next gate
+    warm.sql("SET GLOBAL read_only=0");
+    let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql, "--json"], 5);
+    assert!(names(&ran).contains("held read-only"), "{ran}");
+    warm.sql("SET GLOBAL read_only=1");
+
+    let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql], 0);
+    assert_eq!(did(&ran)["after"]["done"], 2);
+    assert_eq!(
+        did(&set.dbsync(&["migrate", "--role", "master", "--sql", &sql], 0))["changed"],
+        false
+    );
+    assert_eq!(master.sql("SELECT remark FROM appdb.t WHERE id=1"), "a;b");
+    let price = |words: &str| {
+        let ran = set.dbsync(&["price", "Slave2 DB"], 0);
+        assert!(ran.stdout.contains(words), "{ran}");
+    };
+    price("nothing but the migration");
+
+    // users write, and the price is said
+    set.dbsync(&["writes", "on", "--role", "master"], 0);
+    assert_eq!(master.sql("SELECT @@read_only"), "0");
+    for id in 601..=603 {
+        master.sql(&format!("INSERT INTO appdb.t VALUES ({id}, 'user')"));
+    }
+    price("3 transactions");
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
+    assert!(
+        names(&ran).contains("master fenced") && names(&ran).contains("price accepted"),
+        "{ran}"
+    );
+    set.dbsync(&["writes", "off", "--role", "master"], 0);
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--accept-loss", "2", "--json"], 5);
+    assert!(names(&ran).contains("price accepted"), "{ran}");
+    assert!(!names(&ran).contains("fenced"), "{ran}");
+    let ran = set.dbsync(&["promote", "Slave DB", "--lose-writes", "--json"], 5);
+    assert!(names(&ran).contains("is not held"), "{ran}");
+    set.dbsync(&["promote", "Slave2 DB", "--override", "no such"], 2);
+
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--accept-loss", "3"], 0);
+    assert_eq!(did(&ran)["after"]["role"], "master");
+    assert_eq!(did(&set.dbsync(&["promote", "Slave2 DB"], 0))["changed"], false);
+    assert_eq!(warm.sql("SELECT @@read_only; SHOW SLAVE STATUS"), "0");
+    assert_eq!(warm.sql("SELECT note FROM appdb.t WHERE id=2").len(), 100, "the old schema");
+    assert_eq!(master.sql("SELECT @@read_only"), "1", "the old master is fenced");
+    let list = set.scene.tool("rs-server").args(["list", "--role", "master"]).run().exits(0);
+    assert!(list.stdout.contains("Slave2 DB") && list.stdout.lines().count() == 1, "{list}");
+    let ran = set
+        .dbsync(&["status", "Slave DB", "--require", "replicating", "--wait", "1s", "--json"], 3);
+    assert!(names(&ran).contains("source is the master"), "{ran}");
+    let _ = &set.slave;
+}
+
+#[test]
+fn a_held_slave_resumes_and_bad_input_is_refused() {
+    let set = set("dbsync-resume");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    assert_eq!(did(&set.dbsync(&["resume", "Slave2 DB"], 0))["changed"], true);
+    assert_eq!(did(&set.dbsync(&["resume", "Slave2 DB"], 0))["changed"], false);
+    set.dbsync(&["status", "Slave2 DB", "--proof"], 0);
+    set.dbsync(&["writes", "on", "Master DB"], 0);
+    assert_eq!(set.debts(), Vec::<String>::new());
+
+    set.dbsync(&["writes", "off", "Slave DB"], 2);
+    set.dbsync(&["hold", "Master DB"], 2);
+    set.dbsync(&["hold", "Nobody"], 4);
+    set.dbsync(&["init", "Master DB"], 5);
+    set.dbsync(&["status", "--proof", "--role", "master"], 2);
+    let bad = set.scene.file("bad.sql", "ALTER TABLE t ADD a INT;\nDELIMITER //\n");
+    set.dbsync(&["migrate", "Master DB", "--sql", &bad], 2).says("bad.sql: line 2");
+    set.dbsync(&["migrate", "Master DB", "--sql", "/no/such"], 4);
+    let ran = set.scene.tool("rs-dbsync").args(["hold"]).stdin("").run().exits(2);
+    ran.says("nothing came in");
+    // a server that does not answer
+    let pid = std::fs::read_to_string(set.slave.dir.join("db.pid")).unwrap();
+    set.scene.call("kill", "kill").args(["-9", pid.trim()]).run().exits(0);
+    rs_tests::until("the slave to be gone", std::time::Duration::from_secs(20), || {
+        !set.slave.answers()
+    });
+    set.dbsync(&["status", "Slave DB"], 7).says("Slave DB");
+}
