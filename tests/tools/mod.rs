@@ -3,6 +3,10 @@
 mod dbsync;
 mod every_tool;
 mod journal;
-mod rs_check_probe;
 mod pool;
+mod rs_check_probe;
+mod rs_clone;
+mod rs_inputs;
+mod site_file;
+mod small_site;
 mod templates;

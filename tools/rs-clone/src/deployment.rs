@@ -93,13 +93,18 @@ pub(crate) fn run(cx: &Context, world: &World, args: DeploymentArgs) -> anyhow::
         .collect();
     let wanted: BTreeMap<usize, What> =
         members.items.iter().enumerate().map(|(at, item)| (at, item.what.clone())).collect();
-    let exit = cx.each(world.state.as_ref(), &called, &mut members, &steps, |step| {
-        match wanted.get(&step.at) {
-            Some(What::Server(server)) => drop(cloud.create_server(&called, server)?),
-            Some(What::Array(array)) => drop(cloud.create_array(&called, array)?),
-            _ => {}
+    // one after the other, so that they are listed in the original's order
+    let exit = cx.together(world.state.as_ref(), &called, &mut members, &steps, |todo| {
+        let mut done = Vec::new();
+        for step in todo {
+            match wanted.get(&step.at) {
+                Some(What::Server(server)) => drop(cloud.create_server(&called, server)?),
+                Some(What::Array(array)) => drop(cloud.create_array(&called, array)?),
+                _ => {}
+            }
+            done.push(Done::now(step.expect.clone()));
         }
-        Ok(Done::now(step.expect.clone()))
+        Ok(done)
     })?;
     if !cx.dry() {
         cx.refresh(cloud, &called, &mut members)?;

@@ -29,7 +29,7 @@ pub enum Part {
 pub struct Mark {
     /// What it is in the run
     #[arg(value_name = "PART")]
-    part: Part,
+    word: Part,
     #[command(flatten)]
     select: Select,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub struct Disable {
 /// Tags subjects with their part in the run; another part is replaced.
 pub fn mark(mark: &Mark, cx: &Context) -> anyhow::Result<Exit> {
     let run = cx.run_name()?.to_owned();
-    let word = mark.part.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+    let word = mark.word.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
     let prefix = format!("rs_upgrade:{run}=");
     let tag = format!("{prefix}{word}");
     let world = rs_drivers::world(&cx.place()?)?;

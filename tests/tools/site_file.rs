@@ -1,0 +1,94 @@
+//! The site file through `rs-server apply` and `list --as-file`.
+
+use rs_tests::Scene;
+
+use super::small_site::{ODD, all, rs, site, write};
+
+#[test]
+fn a_site_applied_twice_changes_nothing_and_its_print_changes_nothing_either() {
+    let scene = Scene::new("site-twice");
+    write(&scene);
+    let dry = rs(&scene, "rs-server", &["apply", "site.yml", "--dry-run"]).exits(0);
+    assert!(dry.records().iter().all(|r| r["planned"] == true), "{dry}");
+    rs(&scene, "rs-server", &["list", "--all"]).exits(4);
+    let first = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(0);
+    assert!(first.by_name().contains_key(ODD), "{first}");
+    let before = all(&scene);
+    let printed = rs(&scene, "rs-server", &["list", "--as-file"]).exits(0).stdout;
+    scene.file("printed.yml", &printed);
+    for file in ["site.yml", "printed.yml"] {
+        let again = rs(&scene, "rs-server", &["apply", file]).exits(0);
+        for record in again.records() {
+            assert_eq!(record["did"][0]["changed"], false, "{again}");
+        }
+    }
+    assert_eq!(all(&scene), before);
+    assert_eq!(rs(&scene, "rs-server", &["list", "--as-file"]).exits(0).stdout, printed);
+}
+
+#[test]
+fn a_site_file_changes_what_it_says_and_keeps_and_names_what_it_lacks() {
+    let scene = site("site-change");
+    scene.file(
+        "less.yml",
+        "Deployment: shop\nInputs: {RELEASE: text:two, PASSWORD: inherit}\nServers:\n  - Name: web 1\n    \
+         Template: Web\n    Inputs: {GREETING: text:you}\n    Tags: [extra]\n    Locked: yes\n",
+    );
+    let ran = rs(&scene, "rs-server", &["apply", "less.yml"]).exits(0).says("web 2").says("pack");
+    let web = &ran.by_name()["web 1"];
+    assert_eq!(web["next"]["GREETING"], "text:you", "{ran}");
+    assert_eq!((&web["locked"], web["tags"].as_array().unwrap().len()), (&true.into(), 2), "{ran}");
+    let shop = &ran.by_name()["shop"];
+    assert_eq!(shop["inputs"]["RELEASE"], "text:two", "{ran}");
+    assert_eq!(shop["inputs"]["LB_HOSTNAME"], "text:shop.example", "kept\n{ran}");
+    assert!(shop["inputs"]["PASSWORD"].is_null(), "`inherit` removes\n{ran}");
+    assert!(all(&scene).contains("web 2"), "nothing is deleted");
+    // another template is a new revision, which definitions without a revision follow
+    scene.file("web.yml", "Name: Web\nRightScripts: {Boot: [boot.sh]}\n");
+    let ran = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(0);
+    assert_eq!(ran.by_name()["web 2"]["template"]["revision"], 2, "{ran}");
+    assert_eq!(ran.by_name()[ODD]["template"]["revision"], 1, "{ran}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
+    let scene = Scene::new("site-wrong");
+    write(&scene);
+    for (text, parts) in [
+        ("Deployment: x\nServer: []\n", ["bad.yml:2", "\"Server\""]),
+        ("Servers: []\n", ["bad.yml:1", "\"Deployment\""]),
+        ("Deployment: x\nServers:\n- Name: a\n", ["bad.yml:3", "\"Address\""]),
+        ("Deployment: x\nServers:\n- Name: a\n  Address: here\n", ["bad.yml:4", "IP address"]),
+        (
+            "Deployment: x\nServers:\n- {Name: a, Template: Web}\n- {Name: a, Template: Web}\n",
+            ["bad.yml:4", "bad.yml:3"],
+        ),
+        ("Deployment: x\nServers:\n- {Name: a, Template: none.yml}\n", ["bad.yml:3", "none.yml"]),
+        ("Deployment: x\nInputs:\n  A: www\n", ["bad.yml:3", "text:www"]),
+        ("Deployment: x\nInputs:\n  A B: text:www\n", ["bad.yml:3", "A B"]),
+        ("Deployment: \"a\\nb\"\n", ["bad.yml:1", "control"]),
+        ("Deployment: x\nMachines: {Moon: {}}\n", ["bad.yml:2", "Local"]),
+        ("Deployment: x\nMachines:\n  Local:\n    root: a\n", ["bad.yml:4", "Root"]),
+        (
+            "Deployment: x\nArrays:\n- {Name: a, Template: Web, Minimum: 3, Maximum: 2}\n",
+            ["bad.yml:3", "Minimum"],
+        ),
+        (
+            "Deployment: x\nArrays:\n- {Name: a, Template: Web, Enabled: 'yes'}\n",
+            ["bad.yml:3", "Enabled"],
+        ),
+        ("Deployment: [\n", ["bad.yml", "no YAML"]),
+    ] {
+        scene.file("bad.yml", text);
+        let ran = rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(2);
+        assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{parts:?}\n{text}\n{ran}");
+        assert!(ran.stdout.is_empty(), "{ran}");
+    }
+    rs(&scene, "rs-server", &["apply", "none.yml"]).exits(2).says("none.yml");
+    // a broken template is one of the site's faults, in its own file
+    scene.file("web.yml", "Name: Web\nRightScript: {}\n");
+    rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2).says("web.yml:2").says("RightScripts");
+    scene.file("bad.yml", "Deployment: x\nServers:\n- {Name: a, Template: Nobody}\n");
+    rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(4).says("Nobody");
+    rs(&scene, "rs-server", &["list", "--all"]).exits(4);
+}
