@@ -375,7 +375,7 @@ mod tests {
         refuses(&[with("H", "text:test2")], &[], &wish(&[]), "cannot be dropped yet");
         let down = Party { operational: false, ..good.clone() };
         refuses(&[down], &[], &wish(&[]), "not operational");
-        refuses(&[good.clone()], &[old], &wish(&[]), "from then on: \"App-1\"");
+        refuses(std::slice::from_ref(&good), &[old], &wish(&[]), "from then on: \"App-1\"");
         let mut behind = good.clone();
         behind.current.as_mut().unwrap().get_mut("L").unwrap().value = Value::Text("x".into());
         refuses(&[behind], &[], &wish(&[]), "runs with L text:x");
