@@ -35,6 +35,7 @@ fn settings(scene: &Scene, db: &MariaDb, driver: &str) -> Settings {
     let values = [
         ("BACKUP_DRIVER", driver),
         ("BACKUP_DIR", &scene.text("backups")),
+        ("DB_CONNECT", "socket"),
         ("DB_SOCKET", &socket),
         ("DB_OPTION_FILE", "my.cnf"),
         ("DBADMIN_USER", "keeper"),

@@ -4,7 +4,11 @@
 //! stdout  `rs.check/1`      each question with its answer: ok, no, unknown (which is not ok)
 //!         `rs.request/1`, `rs.summary/1`   of `probe`
 
+mod alerts;
+mod gate;
+mod preflight;
 mod probe;
+mod site;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,22 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Does the site answer: through every balancer, on every member, of the right release
+    #[command(before_help = "Examples:
+  rs-check site --pool www
+  rs-check site --pool www --bypass --each-member --expect-release 2.0
+  rs-check site --url http://www.mysite.com/ --expect Welcome")]
+    Site(site::Site),
+    /// Does any alert fire, and is any server silenced
+    #[command(before_help = "Examples:
+  rs-check alerts --as new
+  rs-check alerts --all")]
+    Alerts(alerts::OfServers),
+    /// Is everything there that a window needs
+    #[command(before_help = "Examples:
+  rs-check preflight --window 10m
+  rs-check preflight --accept 'space for backups'")]
+    Preflight(preflight::Preflight),
     /// Watch the site as clients do: read and write at a fixed rate, and say what was lost
     #[command(before_help = "Examples:
   rs-check probe --pool www --rate 100 --until /tmp/stop --log probe.log
@@ -44,6 +64,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
     match args.verb {
+        Verb::Site(site) => site::run(&site, cx),
+        Verb::Alerts(alerts) => alerts::run(&alerts, cx),
+        Verb::Preflight(preflight) => preflight::run(&preflight, cx),
         Verb::Probe(probe) => probe::run(&probe, cx),
     }
 }

@@ -4,8 +4,8 @@
 //! and may lie where only that user can read. Without a channel (a server that nobody of ours launched) the folder is
 //! taken to be on this machine: what is there can be listed, pinned and pruned, nothing taken or restored.
 //!
-//! Inputs: `BACKUP_DIR` (absolute, shared by the servers of a set), `DB_DATA_DIR`, `DB_OPTION_FILE`, `DB_SOCKET`,
-//! `DB_PORT`; for `mariabackup` also `DBADMIN_USER`, `DBADMIN_PASSWORD` (needs RELOAD, PROCESS, LOCK TABLES, BINLOG
+//! Inputs: `BACKUP_DIR` (absolute, shared by the servers of a set), `DB_DATA_DIR`, `DB_OPTION_FILE`, `DB_CONNECT`,
+//! `DB_SOCKET`, `DB_PORT`; for `mariabackup` also `DBADMIN_USER`, `DBADMIN_PASSWORD` (needs RELOAD, PROCESS, LOCK TABLES, BINLOG
 //! MONITOR and REPLICA MONITOR). On the server: `mariadb-backup`, `mariadbd`, `mariadb`, util-linux and coreutils.
 
 mod store;
@@ -107,8 +107,8 @@ impl Backups {
     fn options(&self, channel: &dyn Channel) -> Result<String> {
         let user = self.settings.need("DBADMIN_USER")?;
         let password = self.settings.secret("DBADMIN_PASSWORD")?;
-        // the same account over TCP and over the socket may be two accounts: the socket only where it is configured
-        let by_socket = self.settings.get("DB_SOCKET")?.is_some_and(|path| !path.is_empty());
+        // as every other tool reaches it: over TCP and over the socket one name may be two accounts
+        let by_socket = self.settings.or("DB_CONNECT", "tcp")? == "socket";
         let mut lines = vec![
             "[mariadb-backup]".to_owned(),
             format!("datadir={}", words::quoted(self.data(channel)?)),

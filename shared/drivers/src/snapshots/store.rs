@@ -107,9 +107,10 @@ impl Store {
                 Kind::Failed,
                 "DBADMIN_USER and DBADMIN_PASSWORD must be right, with RELOAD and PROCESS",
             ),
-            _ if text.contains("Failed to connect") => {
-                (Kind::Unreachable, "is the database running, and are DB_SOCKET or DB_PORT right?")
-            }
+            _ if text.contains("Failed to connect") => (
+                Kind::Unreachable,
+                "is the database running, and are DB_CONNECT, DB_SOCKET, DB_PORT right?",
+            ),
             127 => (Kind::Failed, "install it on the server, or put it on the server's PATH"),
             _ if text.contains("Permission denied") => {
                 (Kind::Failed, "BACKUP_DIR must be writable for the server's user")
