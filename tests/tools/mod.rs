@@ -7,6 +7,8 @@ mod pool;
 mod rs_check_probe;
 mod rs_clone;
 mod rs_inputs;
+mod rs_run;
+mod rs_server;
 mod site_file;
 mod small_site;
 mod templates;

@@ -21,9 +21,9 @@ pub struct Tend {
 /// What one step of the pass does.
 enum Todo {
     /// Brings an enabled array to its minimum.
-    Raise(Array),
+    Raise(Box<Array>),
     /// Takes note of a machine that is gone.
-    Lost(Server),
+    Lost(Box<Server>),
 }
 
 /// Emits what it acted on and what it found stuck; nothing to do is no output and success.
@@ -55,7 +55,7 @@ pub fn run(tend: &Tend, cx: &Context) -> anyhow::Result<Exit> {
                 ..Step::default()
             });
             subjects.items.push(Subject::server(&deployment, server.clone()));
-            todo.push(Todo::Lost(server.clone()));
+            todo.push(Todo::Lost(Box::new(server.clone())));
         } else if is_stuck(server, tend.boot_limit) {
             cx.warn(&format!(
                 "{:?} is {} since {}",
@@ -66,7 +66,7 @@ pub fn run(tend: &Tend, cx: &Context) -> anyhow::Result<Exit> {
             let mut subject = Subject::server(&deployment, server.clone());
             subject.record.nest("stuck", true);
             subjects.items.push(subject);
-            todo.push(Todo::Lost(server.clone()));
+            todo.push(Todo::Lost(Box::new(server.clone())));
         }
     }
     for array in cloud.arrays(&deployment)?.into_iter().filter(|array| array.enabled) {
@@ -87,7 +87,7 @@ pub fn run(tend: &Tend, cx: &Context) -> anyhow::Result<Exit> {
             ..Step::default()
         });
         subjects.items.push(Subject::array(&deployment, array.clone()));
-        todo.push(Todo::Raise(array));
+        todo.push(Todo::Raise(Box::new(array)));
     }
     // machines that are gone first: an array counts what is left
     let (first, then): (Vec<Step>, Vec<Step>) =
