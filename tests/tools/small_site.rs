@@ -60,6 +60,7 @@ Arrays:
     Template: Web
     Minimum: 1
     Maximum: 2
+    Inputs: {{GREETING: text:pack}}
     Tags: ["application:active_shop=true"]
 "#
         ),

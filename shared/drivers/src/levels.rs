@@ -62,6 +62,10 @@ impl<'a> Book<'a> {
             instance: server.array.is_some(),
             template: template.map(|t| self.template(t)).transpose()?,
             next: next.clone(),
+            original: match array {
+                Some(array) => self.original_array(array),
+                None => self.original_server(server),
+            },
             current: server.current.as_ref().map(|current| current.inputs.clone()),
             operational: server.state == State::Operational || server.foreign,
         })
@@ -76,6 +80,7 @@ impl<'a> Book<'a> {
             instance: false,
             template: array.template.as_ref().map(|t| self.template(t)).transpose()?,
             next: array.next.clone(),
+            original: self.original_array(array),
             current: None,
             operational: self
                 .servers
@@ -83,6 +88,37 @@ impl<'a> Book<'a> {
                 .filter(mine)
                 .all(|server| server.state == State::Operational),
         })
+    }
+
+    /// Entries of the production original: the first ancestor that is not itself new or temporary.
+    fn original_server(&self, server: &Server) -> Inputs {
+        let mut from = server.cloned_from.as_deref();
+        for _ in 0..self.servers.len() {
+            let found = from.and_then(|name| self.servers.iter().find(|s| s.name == name));
+            match found {
+                Some(found) if lint::must_be_isolated(&found.tags) => {
+                    from = found.cloned_from.as_deref();
+                }
+                Some(found) => return found.next.clone(),
+                None => break,
+            }
+        }
+        Inputs::new()
+    }
+
+    fn original_array(&self, array: &Array) -> Inputs {
+        let mut from = array.cloned_from.as_deref();
+        for _ in 0..self.arrays.len() {
+            let found = from.and_then(|name| self.arrays.iter().find(|a| a.name == name));
+            match found {
+                Some(found) if lint::must_be_isolated(&found.tags) => {
+                    from = found.cloned_from.as_deref();
+                }
+                Some(found) => return found.next.clone(),
+                None => break,
+            }
+        }
+        Inputs::new()
     }
 
     /// What a launch would see now.

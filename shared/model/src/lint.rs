@@ -32,6 +32,15 @@ pub fn sharing_tag(name: &str) -> String {
     format!("isolation:shares={name}")
 }
 
+/// Whether tags mark something as `new` or `temp` in any run.
+pub fn must_be_isolated(tags: &BTreeSet<String>) -> bool {
+    tags.iter().any(|tag| {
+        tag.strip_prefix("rs_upgrade:")
+            .and_then(|rest| rest.split_once('='))
+            .is_some_and(|(_, part)| part == "new" || part == "temp")
+    })
+}
+
 /// A server or array as the lint looks at it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Party {
@@ -50,11 +59,7 @@ pub struct Party {
 impl Party {
     /// Marked `new` or `temp` in any run.
     pub fn must_be_isolated(&self) -> bool {
-        self.tags.iter().any(|tag| {
-            tag.strip_prefix("rs_upgrade:")
-                .and_then(|rest| rest.split_once('='))
-                .is_some_and(|(_, part)| part == "new" || part == "temp")
-        })
+        must_be_isolated(&self.tags)
     }
 
     fn tagged(&self, prefixes: &[&str]) -> bool {

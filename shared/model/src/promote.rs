@@ -22,6 +22,9 @@ pub struct Party {
     pub template: Option<Template>,
     /// Entries of its next instance (of its array's, for an instance).
     pub next: Inputs,
+    /// Entries of the production original that it was cloned from: an override that this has too is nothing of the
+    /// release, and stays.
+    pub original: Inputs,
     /// What it runs with; absent for arrays and for what is not launched.
     pub current: Option<BTreeMap<String, Resolved>>,
     /// Operational; for an array: all of its instances are.
@@ -39,6 +42,17 @@ impl Party {
         next.retain(|name, _| !gone.contains(name));
         let level = if self.array || self.instance { Level::Array } else { Level::Server };
         resolve(self.template.as_ref(), deployment, &next, level, &Inputs::new())
+    }
+
+    /// Its overrides that a promotion removes.
+    fn goes(&self, wish: &Wish) -> BTreeSet<String> {
+        let stated = |name: &String| wish.promote.contains(name) || wish.drop.contains(name);
+        self.next
+            .iter()
+            .filter(|(name, value)| stated(name) || self.original.get(*name) != Some(*value))
+            .map(|(name, _)| name.clone())
+            .filter(|name| !wish.keep.contains(name))
+            .collect()
     }
 
     /// Whether one of its scripts declares the input, so that a change of it matters to a launch.
@@ -128,9 +142,7 @@ pub fn plan_promote(
     for party in set.iter().filter(|party| !party.operational) {
         refused.push(format!("{:?} is not operational", party.name));
     }
-    let mut overridden: BTreeSet<String> =
-        set.iter().flat_map(|p| p.next.keys().cloned()).collect();
-    overridden.retain(|name| !wish.keep.contains(name));
+    let overridden: BTreeSet<String> = set.iter().flat_map(|party| party.goes(wish)).collect();
     let mut promotion = Promotion::default();
     for name in overridden.union(&wish.promote) {
         let Some(value) = agreed(deployment, set, name, &mut refused) else { continue };
@@ -171,8 +183,7 @@ pub fn plan_promote(
         }
     }
     for party in set.iter().filter(|party| !party.instance) {
-        let gone: BTreeSet<String> =
-            party.next.keys().filter(|name| overridden.contains(*name)).cloned().collect();
+        let gone = party.goes(wish);
         if !gone.is_empty() {
             promotion.removals.insert(party.name.clone(), gone);
         }
@@ -204,7 +215,7 @@ pub fn plan_promote(
         ));
     }
     if refused.is_empty() {
-        refused = broken(&after, set, &overridden);
+        refused = broken(&after, set, wish);
     }
     refused.dedup();
     if refused.is_empty() { Ok(promotion) } else { Err(refused) }
@@ -241,11 +252,11 @@ fn agreed(
 }
 
 /// Where the invariant would not hold: a member whose next resolves to something else than it runs with.
-fn broken(after: &Inputs, set: &[Party], gone: &BTreeSet<String>) -> Vec<String> {
+fn broken(after: &Inputs, set: &[Party], wish: &Wish) -> Vec<String> {
     let mut found = Vec::new();
     for party in set {
         let Some(current) = &party.current else { continue };
-        let next = party.resolve_without(after, gone).values;
+        let next = party.resolve_without(after, &party.goes(wish)).values;
         let names: BTreeSet<&String> = current.keys().chain(next.keys()).collect();
         for name in names {
             let (now, then) =
@@ -264,8 +275,8 @@ fn broken(after: &Inputs, set: &[Party], gone: &BTreeSet<String>) -> Vec<String>
 }
 
 /// Whether every member's next resolves to what it runs with: what must hold after step 36. What does not is named.
-pub fn verify(deployment: &Inputs, set: &[Party]) -> Vec<String> {
-    broken(deployment, set, &BTreeSet::new())
+pub fn verify(deployment: &Inputs, set: &[Party], wish: &Wish) -> Vec<String> {
+    broken(deployment, set, wish)
 }
 
 fn shown(value: Option<&Value>) -> String {
@@ -344,7 +355,7 @@ mod tests {
         assert_eq!(plan.affected["App-1"].len(), 2);
         let after = inputs(NEW);
         let clean = [running("App-3", &[], NEW), running("App-4", &[], NEW)];
-        assert_eq!(verify(&after, &clean), Vec::<String>::new());
+        assert_eq!(verify(&after, &clean, &wish(&[])), Vec::<String>::new());
         let again = plan_promote(&after, &clean, &others, &temporary(), &wish(&[])).unwrap();
         assert!(again.is_empty(), "{again:?}");
     }
@@ -379,6 +390,13 @@ mod tests {
         let mut behind = good.clone();
         behind.current.as_mut().unwrap().get_mut("L").unwrap().value = Value::Text("x".into());
         refuses(&[behind], &[], &wish(&[]), "runs with L text:x");
+        let mut own = with("X", "text:own");
+        own.original = inputs(&[("X", "text:own")]);
+        let plan = plan_promote(&inputs(OLD), &[own], &[], &temporary(), &wish(&[])).unwrap();
+        assert!(
+            !plan.removals["App-3"].contains("X"),
+            "its original has it too: nothing of the release"
+        );
         let kept = Wish { keep: BTreeSet::from(["X".to_owned()]), ..wish(&[]) };
         plan_promote(&inputs(OLD), &[with("X", "text:own")], &[], &temporary(), &kept).unwrap();
     }
@@ -431,7 +449,7 @@ mod tests {
                 party.next.retain(|name, _| !gone.contains(name));
                 prop_assert!(party.next.is_empty());
             }
-            prop_assert_eq!(verify(&after, &set), Vec::<String>::new());
+            prop_assert_eq!(verify(&after, &set, &wish(&[])), Vec::<String>::new());
             let again = plan_promote(&after, &set, &[], &Temporary::default(), &wish(&[]));
             prop_assert!(again.as_ref().is_ok_and(Promotion::is_empty), "{:?}", again);
         }

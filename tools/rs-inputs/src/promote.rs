@@ -102,7 +102,7 @@ pub(crate) fn run(cx: &Context, world: &World, args: PromoteArgs) -> anyhow::Res
     if !cx.dry() {
         let now = Book::read(cloud, &deployment)?;
         let (set, _) = sides(&now, &subjects)?;
-        let broken = verify(&now.deployment.inputs, &set);
+        let broken = verify(&now.deployment.inputs, &set, &wish);
         if !broken.is_empty() {
             let what = format!("after the promotion: {}", broken.join("; "));
             return Err(Error::new(Kind::Failed, what)
