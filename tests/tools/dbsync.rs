@@ -180,3 +180,113 @@ fn a_held_slave_resumes_and_bad_input_is_refused() {
     });
     set.dbsync(&["status", "Slave DB"], 7).says("Slave DB");
 }
+
+/// The same on servers of a managed cloud, from the project's own template.
+fn managed(name: &str, servers: &[(&str, &str, &str)]) -> Scene {
+    let scene = Scene::new(name);
+    for credential in ["dba", "replication", "migrator", "application", "heartbeat"] {
+        scene.credential(credential, &format!("{credential}-'secret\\"));
+    }
+    std::fs::create_dir_all(scene.path("servers")).unwrap();
+    std::fs::create_dir_all(scene.path("backups")).unwrap();
+    scene.hand_over(&scene.path("backups"));
+    let template = rs_tests::root().join("scripts/templates/database.yml");
+    let user = if rustix::process::geteuid().is_root() { "\n    User: nobody" } else { "" };
+    let mut site = format!(
+        "Deployment: production\nMachines:\n  Local:\n    Root: '{}'\n    Addresses: {}.0/24\n    Path: '{}'{user}\n\
+         Inputs:\n  DB_SCHEMA_NAME: text:appdb\n  DB_LINEAGE_NAME: text:shop\n  BACKUP_DIR: 'text:{}'\n  \
+         BACKUP_EVERY_MINUTES: text:60\n  DB_BACKUP_KEEP: text:5\n",
+        scene.text("servers"),
+        scene.net,
+        scene.search_path(),
+        scene.text("backups"),
+    );
+    for (input, account) in [
+        ("DBADMIN", "dba"),
+        ("DBREPLICATION", "replication"),
+        ("DBMIGRATION", "migrator"),
+        ("DBAPPLICATION", "application"),
+        ("DBHEARTBEAT", "heartbeat"),
+    ] {
+        site.push_str(&format!(
+            "  {input}_USER: text:{account}\n  {input}_PASSWORD: cred:{account}\n"
+        ));
+    }
+    site.push_str("Servers:\n");
+    for (name, role, create) in servers {
+        site.push_str(&format!(
+            "  - Name: {name}\n    Template: '{}'\n    Tags: ['database:{role}_active=shop']\n    Inputs:\n      \
+             DB_CREATE: text:{create}\n",
+            template.display()
+        ));
+    }
+    let file = scene.file("site.yaml", &site);
+    scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+    scene
+}
+
+/// Runs SQL as the administrator of a managed server, through its own socket.
+fn sql(scene: &Scene, server: &str, sql: &str) -> String {
+    let record = scene.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let home = record["current"]["home"].as_str().unwrap().to_owned();
+    let ran = scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "mariadb")
+        .args([&format!("--defaults-file={home}/etc/admin.cnf"), "-N", "-B", "-e", sql])
+        .run()
+        .exits(0);
+    ran.stdout.trim().to_owned()
+}
+
+#[test]
+fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_is_rebuilt() {
+    let scene = managed(
+        "dbsync-managed",
+        &[("Master DB", "master", "true"), ("Slave DB", "slave", "false")],
+    );
+    let dbsync = |args: &[&str], code: i32| {
+        scene.tool("rs-dbsync").args(args).env("RS_UPGRADE", "u-1").run().exits(code)
+    };
+    let restart = |server: &str| {
+        scene.tool("rs-run").args(["database restart", server]).run().exits(0);
+    };
+    scene.tool("rs-server").args(["launch", "--all"]).run().exits(0);
+    sql(
+        &scene,
+        "Master DB",
+        "CREATE TABLE appdb.t (id INT PRIMARY KEY); INSERT INTO appdb.t VALUES (1),(2)",
+    );
+    let ran = dbsync(&["init", "Slave DB"], 0);
+    assert_eq!(did(&ran)["changed"], true);
+    assert_eq!(did(&dbsync(&["init", "Slave DB"], 0))["changed"], false);
+    assert_eq!(sql(&scene, "Slave DB", "SELECT COUNT(*) FROM appdb.t; SELECT @@read_only"), "2\n1");
+
+    dbsync(&["writes", "off", "Master DB"], 0);
+    restart("Master DB");
+    assert_eq!(sql(&scene, "Master DB", "SELECT @@read_only"), "1", "a restart must not open it");
+    dbsync(&["hold", "Slave DB"], 0);
+    restart("Slave DB");
+    dbsync(&["status", "Slave DB", "--require", "held"], 0);
+    let status = sql(&scene, "Slave DB", "SHOW SLAVE STATUS");
+    assert!(status.contains("held.invalid") && status.contains("\tNo\t"), "{status}");
+    dbsync(&["init", "Slave DB"], 5);
+
+    let file = scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 7;");
+    dbsync(&["migrate", "Master DB", "--sql", &file], 0);
+    dbsync(&["promote", "Slave DB"], 0);
+    restart("Slave DB");
+    assert_eq!(sql(&scene, "Slave DB", "SELECT @@read_only"), "0", "it was installed read-only");
+    sql(&scene, "Slave DB", "INSERT INTO appdb.t VALUES (3)");
+    restart("Master DB");
+    assert_eq!(sql(&scene, "Master DB", "SELECT @@read_only"), "1", "the old master stays fenced");
+
+    dbsync(&["init", "Master DB"], 5);
+    dbsync(&["init", "Master DB", "--rebuild", "--fresh"], 0);
+    restart("Master DB");
+    assert_eq!(sql(&scene, "Master DB", "SELECT MAX(id) FROM appdb.t; SELECT @@read_only"), "3\n1");
+    dbsync(&["status", "--role", "slave", "--require", "replicating"], 0);
+    dbsync(&["writes", "off", "--role", "master"], 0);
+    dbsync(&["status", "Master DB", "--proof"], 0);
+    scene.tool("rs-server").args(["list", "--role", "slave"]).run().exits(0).record();
+    let all = scene.tool("rs-server").args(["unlock", "--all"]).run().exits(0);
+    assert!(!all.stdout.contains("-'secret"), "no secret in a record");
+}

@@ -21,6 +21,9 @@ pub struct Init {
     /// Id or label of the backup [default: the newest complete one of the set's lineage]
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
+    /// Read a new backup from the master first, instead of taking the newest there is
+    #[arg(long, conflicts_with = "snapshot")]
+    fresh: bool,
     /// Also a former master that a promotion fenced: its data is replaced
     #[arg(long)]
     rebuild: bool,
@@ -127,10 +130,17 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     let name = &open.server.name;
     let channel = site.cloud().channel(&open.server)?;
     let snapshots = rs_drivers::snapshots(&open.settings, Some(channel))?;
-    let snapshot = choose(init, &snapshots.list(&open.set)?, &open.set)?;
     let begun = Instant::now();
     let work = || Work { timeout: cx.common.timeout.saturating_sub(begun.elapsed()) };
     let say = |line: &str| cx.say(&format!("{name}: {line}"));
+    let lineage = open.settings.or("DB_LINEAGE_NAME", &open.set)?;
+    let there = snapshots.list(&lineage)?;
+    let snapshot = if init.fresh || (init.snapshot.is_none() && !there.iter().any(|s| s.perfect)) {
+        say("reading a backup from the master");
+        take(site, &open.set, &lineage, work(), &say)?
+    } else {
+        choose(init, &there, &lineage)?
+    };
     say(&format!("restoring {}", snapshot.id));
     script(site, &open.server, &init.stop_script, work())?;
     let position = snapshots.restore(&snapshot, work(), &say)?;
@@ -161,6 +171,25 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     Ok(Done::now(json!({
         "replicating": true, "snapshot": snapshot.id, "from": position, "applied": now.applied,
     })))
+}
+
+/// A set's first slave comes before its first scheduled backup.
+fn take(
+    site: &Site<'_>,
+    set: &str,
+    lineage: &str,
+    work: Work,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Snapshot> {
+    let master = site.open(site.master(set)?)?;
+    let channel = site.cloud().channel(&master.server)?;
+    let wanted = Snapshot {
+        lineage: lineage.to_owned(),
+        server: master.server.name.clone(),
+        from_master: true,
+        ..Snapshot::default()
+    };
+    rs_drivers::snapshots(&master.settings, Some(channel))?.take(&wanted, work, say)
 }
 
 fn choose(init: &Init, all: &[Snapshot], lineage: &str) -> Result<Snapshot> {

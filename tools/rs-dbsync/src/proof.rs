@@ -1,13 +1,16 @@
 //! Gathers what a proof rests on, each fact after the one before it; the model judges.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
-use rs_model::replica::{HeldAt, SyncFacts, judge_held, judge_sync};
+use rs_model::replica::{HeldAt, Replica, SyncFacts, judge_held, judge_sync};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position};
 
 use crate::sets::{Open, Site};
+
+/// How long a receiver may take to connect: a slave tries again every second.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// A nonce that nobody has seen.
 pub fn nonce() -> Result<String> {
@@ -32,7 +35,7 @@ pub fn sync(site: &Site<'_>, slave: &Open, wait: Duration) -> Result<(SyncFacts,
     let position = master.db.position()?;
     let waited =
         if position.set().is_some() { slave.db.wait_applied(&position, wait)? } else { false };
-    let replica = slave.db.replica()?;
+    let replica = settled(slave, wait.min(CONNECTING))?;
     let canary_seen = slave.db.read_canary()?;
     let facts = SyncFacts {
         masters,
@@ -47,6 +50,23 @@ pub fn sync(site: &Site<'_>, slave: &Open, wait: Duration) -> Result<(SyncFacts,
     };
     let checks = judge_sync(&slave.server.name, &facts);
     Ok((facts, checks))
+}
+
+/// The slave's facts. A receiver that is just connecting (its master was restarted a moment ago) is given a while; what
+/// it is then is what counts.
+fn settled(slave: &Open, limit: Duration) -> Result<Replica> {
+    let begun = Instant::now();
+    loop {
+        let replica = slave.db.replica()?;
+        let connecting = replica
+            .channels
+            .iter()
+            .any(|c| ["Connecting", "Preparing"].contains(&c.io_running.as_str()));
+        if !connecting || replica.is_held() || begun.elapsed() >= limit {
+            return Ok(replica);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Silence on a master now.
