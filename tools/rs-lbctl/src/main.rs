@@ -52,21 +52,21 @@ Examples:
   rs-lbctl connect --pool www 'App Server-3'
   rs-server list --as new | rs-lbctl connect --pool www --standby
   rs-server list --as new | rs-lbctl connect --pool www --only --expect-release 2.0
-")]
+", mut_arg("pool", |arg| arg.help("The pool that they come into")))]
     Connect(connect::Connect),
     /// Take servers out of a pool, on every balancer of it; one that is out is fine
     #[command(before_help = "\
 Examples:
   rs-lbctl disconnect --pool www 'App Server-1'
   rs-server list --as old | rs-lbctl disconnect --pool www --wait 1m --kill
-")]
+", mut_arg("pool", |arg| arg.help("The pool that they leave")))]
     Disconnect(disconnect::Disconnect),
     /// Give servers nothing new and wait until what they have has ended
     #[command(before_help = "\
 Examples:
   rs-lbctl drain --pool www 'App Server-1' --wait 5m
   rs-lbctl drain --pool www --role app --as old --wait 30s --kill
-")]
+", mut_arg("pool", |arg| arg.help("The pool in which they get nothing new")))]
     Drain(disconnect::Drain),
     /// Let a name point at servers (A records), and wait until the authoritative server says so
     #[command(before_help = "\

@@ -1,7 +1,8 @@
 //! The runtime socket: batches of commands on one connection, in prompt mode, each reply for itself.
 //!
 //! HAProxy answers in text without a status and runs the commands of a line one after the other whatever becomes of
-//! them. In prompt mode every reply ends with a prompt: counting prompts tells that all commands were run.
+//! them. In prompt mode the reply to every line ends with a prompt: counting prompts tells that all commands were run.
+//! Commands go one a line, all written at once: after those that `;` joins, HAProxy 3 prompts once, 2.6 every time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -117,20 +118,17 @@ impl Client {
         let mut replies = Vec::with_capacity(commands.len());
         let mut rest = commands;
         while !rest.is_empty() {
-            let mut line = String::new();
+            let mut lines = String::new();
             let mut count = 0;
             while let Some(command) = rest.get(count)
-                && (count == 0 || line.len() + prefix.len() + command.len() < CHUNK)
+                && (count == 0 || lines.len() + prefix.len() + command.len() < CHUNK)
             {
-                if count > 0 {
-                    line.push(';');
-                }
-                line.push_str(prefix);
-                line.push_str(command);
+                lines.push_str(prefix);
+                lines.push_str(command);
+                lines.push('\n');
                 count += 1;
             }
-            line.push('\n');
-            self.send(stream.as_mut(), deadline, line.as_bytes())?;
+            self.send(stream.as_mut(), deadline, lines.as_bytes())?;
             for _ in 0..count {
                 let reply =
                     self.reply(stream.as_mut(), deadline, &mut pending, prompt).map_err(|e| {
