@@ -46,6 +46,7 @@ pub struct Connect {
 pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
     // --pool names where to, not which
     let name = named(args.select.pool.take())?;
+    args.wait = args.wait.min(cx.common.timeout);
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, &args.select, &args.changing)?;
@@ -71,6 +72,10 @@ pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
             .collect()
     });
     let exit = exit?;
+    if !plan.is_needed() && !cx.dry() {
+        // an earlier call may have been cut off before it came to the tags
+        plan.tag(cx, cloud, &args);
+    }
     cx.refresh(cloud, &deployment, &mut subjects)?;
     for target in &plan.targets {
         if let Some(item) = subjects.items.get_mut(target.at)

@@ -60,6 +60,7 @@ impl Job {
     fn open(cx: &Context, which: &mut Which) -> Result<Job> {
         // --pool names where from, not which
         let name = named(which.select.pool.take())?;
+        which.wait = which.wait.min(cx.common.timeout);
         let world = rs_drivers::world(&cx.place()?)?;
         let cloud = world.cloud.as_ref();
         let (deployment, subjects) = cx.subjects(cloud, &which.select, &which.changing)?;
@@ -288,6 +289,15 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
             })
             .collect()
     })?;
+    if !cx.dry() {
+        // those that were out already: an earlier call may have been cut off before it came to the tags
+        let (is, was) = pool::tags(&job.pool.name);
+        for target in job.targets.iter().filter(|target| !there(target)) {
+            if target.server.tags.contains(&is) {
+                set_tags(cx, job.cloud(), &job.pool, &target.server.name, &was, &is);
+            }
+        }
+    }
     cx.refresh(job.cloud(), &job.deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
 }

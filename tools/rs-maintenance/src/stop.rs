@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use rs_cli::{Changing, Context, Done, Exit, Journal, Step};
 use rs_contract::{Cloud, Error, Kind, Result, State};
 use rs_drivers::settings::Settings;
+use rs_model::act::Outcome;
 use rs_model::check::{Answer, Check};
 use rs_model::member::Page;
 use rs_model::pool;
@@ -108,7 +109,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
             if problems.is_empty() {
                 return Ok(Done::now(told(&page)).nest("page", page));
             }
-            if begun.elapsed() > OPEN {
+            if begun.elapsed() > OPEN.min(cx.common.timeout) {
                 return Err(Error::new(
                     Kind::Failed,
                     format!(
@@ -160,18 +161,24 @@ fn conditions(
     args: &Stop,
 ) -> Result<()> {
     let mut failed: Vec<(Condition, String)> = Vec::new();
-    for debt in Journal::new(state).debts(&pool.deployment)? {
-        match debt.kind.as_str() {
-            "writes" => failed.push((
-                Condition::WritesOn,
-                format!("writes are off on {} since {}", debt.subject, debt.since),
-            )),
-            "migration" | "schema" => failed.push((
-                Condition::SchemaWhole,
-                format!("a migration is not finished: {} ({})", debt.key, debt.reason),
-            )),
-            _ => {}
-        }
+    let journal = Journal::new(state);
+    for debt in journal.debts(&pool.deployment)?.iter().filter(|debt| debt.kind == "writes") {
+        failed.push((
+            Condition::WritesOn,
+            format!("writes are off ({}) since {}", debt.key, debt.since),
+        ));
+    }
+    // a promotion brings another schema: what was half before it does not matter any more
+    let last = journal.acts()?.into_iter().rfind(|act| {
+        act.deployment == pool.deployment
+            && act.tool == "rs-dbsync"
+            && ["migrate", "promote"].contains(&act.verb.as_str())
+    });
+    if let Some(act) = last.filter(|act| act.verb == "migrate" && act.outcome != Outcome::Done) {
+        failed.push((
+            Condition::SchemaWhole,
+            format!("the migration of {} (act {}) is not finished", act.subject, act.seq),
+        ));
     }
     for (lb, result) in pool.lbs.iter().zip(pool.on_all(|lb| through(lb, &pool.name))) {
         if let Err(e) = result {
