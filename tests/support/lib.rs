@@ -21,7 +21,7 @@ pub use balanced::{BYPASS, Balanced, CONFIG};
 pub use here::Here;
 pub use named::Named;
 pub use ran::{Call, Ran};
-pub use scene::{Scene, program, root, tools, until};
+pub use scene::{Scene, demo_dir, program, root, tools, until};
 pub use servers::{Haproxy, MariaDb};
 pub use shell::Shell;
 pub use site::{Mood, Site};

@@ -1,3 +1,5 @@
 //! The scripts: what they say without servers, and the whole upgrade end to end.
 
 mod scripts;
+mod site;
+mod whole;

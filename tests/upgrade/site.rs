@@ -1,0 +1,113 @@
+//! The demo's site as a test has it: its own name, range and folder, gone with the test.
+
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Duration;
+
+use rs_tests::{Call, Ran, Scene, until};
+
+/// A site that `scripts/demo/demo.sh` made.
+pub struct Site {
+    /// The scene whose addresses it has.
+    pub scene: Scene,
+    name: String,
+    options: String,
+    /// Its folder.
+    pub place: PathBuf,
+}
+
+impl Site {
+    /// Makes it. `options` go to scripts/demo/site.sh, e.g. `--pool shop --lb-port 9080`.
+    pub fn up(name: &str, options: &str) -> Site {
+        let scene = Scene::new(name);
+        let name = scene.dir.file_name().unwrap().to_string_lossy().into_owned();
+        let place = rs_tests::demo_dir().join(&name);
+        let site = Site { scene, name, options: options.to_owned(), place };
+        let _ = site.call("scripts/demo/demo.sh").args(["up"]).limit(Duration::from_secs(300)).run().exits(0);
+        site
+    }
+
+    /// A call of a script of the project in the site's environment.
+    pub fn call(&self, script: &str) -> Call {
+        self.scene
+            .script(script)
+            .env("RS_DEMO_SITE", &self.name)
+            .env("RS_DEMO_ADDRESSES", format!("{}.0/24", self.scene.net))
+            .env("RS_DEMO_OPTIONS", &self.options)
+            .env("RS_CLOUD", format!("sqlite:{}/state.db", self.place.display()))
+            .env("RS_CREDENTIALS", self.place.join("credentials").display().to_string())
+    }
+
+    /// A call of a tool in the site's environment.
+    pub fn tool(&self, name: &str) -> Call {
+        self.scene
+            .tool(name)
+            .env("RS_CLOUD", format!("sqlite:{}/state.db", self.place.display()))
+            .env("RS_CREDENTIALS", self.place.join("credentials").display().to_string())
+            .env("RS_UPGRADE", "u-1")
+    }
+
+    /// `upgrade.sh` or `rollback.sh` with the site's settings.
+    pub fn run(&self, script: &str, args: &[&str]) -> Ran {
+        let conf = self.place.join("upgrade.conf").display().to_string();
+        let mut all = vec!["--conf", &conf, "--yes"];
+        all.extend(args);
+        self.call(script).args(all).limit(Duration::from_secs(400)).run()
+    }
+
+    /// Starts the outside observer.
+    pub fn observe(&self) -> Observer<'_> {
+        let stop = self.place.join("probe.stop");
+        let log = self.place.join("probe.log");
+        let _ = std::fs::remove_file(&stop);
+        let child = self
+            .tool("rs-check")
+            .args(["probe", "--pool", "www", "--rate", "60", "--until"])
+            .args([stop.display().to_string(), "--log".into(), log.display().to_string()])
+            .start();
+        let observer = Observer { site: self, child: Some(child) };
+        until("the observer's first answers", Duration::from_secs(30), || {
+            std::fs::read_to_string(&log).is_ok_and(|text| text.lines().count() > 20)
+        });
+        observer
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // what happened is easier seen with the journal; the processes must go all the same
+            let report = self.tool("rs-journal").args(["show", "--last", "30"]).run();
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), report.stdout.as_bytes());
+        }
+        let _ = self.call("scripts/demo/demo.sh").args(["down"]).run();
+    }
+}
+
+/// The outside observer of a site, running.
+pub struct Observer<'a> {
+    site: &'a Site,
+    child: Option<Child>,
+}
+
+impl Observer<'_> {
+    /// Ends it and returns its summary.
+    pub fn summary(mut self) -> serde_json::Value {
+        std::fs::write(self.site.place.join("probe.stop"), "").unwrap();
+        let out = self.child.take().unwrap().wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .find(|record| record["schema"] == "rs.summary/1")
+            .unwrap_or_else(|| panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr)))
+    }
+}
+
+impl Drop for Observer<'_> {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
