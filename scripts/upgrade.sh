@@ -21,15 +21,15 @@
 # Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
   21 22 '?migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' 28 26
-  writes-on 30 '?open the site: from here back costs what users write' '32&' '=20' 31 33 29w 25i '=32' 34 35
+  writes_on 30 '?open the site: from here back costs what users write' '32&' '=20' 31 33 29w 25i '=32' 34 35
   '?promote the inputs: the cheap way back for the old servers ends' 36
   '?retire the old servers: the way back ends' 37 38)
 # Labels that are a part of a step's file.
 declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
-  [writes - on]=writes_on)
+)
 number() {
   local n=${1%[a-z]}
-  [[ $1 == writes-on ]] && n=29
+  [[ $1 == writes_on ]] && n=29
   printf '%s' "$n"
 } # 19p: 19
 title() {
@@ -38,7 +38,7 @@ title() {
   25i) printf 'drop the isolation inputs of the new servers' ;;
   29a) printf 'start the new applications' ;;
   29w) printf 'start the new workers and cron jobs' ;;
-  writes-on) printf 'writes on' ;;
+  writes_on) printf 'writes on' ;;
   *) step_title "$(number "$1")" ;;
   esac
 }

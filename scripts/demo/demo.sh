@@ -142,6 +142,7 @@ NEW_ARRAY=array-2
 NEW_ARRAY_MIN=2
 RELEASE=SVN_APP_REPOSITORY=text:svn://$1:$svn_port/$application/releases/2.0
 RELEASE=APPLICATION=text:$application-2.0
+KEEP=WORKERS_AT_BOOT
 MIGRATION_SCRIPT=migrate
 OLD_RELEASE=1.0
 EXPECT_RELEASE=2.0
@@ -172,16 +173,17 @@ up() {
   say "databases"
   rs-server launch 'Master DB' >/dev/null
   rs-lbctl point "master-db.$zone" --at 'Master DB' >/dev/null
+  rs-snapshot take --role master --label first >/dev/null
   rs-server launch 'Slave DB' | rs-dbsync init >/dev/null
   rs-lbctl point "slave-db.$zone" --at 'Slave DB' >/dev/null
   say "balancers and applications"
   rs-server launch 'Load Balancer-1' 'Load Balancer-2' >/dev/null
   rs-lbctl point "$pool.$zone" --at 'Load Balancer-1' --at 'Load Balancer-2' >/dev/null
   rs-server launch 'App Server-1' 'App Server-2' | rs-lbctl connect --pool "$pool" >/dev/null
-  rs-server launch array-1 --to 2 | rs-lbctl connect --pool "$pool" >/dev/null
+  rs-server launch array-1 --to 2 >/dev/null
+  rs-server list --array array-1 | rs-lbctl connect --pool "$pool" >/dev/null
   say "backups"
   rs-snapshot schedule on --role db >/dev/null
-  rs-snapshot take --role master --label first >/dev/null
   clock_on
   say "up in $((SECONDS - begun)) s; eval \"\$($demo/demo.sh env)\""
 }

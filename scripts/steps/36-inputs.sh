@@ -11,6 +11,7 @@ step_36() {
   mapfile -t isolation < <(names "${ISOLATION[@]}")
   rs-server list --as new |
     rs-inputs promote --promote "$(joined "${release[@]}")" \
-      --drop "$(joined "${isolation[@]}"),APP_START_AT_BOOT" --also-affects-old
+      --drop "$(joined "${isolation[@]}"),APP_START_AT_BOOT" ${KEEP[0]:+--keep "$(joined "${KEEP[@]}")"} \
+      --also-affects-old
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 36 "$@"; }
