@@ -148,10 +148,12 @@ fn a_deployment_is_cloned_only_when_nothing_tells_it_for_the_original() {
     for part in ["LB_HOSTNAME", "LB_APPLISTENER_NAME", "Root", "Addresses", "elsewhere"] {
         assert!(refused.stderr.contains(part), "{part}\n{refused}");
     }
+    let near = ["--root", "stage", "--addresses", &format!("{}.64/26", scene.net)];
+    rs(&scene, "rs-clone", &[&short[..], &near].concat()).exits(5).says("Addresses");
     let (root, addresses) = (scene.text("stage"), format!("{}.128/25", scene.net));
     let whole = [
         &short[..],
-        &["--root", &root, "--addresses", &addresses, "--without", "elsewhere"],
+        &["--root", "stage", "--addresses", &addresses, "--without", "elsewhere"],
         &["--set", "LB_HOSTNAME=text:stage.example", "--set", "LB_APPLISTENER_NAME=text:stage"],
     ]
     .concat();

@@ -33,7 +33,7 @@ pub fn write(scene: &Scene) {
         &format!(
             r#"Deployment: shop
 Machines:
-  Local: {{Root: "{root}", Addresses: "{net}.0/24", Path: /usr/bin:/bin, User: nobody}}
+  Local: {{Root: "{root}", Addresses: "{net}.0/25", Path: /usr/bin:/bin, User: nobody}}
 Inputs:
   RELEASE: text:one
   LB_HOSTNAME: text:shop.example

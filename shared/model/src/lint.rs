@@ -220,6 +220,22 @@ pub fn deployment_identity(
     found
 }
 
+/// Whether two ranges of addresses (`127.9.0.0/24`) have one in common; texts that are no ranges only when equal.
+pub fn ranges_overlap(one: &str, other: &str) -> bool {
+    let range = |text: &str| {
+        let (address, bits) = text.trim().split_once('/')?;
+        let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32)?;
+        Some((u32::from(address.parse::<std::net::Ipv4Addr>().ok()?), bits))
+    };
+    match (range(one), range(other)) {
+        (Some((one, short)), Some((other, long))) => {
+            let bits = short.min(long);
+            bits == 0 || (one ^ other) >> (32 - bits) == 0
+        }
+        _ => one == other,
+    }
+}
+
 /// Whether the text holds the address and not a longer one.
 fn holds(text: &str, address: &str) -> bool {
     text.match_indices(address).any(|(at, _)| {
@@ -289,6 +305,15 @@ mod tests {
         clone.address = address;
         let what: Vec<String> = isolation(&clone, &[source]).into_iter().map(|s| s.what).collect();
         assert_eq!(what, ["DB_LINEAGE_NAME", "X", "address"]);
+    }
+
+    #[test]
+    fn ranges_overlap_when_one_holds_the_other() {
+        assert!(ranges_overlap("127.9.0.0/24", "127.9.0.128/25"));
+        assert!(ranges_overlap("127.9.0.128/25", "127.0.0.0/9"));
+        assert!(!ranges_overlap("127.9.0.0/25", "127.9.0.128/25"));
+        assert!(!ranges_overlap("127.9.0.0/24", "127.9.1.0/24"));
+        assert!(ranges_overlap("a", "a") && !ranges_overlap("a", "127.9.0.0/24"));
     }
 
     #[test]

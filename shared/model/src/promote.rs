@@ -437,6 +437,10 @@ mod tests {
             else { return Ok(()) };
             let mut after = deployment.clone();
             after.extend(plan.deployment.clone());
+            // killed between the two: what is left is the removals
+            let resumed = plan_promote(&after, &set, &[], &Temporary::default(), &wish(&[]));
+            let rest = Promotion { deployment: Inputs::new(), ..plan.clone() };
+            prop_assert_eq!(resumed, Ok(rest));
             for party in &mut set {
                 let between = party.resolve(&after).values;
                 let before = party.resolve(&deployment).values;

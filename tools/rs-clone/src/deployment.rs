@@ -189,10 +189,12 @@ fn plan(book: &Book<'_>, args: &DeploymentArgs, called: &str) -> Result<Plan> {
         .and_then(Json::as_object_mut)
         .and_then(|machines| machines.values_mut().next())
     {
-        for (key, value) in [("Root", &args.root), ("Addresses", &args.addresses)] {
-            if let Some(value) = value {
-                kind[key] = value.clone().into();
-            }
+        if let Some(root) = &args.root {
+            let whole = std::path::absolute(root).unwrap_or_else(|_| root.into());
+            kind["Root"] = whole.display().to_string().into();
+        }
+        if let Some(addresses) = &args.addresses {
+            kind["Addresses"] = addresses.clone().into();
         }
     } else if args.root.is_some() || args.addresses.is_some() {
         let what = format!("{:?} says nowhere where its servers are launched", args.original);
@@ -256,10 +258,15 @@ fn identity(book: &Book<'_>, plan: &Plan) -> Vec<String> {
     let (ours, theirs) = (machines(&plan.deployment), machines(&book.deployment));
     let kinds = ours.as_object().into_iter().flatten();
     for (kind, body) in kinds {
-        for key in ["Root", "Addresses"] {
-            if !body[key].is_null() && body[key] == theirs[kind][key] {
-                found.push(format!("{key} of Machines {kind}"));
-            }
+        let theirs = &theirs[kind];
+        if !body["Root"].is_null() && body["Root"] == theirs["Root"] {
+            found.push(format!("Root of Machines {kind}"));
+        }
+        if let (Some(ours), Some(theirs)) =
+            (body["Addresses"].as_str(), theirs["Addresses"].as_str())
+            && lint::ranges_overlap(ours, theirs)
+        {
+            found.push(format!("Addresses of Machines {kind}"));
         }
     }
     found

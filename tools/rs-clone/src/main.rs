@@ -25,7 +25,7 @@ Examples:
   rs-clone server 'Slave DB' --name 'Slave2 DB' --as warm
   rs-server list --as new --first | rs-clone server --name 'App Server-%n' --to 2 --with-original
   rs-clone array array-1 --name array-2 --as new --set APPLICATION=text:shop-2
-  rs-clone deployment production --name staging --addresses 127.9.0.1-127.9.0.99 --root /srv/staging
+  rs-clone deployment production --name staging --addresses 127.9.0.0/24 --root /srv/staging
 "
 )]
 struct Args {
@@ -55,7 +55,7 @@ Examples:
     /// Define a whole deployment in the likeness of another; refused while anything that tells them apart is the same
     #[command(before_help = "\
 Examples:
-  rs-clone deployment production --name staging --root /srv/staging --addresses 127.9.0.1-127.9.0.99 \\
+  rs-clone deployment production --name staging --root /srv/staging --addresses 127.9.0.0/24 \\
     --set LB_HOSTNAME=text:staging.mysite.com --set DB_LINEAGE_NAME=text:staging --dry-run
 ")]
     Deployment(DeploymentArgs),
@@ -174,7 +174,7 @@ struct DeploymentArgs {
     /// Folder of the clone's machines
     #[arg(long, value_name = "FOLDER")]
     root: Option<String>,
-    /// Addresses of the clone's machines
+    /// Addresses of the clone's machines, e.g. 127.9.0.0/24
     #[arg(long, value_name = "ADDRESSES")]
     addresses: Option<String>,
     #[command(flatten)]

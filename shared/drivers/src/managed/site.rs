@@ -184,12 +184,8 @@ impl Reading<'_> {
             let value = match &node.kind {
                 NodeKind::Scalar { text, .. } if *key == "Root" => self.absolute(text).into(),
                 NodeKind::Scalar { text, .. } => Json::from(text.clone()),
-                NodeKind::List(_) => {
-                    let texts = fields.texts(key, faults);
-                    texts.into_iter().map(|(text, _)| text).collect::<Vec<_>>().into()
-                }
-                NodeKind::Map(_) => {
-                    fields.wants(node, key, "a text or a list of texts", faults);
+                _ => {
+                    fields.wants(node, key, "a text", faults);
                     continue;
                 }
             };
