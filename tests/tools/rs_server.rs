@@ -266,7 +266,7 @@ fn a_launch_that_is_killed_is_finished_by_the_next_one() {
 
     // out of time is said, and leaves it booting; the script of the killed launch may still be there, and is not joined
     let late = scene.tool("rs-server").args(["launch", "One", "--timeout", "1s"]).run().exits(6);
-    late.says("waits");
+    late.says("waits").says("was not begun");
     assert_eq!(list()["state"], "booting");
     std::fs::write(&gate, "").unwrap();
     let done = scene.tool("rs-server").args(["launch", "One"]).run().exits(0).record();
@@ -279,6 +279,41 @@ fn a_launch_that_is_killed_is_finished_by_the_next_one() {
         assert!(running <= 1 || !seen.contains("end\nend"), "two at once: {seen}");
     }
     assert!(seen.ends_with("end\n"), "{seen}");
+}
+
+#[test]
+fn an_interrupted_launch_says_what_is_left_and_how_to_go_on() {
+    let scene = Scene::new("server-interrupt");
+    let gate = scene.path("gate");
+    let script = format!(
+        "#!/bin/bash\n# ---\n# RightScript Name: waits\n# Inputs: {{}}\n# ...\n\
+         echo begin >\"$HOME/seen\"\nuntil [ -e '{}' ]; do sleep 0.05; done\n",
+        gate.display()
+    );
+    scene.file("waits.sh", &script);
+    let template =
+        scene.file("waits.yaml", "Name: Waits\nRightScripts:\n  Boot:\n    - waits.sh\n");
+    let servers = "Servers:\n  - Name: One\n    Template: Waits\n";
+    let file = site_file(&scene, &format!("  - {template}\n{servers}"));
+    scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+    let launch = scene.tool("rs-server").args(["launch", "One"]).start();
+    until("the boot script has begun", Duration::from_secs(20), || {
+        std::fs::read_dir(scene.path("machines")).is_ok_and(|machines| {
+            machines.flatten().any(|machine| machine.path().join("seen").exists())
+        })
+    });
+    let pid = launch.id().to_string();
+    scene.call("kill", "kill").args(["-INT", &pid]).run().exits(0);
+    let out = launch.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(130), "{said}");
+    assert!(out.stdout.is_empty(), "no record of what is not done");
+    for part in ["launch on server One", "open", "again", "rs-cleanup"] {
+        assert!(said.contains(part), "{part:?} in {said}");
+    }
+    std::fs::write(&gate, "").unwrap();
+    let done = scene.tool("rs-server").args(["launch", "One"]).run().exits(0).record();
+    assert_eq!(done["state"], "operational");
 }
 
 #[test]
@@ -407,6 +442,29 @@ fn without_an_alert_system_there_is_nothing_to_silence() {
     let ran = scene.tool("rs-server").args(["unquench", "One"]).run().exits(0);
     assert_eq!(changed(&ran), [false]);
     scene.tool("rs-server").args(["quench", "One", "--for", "0"]).run().exits(2).says("`0`");
+}
+
+#[test]
+fn a_silence_is_owed_and_ends_once() {
+    let scene = Scene::new("server-hook");
+    let hook = "#!/bin/bash\ncat >\"$0.heard\"\ncase $1 in\n  quench) touch \"$0.on\" ;;\n  unquench) rm -f \"$0.on\" ;;\n  quenched) [ -e \"$0.on\" ] || exit 3 ;;\nesac\n";
+    let hook = scene.file("hook", hook);
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let file = site_file(&scene, &format!("{TWO}Inputs:\n  ALERTS_HOOK: text:{hook}\n"));
+    scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+    let call = |args: &[&str]| scene.tool("rs-server").args(args).run().exits(0);
+    let dry = call(&["quench", "One", "--dry-run"]);
+    assert_eq!(dry.record()["planned"], true);
+    assert!(!Path::new(&format!("{hook}.on")).exists());
+    let ran = call(&["quench", "One", "--for", "5m", "--reason", "it's $(x)"]);
+    assert_eq!(changed(&ran), [true]);
+    assert_eq!(keys(&scene, "debt/"), ["quenched:One"]);
+    assert_eq!(changed(&call(&["quench", "One"])), [false]);
+    let undo = did(&ran.record())["undo"].as_str().unwrap().to_owned();
+    scene.call("bash", "bash").args(["-c", &undo]).run().exits(0);
+    assert!(!Path::new(&format!("{hook}.on")).exists());
+    assert_eq!(keys(&scene, "debt/"), Vec::<String>::new());
+    assert_eq!(changed(&call(&["unquench", "One"])), [false]);
 }
 
 #[test]

@@ -240,8 +240,16 @@ impl Managed {
                 stored.is.next.extend(launch.inputs.clone());
             }
             stored.made += 1;
+            // somebody may have given a server of his own such a name
+            while self
+                .state
+                .get(&keys::server(deployment, &instance_name(array, stored.made)))?
+                .is_some()
+            {
+                stored.made += 1;
+            }
             let server = Server {
-                name: format!("{array} #{}", stored.made),
+                name: instance_name(array, stored.made),
                 state: State::Pending,
                 array: Some(array.to_owned()),
                 template: stored.is.template.clone(),
@@ -623,6 +631,10 @@ impl Managed {
         })
         .map(|_| ())
     }
+}
+
+fn instance_name(array: &str, number: u64) -> String {
+    format!("{array} #{number}")
 }
 
 fn left(until: Instant) -> Duration {

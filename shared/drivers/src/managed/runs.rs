@@ -176,15 +176,19 @@ impl Managed {
         let begun = Instant::now();
         let ended = furnish(channel.as_ref(), &folder, job.script)
             .and_then(|()| channel.run(&command(job, &folder, env), &each));
+        let helper = |argv: &[&str]| {
+            let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+            channel.run(
+                &Command { argv, timeout: Duration::from_secs(60), ..Command::default() },
+                &|_| {},
+            )
+        };
+        let late = ended.as_ref().is_err_and(|e| e.kind() == Kind::TimedOut);
+        let never_begun = late
+            && helper(&["test", "-d", &format!("{folder}/work")])
+                .is_ok_and(|found| found.exit == 1);
         // a machine that was ended in the meantime has no folder to clear
-        let _ = channel.run(
-            &Command {
-                argv: ["rm", "-rf", "--", &folder].map(str::to_owned).to_vec(),
-                timeout: Duration::from_secs(60),
-                ..Command::default()
-            },
-            &|_| {},
-        );
+        let _ = helper(&["rm", "-rf", "--", &folder]);
         let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         let result = RunResult {
             id: id.clone(),
@@ -201,6 +205,17 @@ impl Managed {
         })?;
         match ended {
             Ok(_) => Ok(result),
+            Err(_) if never_begun => Err(Error::new(
+                Kind::TimedOut,
+                format!(
+                    "script {:?} on {:?} was not begun within {:.1} s: an earlier script still runs there, whose \
+                     caller is gone",
+                    job.script.name,
+                    job.server.name,
+                    job.timeout.as_secs_f64()
+                ),
+            )
+            .hint("wait for it with a longer --timeout, or end it on the server")),
             Err(e) if e.kind() == Kind::TimedOut => Err(Error::new(
                 Kind::TimedOut,
                 format!(
