@@ -361,3 +361,48 @@ fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
     let six = ["point", "six.mysite.com", "--at", "Load Balancer-1"];
     scene.tool("rs-lbctl").args(six).run().exits(5).says("AAAA");
 }
+
+#[test]
+fn a_dead_balancer_keeps_a_pool_as_it_is_and_does_not_keep_the_other_closed() {
+    let site = Site::new("dead-balancer");
+    let _ = site.lbctl(&["connect", "--pool", "www", NAMES[0]]).run().exits(0);
+    let _ = site.page(&["start"]).run().exits(0);
+    let balancers = site.balancers();
+    let first = std::fs::read_to_string(format!("{}/etc/haproxy.cfg", balancers[0].1)).unwrap();
+    let _ = site.scene.tool("rs-run").args(["balancer stop", "Load Balancer-2"]).run().exits(0);
+    site.lbctl(&["connect", "--pool", "www", NAMES[1]]).run().exits(7).says("Load Balancer-2");
+    let after = std::fs::read_to_string(format!("{}/etc/haproxy.cfg", balancers[0].1)).unwrap();
+    assert_eq!(after, first, "the living one is as it was");
+    site.page(&["start"]).run().exits(7).says("Load Balancer-2");
+    assert_eq!(site.get(&balancers[0].0, "/").0, 503);
+    let ran = site.page(&["stop"]).run().exits(8).says("Load Balancer-2");
+    assert!(ran.records()[1]["did"][0]["error"].is_string(), "{ran}");
+    assert_eq!(site.get(&balancers[0].0, "/").0, 200, "it goes forward");
+    assert_eq!(site.debts(), ["page:www"], "still owed");
+    let _ = site.scene.tool("rs-run").args(["balancer start", "Load Balancer-2"]).run().exits(0);
+    assert_eq!(site.get(&balancers[1].0, "/").0, 200, "its file was switched, and it has read it");
+    let _ = site.page(&["stop"]).run().exits(0);
+    assert!(site.debts().is_empty());
+}
+
+#[test]
+fn a_call_that_is_killed_anywhere_is_finished_by_the_next() {
+    let site = Site::new("killed");
+    let _ = site.lbctl(&["connect", "--pool", "www", NAMES[0]]).run().exits(0);
+    for after_ms in [3, 10, 20, 40, 60, 90] {
+        let mut child = site.lbctl(&["connect", "--pool", "www", "--only", NAMES[1]]).start();
+        // the moment is the point: each round strikes elsewhere
+        std::thread::park_timeout(Duration::from_millis(after_ms));
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = site.lbctl(&["connect", "--pool", "www", "--only", NAMES[1]]).run().exits(0);
+        let expected =
+            [1, 2].map(|n| (format!("Load Balancer-{n}"), NAMES[1].to_owned(), "ready".to_owned()));
+        assert_eq!(site.members(), expected);
+        let _ = site.lbctl(&["status", "--pool", "www", "--require", "up=1"]).run().exits(0);
+        let _ = site.lbctl(&["connect", "--pool", "www", "--only", NAMES[0]]).run().exits(0);
+    }
+    for (_, home) in site.balancers() {
+        assert!(!std::path::Path::new(&format!("{home}/etc/haproxy.cfg.rs-new")).exists());
+    }
+}

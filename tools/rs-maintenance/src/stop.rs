@@ -65,7 +65,6 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         .iter()
         .map(|lb| match look(lb, &name) {
             Ok((page, problems)) => (Some(page), problems),
-            // one that is out of reach does not keep the others closed
             Err(e) => (None, vec![format!("{}: {e}", lb.server.name)]),
         })
         .collect();
@@ -74,7 +73,11 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         .any(|(page, _)| page.as_ref().is_none_or(|page| page.active || page.saved == Some(true)));
     let needed = |at: usize| before.get(at).is_some_and(|(_, problems)| !problems.is_empty());
     if shown {
-        conditions(cx, &pool, cloud, world.state.as_ref(), args)?;
+        // one that is out of reach does not keep the others closed: it is named when its turn comes
+        let reached = |lb: &Lb| {
+            before.iter().flat_map(|(page, _)| page).any(|page| page.balancer == lb.server.name)
+        };
+        conditions(cx, &pool, &reached, cloud, world.state.as_ref(), args)?;
     }
     let steps: Vec<Step> = (0..pool.lbs.len())
         .map(|at| Step {
@@ -156,6 +159,7 @@ fn look(lb: &Lb, pool: &str) -> Result<(Page, Vec<String>)> {
 fn conditions(
     cx: &Context,
     pool: &Pool,
+    reached: &(dyn Fn(&Lb) -> bool + Sync),
     cloud: &dyn Cloud,
     state: &dyn State,
     args: &Stop,
@@ -180,12 +184,18 @@ fn conditions(
             format!("the migration of {} (act {}) is not finished", act.subject, act.seq),
         ));
     }
-    for (lb, result) in pool.lbs.iter().zip(pool.on_all(|lb| through(lb, &pool.name))) {
+    for (lb, result) in pool
+        .lbs
+        .iter()
+        .zip(pool.on_all(|lb| if reached(lb) { through(lb, &pool.name) } else { Ok(()) }))
+    {
         if let Err(e) = result {
             failed.push((Condition::MembersUp, format!("{}: {e}", lb.server.name)));
         }
     }
-    failed.extend(unknown(pool, cloud)?.into_iter().map(|why| (Condition::UnknownMembers, why)));
+    failed.extend(
+        unknown(pool, reached, cloud)?.into_iter().map(|why| (Condition::UnknownMembers, why)),
+    );
     if let Some(path) = &args.after {
         failed.extend(site_check(path)?.into_iter().map(|why| (Condition::SiteCheck, why)));
     }
@@ -224,9 +234,9 @@ fn through(lb: &Lb, pool: &str) -> Result<()> {
     Ok(())
 }
 
-fn unknown(pool: &Pool, cloud: &dyn Cloud) -> Result<Vec<String>> {
+fn unknown(pool: &Pool, reached: &dyn Fn(&Lb) -> bool, cloud: &dyn Cloud) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for lb in &pool.lbs {
+    for lb in pool.lbs.iter().filter(|lb| reached(lb)) {
         let channel = if lb.server.foreign { None } else { Some(cloud.channel(&lb.server)?) };
         let members = rs_drivers::balancer(&lb.server, &lb.settings, channel)
             .and_then(|driver| driver.members(&pool.name));
