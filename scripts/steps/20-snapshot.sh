@@ -7,7 +7,7 @@
 #   undo    rs-snapshot prune, once it is unpinned
 step_20() {
   local whom=(--as warm)
-  [[ $SNAPSHOT == held ]] || whom=(--role master)
+  [[ $SNAPSHOT == held ]] || whom=(--role master --once) # heartbeats move its position
   rs-snapshot take "${whom[@]}" --label "pre-upgrade-$UPGRADE" --pin
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 20 "$@"; }

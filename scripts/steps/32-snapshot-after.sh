@@ -6,6 +6,6 @@
 #   proves  it is complete
 #   undo    rs-snapshot prune, once it is unpinned
 step_32() {
-  rs-snapshot take --role master --label "post-upgrade-$UPGRADE" --pin
+  rs-snapshot take --role master --label "post-upgrade-$UPGRADE" --once --pin
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 32 "$@"; }

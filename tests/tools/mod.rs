@@ -9,6 +9,7 @@ mod rs_clone;
 mod rs_inputs;
 mod rs_run;
 mod rs_server;
+mod rs_snapshot;
 mod site_file;
 mod small_site;
 mod templates;
