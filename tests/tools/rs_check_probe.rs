@@ -193,3 +193,45 @@ fn a_site_that_is_not_there_is_errors_and_bad_input_is_refused() {
     );
     call(&["--summarise", &forged, "--rows-command", "true"]).exits(2).says("prefix");
 }
+
+#[test]
+fn rows_are_read_from_the_database_itself_all_of_them_and_only_ours() {
+    let scene = Scene::new("probe-rows");
+    let site = scene.site("1.0");
+    let log = probe(&scene, &[&site], &[], || wait_for(&site, 20));
+    let requests = log_of(&log);
+    let acknowledged: Vec<&str> = requests
+        .iter()
+        .filter(|r| r["class"] == "ok")
+        .filter_map(|r| r["number"].as_str())
+        .collect();
+    let prefix = acknowledged[0].rsplit_once('-').unwrap().0.to_owned() + "-";
+    let db = scene.mariadb("db");
+    db.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, number VARCHAR(64))");
+    // more rows than are fetched at once, of others and of ours
+    db.sql("INSERT INTO shop.orders (number) SELECT CONCAT('other-', seq) FROM shop.seq_1_to_3000");
+    db.sql(&format!(
+        "INSERT INTO shop.orders (number) SELECT CONCAT('{prefix}x', seq) FROM shop.seq_1_to_11000"
+    ));
+    for number in &acknowledged[1..] {
+        db.sql(&format!("INSERT INTO shop.orders (number) VALUES ('{number}')"));
+    }
+    let (place, password) = (format!("{}:3306", db.address), scene.file("password", "admin\n"));
+    let query = "SELECT number FROM shop.orders WHERE number LIKE '{prefix}%'";
+    let base =
+        ["probe", "--summarise", &log, "--rows-query", query, "--db", &place, "--db-user", "admin"];
+    let call = |file: &str| {
+        let args = base.iter().copied().chain(["--db-password-file", file]);
+        scene.tool("rs-check").args(args).run()
+    };
+    let summary = call(&password).exits(3).record();
+    assert_eq!(summary["writes"]["lost"], 1, "{summary}");
+    assert_eq!(summary["writes"]["lost_numbers"][0], acknowledged[0]);
+    assert_eq!(summary["writes"]["untold"], 11_000, "{summary}");
+    db.sql(&format!("DELETE FROM shop.orders WHERE number LIKE '{prefix}x%'"));
+    db.sql(&format!("INSERT INTO shop.orders (number) VALUES ('{}')", acknowledged[0]));
+    let summary = call(&password).exits(0).record();
+    assert_eq!(summary["writes"]["in_database"], acknowledged.len(), "{summary}");
+    let wrong = call(&scene.file("wrong", "no\n"));
+    assert_ne!(wrong.exit, 0, "a database that was not read is no good news\n{wrong}");
+}

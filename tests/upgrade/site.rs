@@ -23,7 +23,12 @@ impl Site {
         let name = scene.dir.file_name().unwrap().to_string_lossy().into_owned();
         let place = rs_tests::demo_dir().join(&name);
         let site = Site { scene, name, options: options.to_owned(), place };
-        let _ = site.call("scripts/demo/demo.sh").args(["up"]).limit(Duration::from_secs(300)).run().exits(0);
+        let _ = site
+            .call("scripts/demo/demo.sh")
+            .args(["up"])
+            .limit(Duration::from_secs(300))
+            .run()
+            .exits(0);
         site
     }
 
@@ -99,7 +104,9 @@ impl Observer<'_> {
         text.lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .find(|record| record["schema"] == "rs.summary/1")
-            .unwrap_or_else(|| panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr)))
+            .unwrap_or_else(|| {
+                panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr))
+            })
     }
 }
 

@@ -6,14 +6,22 @@ use super::site::Site;
 
 /// Releases that answer on every balancer for the site's host, each several times.
 fn releases(site: &Site) -> Vec<String> {
-    let balancers = site.tool("rs-server").args(["list", "--role", "lb", "--pool", "www"]).run().exits(0);
+    let balancers =
+        site.tool("rs-server").args(["list", "--role", "lb", "--pool", "www"]).run().exits(0);
     let mut seen = Vec::new();
     for balancer in balancers.records() {
         for _ in 0..4 {
             let url = format!("http://{}:8080/version", balancer["address"].as_str().unwrap());
-            let ran = site.scene.call("curl", "curl").args(["-si", "--max-time", "5", &url]).run().exits(0);
+            let ran = site
+                .scene
+                .call("curl", "curl")
+                .args(["-si", "--max-time", "5", &url])
+                .run()
+                .exits(0);
             let release = ran.stdout.lines().find_map(|line| {
-                line.to_ascii_lowercase().strip_prefix("x-release:").map(|rest| rest.trim().to_owned())
+                line.to_ascii_lowercase()
+                    .strip_prefix("x-release:")
+                    .map(|rest| rest.trim().to_owned())
             });
             seen.push(release.unwrap_or_else(|| "none".to_owned()));
         }
@@ -33,7 +41,10 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
     assert_eq!(summary["acknowledged_but_lost"], 0, "{summary}\n{ran}");
     assert_eq!(summary["written_but_unknown"], 0, "{summary}\n{ran}");
     assert_eq!(summary["by_class"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{ran}");
-    assert!(summary["by_class"]["page"].as_u64().unwrap_or(0) > 0, "the page was never seen\n{summary}");
+    assert!(
+        summary["by_class"]["page"].as_u64().unwrap_or(0) > 0,
+        "the page was never seen\n{summary}"
+    );
     assert_eq!(releases(&site), ["2.0"]);
     // what was made for the upgrade, and what was before it, is gone; what must stay runs
     let left = site.tool("rs-server").args(["list", "--all"]).run().exits(0).by_name();
@@ -69,8 +80,13 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
     assert_eq!(releases(&site), ["2.0"]);
     let _ = site.run("scripts/rollback.sh", &[]).exits(0);
     assert_eq!(releases(&site), ["1.0"]);
-    let servers = site.tool("rs-server").args(["list", "--role", "master"]).run().exits(0).by_name();
-    assert!(servers.contains_key("Slave2 DB"), "the warm slave is the master now: {:?}", servers.keys());
+    let servers =
+        site.tool("rs-server").args(["list", "--role", "master"]).run().exits(0).by_name();
+    assert!(
+        servers.contains_key("Slave2 DB"),
+        "the warm slave is the master now: {:?}",
+        servers.keys()
+    );
 }
 
 #[test]
@@ -79,10 +95,13 @@ fn an_upgrade_that_was_killed_goes_on_where_it_was() {
     let site = Site::up("killed", "");
     for step in ["06", "13", "19"] {
         let conf = site.place.join("upgrade.conf").display().to_string();
-        let mut child =
-            site.call("scripts/upgrade.sh").args(["--conf", &conf, "--yes", "--until", "22"]).start();
+        let mut child = site
+            .call("scripts/upgrade.sh")
+            .args(["--conf", &conf, "--yes", "--until", "22"])
+            .start();
         until(&format!("step {step} to begin"), Duration::from_secs(200), || {
-            let marks = site.tool("rs-journal").args(["show", "--subject", "step *", "--json"]).run();
+            let marks =
+                site.tool("rs-journal").args(["show", "--subject", "step *", "--json"]).run();
             let before = format!("step {:02}", step.parse::<u32>().unwrap() - 1);
             let before = if step == "19" { "step 18".to_owned() } else { before };
             marks.stdout.contains(&format!("\"{before}\"")) || child.try_wait().unwrap().is_some()

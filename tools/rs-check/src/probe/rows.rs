@@ -129,9 +129,8 @@ fn all(database: &dyn Database, query: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     while (found.len() as u64) < there {
         let chunk = database.scalar(&format!(
-            "SELECT GROUP_CONCAT(number_of_ours ORDER BY number_of_ours SEPARATOR '\\n') FROM (SELECT * FROM \
-             (SELECT * FROM ({query}) AS rows_of_ours) AS named (number_of_ours) \
-             ORDER BY 1 LIMIT {CHUNK} OFFSET {}) AS chunk",
+            "WITH named (number_of_ours) AS ({query}) SELECT GROUP_CONCAT(number_of_ours SEPARATOR '\\n') FROM \
+             (SELECT number_of_ours FROM named ORDER BY number_of_ours LIMIT {CHUNK} OFFSET {}) AS chunk",
             found.len()
         ))?;
         let before = found.len();
