@@ -6,6 +6,7 @@ mod channel;
 mod cloud;
 mod database;
 mod dns;
+mod lies;
 mod machines;
 mod page;
 mod snapshots;

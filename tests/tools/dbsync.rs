@@ -4,14 +4,14 @@ use rs_tests::{MariaDb, Scene};
 use serde_json::Value as Json;
 
 /// A master, a slave that serves, and a warm slave.
-struct Set {
-    scene: Scene,
-    master: MariaDb,
-    slave: MariaDb,
-    warm: MariaDb,
+pub struct Set {
+    pub scene: Scene,
+    pub master: MariaDb,
+    pub slave: MariaDb,
+    pub warm: MariaDb,
 }
 
-fn set(name: &str) -> Set {
+pub fn set(name: &str) -> Set {
     let scene = Scene::new(name);
     let master = scene.mariadb("m");
     master.sql(
@@ -35,7 +35,7 @@ fn set(name: &str) -> Set {
 }
 
 impl Set {
-    fn dbsync(&self, args: &[&str], code: i32) -> rs_tests::Ran {
+    pub fn dbsync(&self, args: &[&str], code: i32) -> rs_tests::Ran {
         self.scene.tool("rs-dbsync").args(args).env("RS_UPGRADE", "u-1").run().exits(code)
     }
 
@@ -51,7 +51,7 @@ fn did(ran: &rs_tests::Ran) -> Json {
     record["did"].as_array().unwrap().last().unwrap().clone()
 }
 
-fn names(ran: &rs_tests::Ran) -> String {
+pub fn names(ran: &rs_tests::Ran) -> String {
     let last = ran.stderr.lines().last().unwrap();
     let error: Json = serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}\n{ran}"));
     error["what"].as_str().unwrap().to_owned()

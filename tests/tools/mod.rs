@@ -1,6 +1,6 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
-mod dbsync;
+pub mod dbsync;
 mod every_tool;
 mod journal;
 mod pool;

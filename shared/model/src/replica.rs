@@ -117,9 +117,10 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         check("one master", facts.masters.len() == 1, facts.masters.join(", ")),
         check(
             "one channel",
-            slave.channels.len() == 1,
+            matches!(slave.channels.as_slice(), [only] if only.name.is_empty()),
             match slave.channels.as_slice() {
                 [] => "it is configured as no slave".into(),
+                [only] if only.name.is_empty() => format!("from {}", only.source_host),
                 channels => {
                     let names: Vec<String> = channels
                         .iter()

@@ -77,14 +77,14 @@ impl<'a> Site<'a> {
     pub fn master(&self, set: &str) -> Result<&Server> {
         match self.masters(set).as_slice() {
             [master] => Ok(master),
-            [] => Err(Error::new(Kind::Declined, format!("the set {set:?} has no master"))
+            [] => Err(Error::new(Kind::Declined, format!("one master: the set {set:?} has none"))
                 .hint(format!("one server needs the tag database:master_active={set}"))
                 .untouched()),
             several => {
                 let names: Vec<String> = several.iter().map(|s| format!("{:?}", s.name)).collect();
                 Err(Error::new(
                     Kind::Declined,
-                    format!("the set {set:?} has several masters: {}", names.join(", ")),
+                    format!("one master: the set {set:?} has several: {}", names.join(", ")),
                 )
                 .hint(format!("take the tag database:master_active={set} from all but one"))
                 .untouched())

@@ -49,7 +49,12 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let mut records = Vec::new();
     let mut refused: Vec<(Check, usize)> = Vec::new();
     for (_, open) in site.open_all(&subjects)? {
-        let (replica, checks) = ask(status, &site, &open)?;
+        // what declines a change is a no to a question
+        let asked = ask(status, &site, &open);
+        let (replica, checks) = asked.map_err(|e| match e.kind() {
+            Kind::Declined => e.as_kind(Kind::No),
+            _ => e,
+        })?;
         let bad = checks.iter().filter(|check| check.answer != Answer::Ok);
         refused.extend(bad.map(|check| (check.clone(), records.len())));
         records.push(record(&site, &open, &replica, &checks)?);

@@ -60,6 +60,7 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("one master", |f| f.masters.clear()),
         ("one channel", |f| f.slave.channels.clear()),
         ("one channel", |f| f.slave.channels.push(f.slave.channels[0].clone())),
+        ("one channel", |f| f.slave.channels[0].name = "east".into()),
         ("source is the master", |f| f.slave.channels[0].source_server_id = 13),
         ("source is the master", |f| f.slave.channels[0].source_host = HELD_HOST.into()),
         ("receiver runs", |f| f.slave.channels[0].io_running = "Connecting".into()),
