@@ -202,7 +202,7 @@ clock() {
   settings
   trap 'exit 0' TERM
   while :; do
-    rs-server tend --all >/dev/null || say "tend: exit $?"
+    rs-server tend >/dev/null || say "tend: exit $?"
     rs-snapshot take --if-due --role db >/dev/null || say "take --if-due: exit $?"
     rs-journal watch --once >/dev/null || say "watch: exit $?"
     sleep 20 &

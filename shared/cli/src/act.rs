@@ -349,7 +349,8 @@ impl Context {
     /// starts no further act, and a hand that does not name the run that holds the lock is declined.
     pub fn may_begin(&self, state: &dyn State, deployment: &str) -> Result<u64> {
         let epoch = self.taken_over(state, deployment)?;
-        if let Some(holder) = state.holder(deployment)?
+        if !self.is_clockwork()
+            && let Some(holder) = state.holder(deployment)?
             && holder.pid != std::process::id()
             && self.common.upgrade.as_deref() != Some(holder.run.as_str())
         {

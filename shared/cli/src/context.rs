@@ -24,6 +24,8 @@ pub struct Context {
     dry: bool,
     /// Acts begun and not ended: named when a signal comes.
     open: Arc<Mutex<Vec<Act>>>,
+    /// Called by a clock: goes on during a run, which switches it off where it would harm.
+    clockwork: AtomicBool,
     /// What a tool that ends by itself looks at.
     ending: Arc<Ending>,
 }
@@ -171,7 +173,7 @@ impl Context {
             verb: verb.to_owned(),
             common,
             dry,
-            open: Arc::default(),
+            open: Arc::default(), clockwork: AtomicBool::new(false),
             ending: Arc::default(),
         }
     }
@@ -179,6 +181,16 @@ impl Context {
     /// Whether this is a dry run.
     pub fn dry(&self) -> bool {
         self.dry
+    }
+
+    /// Says that a clock calls this verb (backups that are due, the minimum of arrays): it goes on while a run holds
+    /// the deployment. A run switches such work off by name where it would harm (steps 15 and 27).
+    pub fn by_the_clock(&self) {
+        self.clockwork.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_clockwork(&self) -> bool {
+        self.clockwork.load(Ordering::Relaxed)
     }
 
     /// Where the world is.

@@ -28,6 +28,7 @@ enum Todo {
 
 /// Emits what it acted on and what it found stuck; nothing to do is no output and success.
 pub fn run(tend: &Tend, cx: &Context) -> anyhow::Result<Exit> {
+    cx.by_the_clock();
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let deployment = cx.deployment(cloud)?;

@@ -37,6 +37,9 @@ pub fn run(take: &Take, cx: &Context) -> anyhow::Result<Exit> {
     if let Some(label) = &take.label {
         rs_model::name::object("label", label)?;
     }
+    if take.if_due {
+        cx.by_the_clock();
+    }
     let world = rs_drivers::world(&cx.place()?)?;
     let (cloud, state) = (world.cloud.as_ref(), world.state.as_ref());
     let (deployment, mut subjects) = cx.subjects(cloud, &take.select, &take.changing)?;
