@@ -114,7 +114,8 @@ site() {
   local user
   user=$(server_user)
   "$demo/site.sh" --root "$place/servers" --addresses "$(<"$place/addresses")" --path "$engines:$machine_path" \
-    --releases "$place/releases" --first-data "$place/first.sql" --backups "$place/backups" \
+    --releases "$place/releases" --first-data "$place/first.sql" \
+    --alerts-hook "$demo/alerts.sh $place/alerts" --backups "$place/backups" \
     ${user:+--user "$user"} "${more[@]}" "$@" \
     >"$place/site.yml.new"
   mv "$place/site.yml.new" "$place/site.yml"

@@ -84,7 +84,6 @@ Inputs:
   DNS_TSIG_NAME: text:rs-tools
   DNS_TSIG_KEY: cred:DNS_TSIG_KEY
   REPOSITORY_PORT: text:$svn_port
-  PROBE_ROWS_QUERY: "text:SELECT number FROM $schema.orders WHERE number LIKE '{prefix}%'"
 SITE
 if [[ -n $dns ]]; then
   echo "  DNS_SERVER: text:$dns:$dns_port"
