@@ -174,7 +174,7 @@ up() {
   say "databases"
   rs-server launch 'Master DB' >/dev/null
   rs-lbctl point "master-db.$zone" --at 'Master DB' >/dev/null
-  rs-snapshot take --role master --label first >/dev/null
+  rs-snapshot take --role master --label first --once >/dev/null
   rs-server launch 'Slave DB' | rs-dbsync init >/dev/null
   rs-lbctl point "slave-db.$zone" --at 'Slave DB' >/dev/null
   say "balancers and applications"

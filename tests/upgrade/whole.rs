@@ -38,11 +38,11 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
     let observer = site.observe();
     let ran = site.run("scripts/upgrade.sh", &[]).exits(0);
     let summary = observer.summary();
-    assert_eq!(summary["acknowledged_but_lost"], 0, "{summary}\n{ran}");
-    assert_eq!(summary["written_but_unknown"], 0, "{summary}\n{ran}");
-    assert_eq!(summary["by_class"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{ran}");
+    assert_eq!(summary["writes"]["lost"], 0, "{summary}\n{ran}");
+    assert_eq!(summary["writes"]["untold"], 0, "{summary}\n{ran}");
+    assert_eq!(summary["classes"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{ran}");
     assert!(
-        summary["by_class"]["page"].as_u64().unwrap_or(0) > 0,
+        summary["classes"]["page"].as_u64().unwrap_or(0) > 0,
         "the page was never seen\n{summary}"
     );
     assert_eq!(releases(&site), ["2.0"]);
@@ -68,8 +68,8 @@ fn before_the_migration_going_back_is_free() {
     let _ = site.run("scripts/upgrade.sh", &["--until", "22"]).exits(0);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
     let summary = observer.summary();
-    assert_eq!(summary["acknowledged_but_lost"], 0, "{summary}\n{back}");
-    assert_eq!(summary["by_class"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{back}");
+    assert_eq!(summary["writes"]["lost"], 0, "{summary}\n{back}");
+    assert_eq!(summary["classes"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{back}");
     assert_eq!(releases(&site), ["1.0"]);
 }
 

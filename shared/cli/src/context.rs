@@ -173,7 +173,8 @@ impl Context {
             verb: verb.to_owned(),
             common,
             dry,
-            open: Arc::default(), clockwork: AtomicBool::new(false),
+            open: Arc::default(),
+            clockwork: AtomicBool::new(false),
             ending: Arc::default(),
         }
     }
