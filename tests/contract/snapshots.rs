@@ -120,7 +120,7 @@ fn suite(
     assert_eq!(store.remove(LINEAGE, &first.id).unwrap_err().kind(), Kind::Declined);
     store.remove(LINEAGE, &second.id).unwrap();
     store.remove(LINEAGE, &second.id).unwrap();
-    assert_eq!(names(store), [first.id.clone()]);
+    assert_eq!(names(store), std::slice::from_ref(&first.id));
 
     // nobody restores under a database that runs
     db.sql("INSERT INTO shop.t VALUES (3)");

@@ -4,6 +4,7 @@ pub mod dbsync;
 mod every_tool;
 mod journal;
 mod pool;
+mod rs_check;
 mod rs_check_probe;
 mod rs_clone;
 mod rs_inputs;
