@@ -63,6 +63,25 @@ fn rfc2136_keeps_the_contract_on_a_real_bind() {
 }
 
 #[test]
+fn rfc2136_keeps_the_contract_on_a_real_knot() {
+    let scene = Scene::new("dns-knot");
+    let knot = scene.knot("dns");
+    suite(&*bind(&knot, "updater", &knot.key), true);
+    assert_eq!(knot.dig("other.mysite.com"), ["127.0.0.11"]);
+    let wildcard = bind(&knot, "updater", &knot.key).set("x.wild.mysite.com", &[A], 60);
+    assert_eq!(wildcard.unwrap_err().kind(), Kind::Declined);
+    for (key_name, key) in [
+        ("updater", knot.stranger.as_str()),
+        ("nobody", knot.key.as_str()),
+        ("stranger", knot.stranger.as_str()),
+    ] {
+        let error = bind(&knot, key_name, key).set("a.mysite.com", &[A], 60).unwrap_err();
+        assert_eq!(error.kind(), Kind::Failed, "{key_name}: {error}");
+    }
+    assert!(knot.dig("a.mysite.com").is_empty());
+}
+
+#[test]
 fn hosts_keeps_the_contract_and_other_lines_stay() {
     let scene = Scene::new("dns-hosts");
     let before = "127.0.0.1 localhost\n::1 six.mysite.com\n127.0.0.9 www.mysite.com # theirs\n";
