@@ -74,6 +74,7 @@ if [[ $migrated == yes ]]; then
   part "new processes stop"
   rs-server list --as new --role server --state operational --allow-none |
     rs-run "$APP_STOP" --stay --allow-none >/dev/null
+  rs-server list --role db | rs-snapshot schedule off >/dev/null
   part "the warm slave becomes the master"
   rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null
 else

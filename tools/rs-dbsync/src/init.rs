@@ -83,6 +83,7 @@ pub fn run(init: &Init, cx: &Context) -> anyhow::Result<Exit> {
             needed: !replicates,
             before: json!({ "replicating": replicates }),
             expect: json!({ "replicating": true, "source": master.server.name }),
+            settles: vec![format!("fenced:{}", open.server.name)],
             ..Step::default()
         });
         opened.push((at, open));

@@ -41,7 +41,7 @@ pub struct Promote {
 }
 
 /// Every condition that a promotion asks, by name.
-const CONDITIONS: [&str; 11] = [
+const CONDITIONS: [&str; 12] = [
     "rollback point",
     "hold unbroken",
     "one candidate",
@@ -50,6 +50,7 @@ const CONDITIONS: [&str; 11] = [
     "application sessions gone",
     "price accepted",
     "abandoned data kept",
+    "backups off",
     "DNS record ours",
     "expected master",
     "other slaves",
@@ -103,7 +104,7 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             continue;
         }
         let plan = plan(&site, slave)?;
-        let checks = conditions(promote, &site, &plan)?;
+        let checks = conditions(promote, cx.common.upgrade.as_deref(), &site, &plan)?;
         let bad: Vec<Check> = checks
             .iter()
             .filter(|check| !promote.overrides.contains(&check.name))
@@ -199,7 +200,12 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
     Ok(Plan { slave, held, master, old, dns, half })
 }
 
-fn conditions(promote: &Promote, site: &Site<'_>, plan: &Plan) -> Result<Vec<Check>> {
+fn conditions(
+    promote: &Promote,
+    run: Option<&str>,
+    site: &Site<'_>,
+    plan: &Plan,
+) -> Result<Vec<Check>> {
     let name = plan.slave.server.name.as_str();
     let check = |asked: &str, good: bool, detail: String, hint: &str| {
         let answer = if good { Answer::Ok } else { Answer::No };
@@ -245,13 +251,28 @@ fn conditions(promote: &Promote, site: &Site<'_>, plan: &Plan) -> Result<Vec<Che
         format!("held in {:?}: {}", plan.slave.set, held_in.len()),
         "resume or retire the others first",
     ));
-    checks.push(page(site, &check)?);
+    checks.push(page(site, run, &check)?);
     checks.extend(fence(promote, site, plan, &check)?);
     checks.push(check(
         "abandoned data kept",
         true,
         format!("{:?} is locked and not touched: its data stays there", plan.old.name),
         "",
+    ));
+    // a scheduled backup of the wrong side would become the newest of the lineage
+    let mut scheduled = Vec::new();
+    for server in site.servers.iter().filter(|s| s.state.is_up() && s.database_set().is_some()) {
+        let key = format!("schedule/{}/{}", site.deployment, server.name);
+        let schedule = site.state().get(&key)?.map(|entry| entry.value);
+        if schedule.is_some_and(|schedule| schedule["enabled"] != json!(false)) {
+            scheduled.push(server.name.clone());
+        }
+    }
+    checks.push(check(
+        "backups off",
+        scheduled.is_empty(),
+        if scheduled.is_empty() { "none is scheduled".into() } else { scheduled.join(", ") },
+        "rs-snapshot schedule off --role db",
     ));
     if let Some(record) = &plan.dns {
         let known: Vec<String> =
@@ -295,9 +316,12 @@ fn conditions(promote: &Promote, site: &Site<'_>, plan: &Plan) -> Result<Vec<Che
 type Asked<'a> = dyn Fn(&str, bool, String, &str) -> Check + 'a;
 
 /// The page on every balancer of the deployment, through its own runtime.
-fn page(site: &Site<'_>, check: &Asked<'_>) -> Result<Check> {
+fn page(site: &Site<'_>, run: Option<&str>, check: &Asked<'_>) -> Result<Check> {
     let mut open = Vec::new();
-    for server in site.servers.iter().filter(|s| s.has_role("lb")) {
+    // a test balancer of the run has no users
+    let temp = |s: &Server| run.is_some_and(|run| s.part(run) == Some("temp"));
+    let up = |s: &Server| s.state.is_up() || s.foreign;
+    for server in site.servers.iter().filter(|s| s.has_role("lb") && up(s) && !temp(s)) {
         let pools = server.tags.iter().filter_map(|tag| {
             tag.strip_prefix("load_balancer:active_").and_then(|t| t.strip_suffix("=true"))
         });

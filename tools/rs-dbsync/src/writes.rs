@@ -192,11 +192,13 @@ pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
             "off": writes.off,
             "silent": checks.iter().all(|check| check.answer == Answer::Ok),
             "allowed": allowed,
-            "silence": silence,
             "checks": checks,
         });
-        if let (Json::Object(body), Some(survives)) = (&mut value, writes.survives_restart) {
-            body.insert("survives_restart".into(), json!(survives));
+        if let (Json::Object(body), Json::Object(facts)) = (&mut value, json!(silence)) {
+            body.extend(facts);
+            if let Some(survives) = writes.survives_restart {
+                body.insert("survives_restart".into(), json!(survives));
+            }
         }
         records.push(Record::new(WRITES, value));
     }
