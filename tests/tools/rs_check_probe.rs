@@ -234,4 +234,8 @@ fn rows_are_read_from_the_database_itself_all_of_them_and_only_ours() {
     assert_eq!(summary["writes"]["in_database"], acknowledged.len(), "{summary}");
     let wrong = call(&scene.file("wrong", "no\n"));
     assert_ne!(wrong.exit, 0, "a database that was not read is no good news\n{wrong}");
+    assert!(
+        wrong.record()["writes"]["in_database"].is_null(),
+        "what was seen is told all the same"
+    );
 }

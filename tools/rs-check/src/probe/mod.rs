@@ -113,19 +113,24 @@ pub fn run(probe: &Probe, cx: &Context) -> anyhow::Result<Exit> {
         Some(file) => read_log(file)?,
         None => send(probe, site.as_ref(), cx)?,
     };
+    let cloud = site.as_ref().map(|s| (s.cloud.as_ref(), s.deployment.as_str(), &s.settings));
     let numbers = match log::prefix(&log) {
-        Some(prefix) => {
-            let cloud =
-                site.as_ref().map(|s| (s.cloud.as_ref(), s.deployment.as_str(), &s.settings));
-            rows::read(&probe.rows, &prefix, cloud)?
-        }
-        None => None,
+        Some(prefix) => rows::read(&probe.rows, &prefix, cloud),
+        None => Ok(None),
+    };
+    // what was seen is told also when the database cannot be read
+    let (numbers, unread) = match numbers {
+        Ok(numbers) => (numbers, None),
+        Err(e) => (None, Some(e)),
     };
     let summary = summary::summarise(&log, numbers.as_deref());
-    if summary.writes.sent > 0 && summary.writes.in_database.is_none() {
+    if unread.is_none() && summary.writes.sent > 0 && summary.writes.in_database.is_none() {
         cx.warn("nothing is known of lost writes: the rows were not read (--rows-command, --rows-query)");
     }
     cx.emit(&[Record::new(SUMMARY, serde_json::to_value(&summary)?)])?;
+    if let Some(e) = unread {
+        return Err(e.into());
+    }
     let faults = summary.faults(probe.most_errors);
     if faults.is_empty() {
         return Ok(Exit::Done);
