@@ -427,3 +427,38 @@ fn a_migration_names_who_holds_its_lock_and_keeps_its_time_limit() {
         .unwrap();
     assert_eq!(db.sql("SELECT COUNT(k) FROM appdb.t"), "0");
 }
+
+#[test]
+fn tls_is_used_when_asked_and_its_chain_is_verified() {
+    let scene = Scene::new("db-tls");
+    let db = scene.mariadb("m");
+    let shell = |line: &str| {
+        scene.call("bash", "bash").args(["-euc", line]).run().exits(0);
+    };
+    let dir = db.dir.display().to_string();
+    for authority in ["ca", "other"] {
+        shell(&format!(
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={authority} \
+             -keyout '{dir}/{authority}.key' -out '{dir}/{authority}.pem' 2>&1"
+        ));
+    }
+    shell(&format!(
+        "cd '{dir}'; openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout server.key -out server.csr 2>&1; \
+         printf 'subjectAltName=IP:{}\n' >san; \
+         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san \
+         -out server.pem 2>&1; chmod 644 server.key; \
+         printf 'ssl-cert={dir}/server.pem\nssl-key={dir}/server.key\nssl-ca={dir}/ca.pem\n' >>my.cnf",
+        db.address
+    ));
+    kill(&scene, &db);
+    scene.start_mariadb(&db);
+    db.sql("ALTER USER admin@'127.%' REQUIRE SSL");
+    let with = |tls: &str, authority: &str| {
+        let authority = format!("{dir}/{authority}.pem");
+        open_with(&db, "admin", "admin", &[("DB_TLS", tls), ("DB_TLS_CA", &authority)]).position()
+    };
+    with("required", "ca").unwrap();
+    with("verify", "ca").unwrap();
+    assert_eq!(with("required", "other").unwrap_err().kind(), Kind::Unreachable);
+    assert_eq!(with("off", "ca").unwrap_err().kind(), Kind::Failed, "the account wants TLS");
+}

@@ -1,5 +1,7 @@
 //! rs-dbsync as a black box, on real MariaDB servers that are named by address.
 
+use rs_drivers::settings::Settings;
+use rs_model::Value;
 use rs_tests::{MariaDb, Scene};
 use serde_json::Value as Json;
 
@@ -12,7 +14,11 @@ pub struct Set {
 }
 
 pub fn set(name: &str) -> Set {
-    let scene = Scene::new(name);
+    set_with(Scene::new(name), "")
+}
+
+/// With more inputs of the deployment, as lines of the site file.
+fn set_with(scene: Scene, inputs: &str) -> Set {
     let master = scene.mariadb("m");
     master.sql(
         "CREATE DATABASE appdb; USE appdb; CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
@@ -23,7 +29,7 @@ pub fn set(name: &str) -> Set {
     let site = format!(
         "Deployment: production\nInputs:\n  DB_SCHEMA_NAME: text:appdb\n  DBADMIN_USER: text:admin\n  \
          DBADMIN_PASSWORD: cred:admin\n  DBREPLICATION_USER: text:repl\n  DBREPLICATION_PASSWORD: cred:repl\n  \
-         DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\nServers:\n\
+         DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n{inputs}Servers:\n\
          \x20 - Name: Master DB\n    Address: {}\n    Tags: ['database:master_active=shop']\n\
          \x20 - Name: Slave DB\n    Address: {}\n    Tags: ['database:slave_active=shop', 'database:reads=true']\n\
          \x20 - Name: Slave2 DB\n    Address: {}\n    Tags: ['database:slave_active=shop']\n",
@@ -149,6 +155,60 @@ fn from_status_over_proof_hold_and_migration_to_promotion() {
         .dbsync(&["status", "Slave DB", "--require", "replicating", "--wait", "1s", "--json"], 3);
     assert!(names(&ran).contains("source is the master"), "{ran}");
     let _ = &set.slave;
+}
+
+#[test]
+fn a_promotion_moves_the_names_and_ends_who_still_has_the_old_address() {
+    let scene = Scene::new("dbsync-names");
+    let named = scene.named("dns");
+    scene.credential("DNS_TSIG_KEY", &named.key);
+    let set = set_with(
+        scene,
+        &format!(
+            "  DB_HOST_NAME: text:master-db.mysite.com\n  DB_READ_HOST_NAME: text:slave-db.mysite.com\n  \
+             DNS_SERVER: text:{}\n  DNS_ZONE: text:mysite.com\n  DNS_TSIG_NAME: text:updater\n  \
+             DNS_TSIG_KEY: cred:DNS_TSIG_KEY\n",
+            named.server
+        ),
+    );
+    let point = |name: &str, at: &str| {
+        set.scene.tool("rs-lbctl").args(["point", name, "--at", at]).run().exits(0);
+    };
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    // a name that points elsewhere is somebody else's
+    let values = [
+        ("DNS_SERVER", named.server.to_string()),
+        ("DNS_ZONE", "mysite.com".to_owned()),
+        ("DNS_TSIG_NAME", "updater".to_owned()),
+        ("DNS_TSIG_KEY", named.key.clone()),
+    ]
+    .map(|(name, text)| (name.to_owned(), Value::Text(text)));
+    let dns = rs_drivers::dns(&Settings::given("production", None, values)).unwrap();
+    dns.set("master-db.mysite.com", &["192.0.2.1".parse().unwrap()], 60).unwrap();
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
+    assert!(names(&ran).ends_with(": DNS record ours"), "{ran}");
+    point("master-db.mysite.com", "Master DB");
+    point("slave-db.mysite.com", "Slave DB");
+    let mut idle = set
+        .scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "idle")
+        .args(["--no-defaults", "-h", &set.master.address, "-uapp", "-papp", "-e", "DO SLEEP(600)"])
+        .start();
+    rs_tests::until("the session", std::time::Duration::from_secs(20), || {
+        set.master
+            .sql("SELECT COUNT(*) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'")
+            == "1"
+    });
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--dry-run"], 0);
+    assert_eq!(did(&ran)["planned"], true);
+    assert_eq!(named.dig("master-db.mysite.com"), [set.master.address.clone()]);
+    set.dbsync(&["promote", "Slave2 DB"], 0);
+    for name in ["master-db.mysite.com", "slave-db.mysite.com"] {
+        assert_eq!(named.dig(name), [set.warm.address.clone()]);
+    }
+    assert!(!idle.wait().unwrap().success(), "the old session was ended");
+    assert_eq!(set.debts(), ["fenced:Master DB"]);
 }
 
 #[test]
