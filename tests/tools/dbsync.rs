@@ -212,6 +212,54 @@ fn a_promotion_moves_the_names_and_ends_who_still_has_the_old_address() {
 }
 
 #[test]
+fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked() {
+    let scene = Scene::new("dbsync-script");
+    std::fs::create_dir_all(scene.path("servers")).unwrap();
+    let user = if rustix::process::geteuid().is_root() { "\n    User: nobody" } else { "" };
+    let machines = format!(
+        "Machines:\n  Local:\n    Root: '{}'\n    Addresses: {}.0/24\n    Path: '{}'{user}\n",
+        scene.text("servers"),
+        scene.net,
+        scene.search_path()
+    );
+    let set = set_with(scene, &machines);
+    let scene = &set.scene;
+    let ready = scene.text("ready");
+    scene.file(
+        "migrate.sh",
+        &format!(
+            "#!/bin/bash\n# ---\n# RightScript Name: migrate\n# Inputs: {{}}\n# ...\necho run >>\"$HOME/runs\"\n\
+             [ -e '{ready}' ] || {{ echo 'not ready'; exit 3; }}\n"
+        ),
+    );
+    scene.file(
+        "app.yml",
+        "Name: App\nDescription: One script.\nInputs: {}\nRightScripts:\n  Operational:\n    - migrate.sh\n",
+    );
+    let site = std::fs::read_to_string(scene.path("site.yaml")).unwrap();
+    let site = format!("{site}  - Name: App 1\n    Template: '{}'\n", scene.text("app.yml"));
+    let file = scene.file("more.yaml", &site);
+    scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+    scene.tool("rs-server").args(["launch", "App 1"]).run().exits(0);
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+
+    let migrate = ["migrate", "App 1", "--script", "migrate"];
+    set.dbsync(&migrate, 1).says("not ready");
+    set.dbsync(&migrate, 5).says("--again");
+    std::fs::write(&ready, "").unwrap();
+    let again: Vec<&str> = migrate.iter().copied().chain(["--again"]).collect();
+    let ran = set.dbsync(&again, 0);
+    assert_eq!((&did(&ran)["changed"], &did(&ran)["after"]["done"]), (&true.into(), &1.into()));
+    assert_eq!(did(&set.dbsync(&migrate, 0))["changed"], false);
+    let app = scene.tool("rs-server").args(["list", "App 1"]).run().exits(0).record();
+    let runs = format!("{}/runs", app["current"]["home"].as_str().unwrap());
+    assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 2);
+    let other = ["migrate", "Slave DB", "Master DB", "--script", "migrate", "--token", "x"];
+    set.dbsync(&other, 2).says("--first");
+}
+
+#[test]
 fn a_held_slave_resumes_and_bad_input_is_refused() {
     let set = set("dbsync-resume");
     set.dbsync(&["writes", "off", "Master DB"], 0);
@@ -221,6 +269,24 @@ fn a_held_slave_resumes_and_bad_input_is_refused() {
     set.dbsync(&["status", "Slave2 DB", "--proof"], 0);
     set.dbsync(&["writes", "on", "Master DB"], 0);
     assert_eq!(set.debts(), Vec::<String>::new());
+
+    // what may stay and is in the way: named, and nothing is owed
+    let mut holder = set
+        .scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "holder")
+        .args(["--no-defaults", "-uroot", "-S", &set.master.socket.display().to_string(), "-e"])
+        .args(["LOCK TABLES appdb.t WRITE; DO SLEEP(600)"])
+        .start();
+    rs_tests::until("the lock", std::time::Duration::from_secs(20), || {
+        set.master
+            .sql("SELECT COUNT(*) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'")
+            == "1"
+    });
+    let ran = set.dbsync(&["writes", "off", "Master DB", "--allow", "root", "--limit", "1s"], 6);
+    ran.says("root@localhost").says("appdb.t");
+    assert_eq!(set.debts(), Vec::<String>::new());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 
     set.dbsync(&["writes", "off", "Slave DB"], 2);
     set.dbsync(&["hold", "Master DB"], 2);

@@ -224,6 +224,7 @@ fn freeze(
             if who.is_empty() { "unknown".into() } else { who.join(", ") }
         ))
         .hint("end what is in the way, then try again; writes are as they were")
+        .untouched()
     };
     while session.must(dialect.read_only)? != "1" {
         match session.attempt(dialect.set_read_only) {
