@@ -163,6 +163,7 @@ now_ms() {
   local t=${EPOCHREALTIME/[.,]/}
   printf '%s' "${t%???}"
 }
+export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds it once that has ended
 begin() { # begin LABEL: the step in a process group of its own
   local label=$1
   current=$label
@@ -194,6 +195,13 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
     command rs-journal mark "step $label" --took-ms "$ms" >/dev/null &
     marks+=($!)
   fi
+}
+settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute from its end, then it is ended
+  local label=$1 guard
+  (sleep 60 && kill -TERM -- "-${pids[$label]}") </dev/null >/dev/null 2>&1 &
+  guard=$!
+  settle "$label"
+  kill -TERM -- "-$guard" 2>/dev/null || true
 }
 marks=()
 decide() { # a decision point: a person says yes, or --yes and the gates decide
@@ -239,7 +247,7 @@ for label in "${order[@]}"; do
   fi
   case $label in
   \?*) decision=${label#?} ;; # asked right before the next step that really begins
-  =*) [[ -z ${pids[$plain]:-} ]] || settle "$plain" ;;
+  =*) [[ -z ${pids[$plain]:-} ]] || settle_soon "$plain" ;;
   *)
     if [[ $done_before == *" $plain "* ]]; then
       decision=''

@@ -11,7 +11,8 @@ step_25() {
 }
 step_25_members() {
   rs-server list --as new --role server |
-    rs-lbctl connect --pool "$POOL" --only ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
+    rs-lbctl connect --pool "$POOL" --only --answer-within "${ANSWER_WITHIN:-1m}" \
+      ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
 }
 step_25_inputs() {
   local isolation

@@ -221,6 +221,25 @@ pub struct Target {
     pub place: Option<(std::net::IpAddr, u16)>,
 }
 
+/// The servers that the subjects stand for, with the index of the subject: an array stands for its operational
+/// instances, as far as they do not come by themselves.
+fn meant<'a>(pool: &'a Pool, subjects: &'a Subjects) -> Vec<(usize, &'a Subject, &'a Server)> {
+    let mut found = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        if let Some(server) = item.as_server() {
+            found.push((at, item, server));
+        } else if let Some(array) = item.as_array() {
+            let instances = pool.servers.iter().filter(|server| {
+                server.array.as_deref() == Some(array.name.as_str())
+                    && server.state == State::Operational
+                    && subjects.servers().all(|other| other.name != server.name)
+            });
+            found.extend(instances.map(|server| (at, item, server)));
+        }
+    }
+    found
+}
+
 /// The application servers among the subjects.
 pub fn targets(
     cloud: &dyn Cloud,
@@ -229,8 +248,7 @@ pub fn targets(
     port: Option<u16>,
 ) -> Result<Vec<Target>> {
     let mut found = Vec::new();
-    for (at, item) in subjects.items.iter().enumerate() {
-        let Some(server) = item.as_server() else { continue };
+    for (at, item, server) in meant(pool, subjects) {
         if server.balances(&pool.name) || server.has_role("db") || server.has_role("dns") {
             return Err(Error::new(
                 Kind::Usage,

@@ -33,6 +33,9 @@ pub struct Connect {
     /// Do not ask the applications before they get traffic
     #[arg(long)]
     no_probe: bool,
+    /// How long the applications may take to answer: those started beside a migration do when it has ended
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "10s")]
+    answer_within: Duration,
     /// Change the running balancers even where that cannot outlast a reload (owed until it does)
     #[arg(long)]
     runtime_only: bool,
@@ -200,7 +203,7 @@ impl<'a> Plan<'a> {
 
     fn ask_all(&self, args: &Connect) -> Vec<Result<()>> {
         let release = args.expect_release.as_deref();
-        let limit = Duration::from_secs(10).min(args.wait);
+        let limit = args.answer_within;
         std::thread::scope(|scope| {
             let running: Vec<_> = self
                 .targets
