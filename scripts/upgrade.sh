@@ -164,7 +164,7 @@ now_ms() {
   printf '%s' "${t%???}"
 }
 export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds it once that has ended
-begin() { # begin LABEL: the step in a process group of its own
+begin() {               # begin LABEL: the step in a process group of its own
   local label=$1
   current=$label
   now_ms >"$results/$label.begun"
