@@ -110,7 +110,7 @@ call() {
   dry)
     [[ ${2:-} == on || ${2:-} == off ]] && verb=("$1" "$2") || verb=("${1:-}")
     [[ $tool == rs-run ]] && verb=()
-    if command "$tool" "${verb[@]}" --help 2>/dev/null | grep -q -- --dry-run; then
+    if [[ $(command "$tool" "${verb[@]}" --help 2>/dev/null) == *--dry-run* ]]; then
       command "$tool" "$@" --dry-run
     else
       command "$tool" "$@"

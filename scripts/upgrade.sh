@@ -184,6 +184,10 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
   begun=$(<"$results/$label.begun")
   ms=$(($(now_ms) - begun))
   changed=$(grep -c '"changed":true' "$results/$label.out") || true
+  if [[ $mode == dry-run ]]; then
+    settle_dry "$label" "$rc" "$changed"
+    return
+  fi
   if ((rc)); then
     say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$ms" "$(title "$label")")"
     state_now
@@ -196,10 +200,22 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
     marks+=($!)
   fi
 }
+settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is often that an earlier step was dry too
+  local label=$1 rc=$2 changed=$3
+  case $rc in
+  0) say "$(printf '%4s  would change %s  %s' "$label" "$changed" "$(title "$label")")" ;;
+  2 | 3 | 4 | 5) say "$(printf '%4s  not tried (exit %s: it needs what earlier steps leave)  %s' "$label" "$rc" "$(title "$label")")" ;;
+  *)
+    say "$(printf '%4s  FAILED (exit %s)  %s' "$label" "$rc" "$(title "$label")")"
+    finish "$rc"
+    ;;
+  esac
+}
 settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute from its end, then it is ended
   local label=$1 guard
   (sleep 60 && kill -TERM -- "-${pids[$label]}") </dev/null >/dev/null 2>&1 &
   guard=$!
+  disown "$guard" # so that bash does not tell of its end
   settle "$label"
   kill -TERM -- "-$guard" 2>/dev/null || true
 }
@@ -264,6 +280,10 @@ done
 for label in "${!pids[@]}"; do settle "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""
+if [[ $mode == dry-run ]]; then
+  say "Nothing was changed. A step that needs what an earlier one makes can be tried only after that one."
+  finish 0
+fi
 if [[ -n $until && $until != 38 ]]; then
   say "The run $UPGRADE has done its steps up to $until."
 else
