@@ -142,7 +142,7 @@ impl Context {
             (0..steps.len()).partition(|at| steps.get(*at).is_some_and(|step| step.needed));
         let todo: Vec<&Step> = needed.iter().filter_map(|at| steps.get(*at)).collect();
         let idle: Vec<&Step> = idle.iter().filter_map(|at| steps.get(*at)).collect();
-        let mut results: Vec<Option<(u64, Result<Done>)>> = todo.iter().map(|_| None).collect();
+        let mut results: Vec<Ended> = todo.iter().map(|_| None).collect();
         let mut late = None;
         if !self.dry() {
             if !idle.is_empty() {
@@ -215,7 +215,7 @@ impl Context {
         subjects: &Subjects,
         todo: &[&Step],
         run: impl FnOnce(&[&Step], &Finish<'_>),
-    ) -> Result<Vec<Option<(u64, Result<Done>)>>> {
+    ) -> Result<Vec<Ended>> {
         let journal = Journal::new(state);
         let mut acts: Vec<Act> =
             todo.iter().map(|step| self.intent(deployment, subjects, step)).collect();
@@ -392,6 +392,9 @@ impl Context {
         std::env::var("RS_EPOCH").ok()?.parse().ok()
     }
 }
+
+/// How an act ended: milliseconds and result; absent while it did not.
+type Ended = Option<(u64, Result<Done>)>;
 
 /// Takes the result of the step at that place among those needed, begun then, and writes its outcome.
 type Finish<'a> = dyn Fn(usize, Instant, Result<Done>) + Sync + 'a;

@@ -234,13 +234,13 @@ fn of_database(server: &Server, world: &World, ending: &BTreeSet<&str>) -> Vec<S
 /// is gone) is no reason: a plan may be followed twice.
 ///
 /// - `digest`: of [`canonical`] over the plan's own entries.
-/// - `age_seconds`: since `created_at`; negative: it is from the future.
+/// - `age_ms`: milliseconds since `created_at`; negative: it is from the future.
 /// - `now`: [`entries`] for the plan's names, looked at now.
 pub fn refusals(
     plan: &Plan,
     digest: &str,
-    age_seconds: i64,
-    max_age_seconds: i64,
+    age_ms: i64,
+    max_age_ms: i64,
     now: &[Entry],
 ) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -250,10 +250,10 @@ pub fn refusals(
     if plan.digest != digest {
         reasons.push("its digest does not fit its entries: it was edited or cut off".into());
     }
-    if age_seconds < 0 {
+    if age_ms < 0 {
         reasons.push(format!("it is from the future ({})", plan.created_at));
-    } else if age_seconds > max_age_seconds {
-        reasons.push(format!("it is {age_seconds} s old, and {max_age_seconds} s are the most"));
+    } else if age_ms > max_age_ms {
+        reasons.push(format!("it is {age_ms} ms old, and {max_age_ms} ms are the most"));
     }
     for entry in now {
         let title = format!("{} {}", entry.kind, entry.name);

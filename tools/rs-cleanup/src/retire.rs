@@ -77,7 +77,8 @@ fn read(path: &Path) -> Result<Plan> {
             .hint("rs-cleanup plan … >FILE writes one; nothing has been done")
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-    let mut records = rs_records::parse_all(&text).map_err(|e| bad(e.what))?;
+    let mut records =
+        rs_records::parse_all(&text).map_err(|e| bad(e.what.replace(" of stdin", "")))?;
     match (records.pop(), records.is_empty()) {
         (Some(record), true) if record.is::<Plan>() => Ok(record.decode()?),
         (Some(record), true) => Err(bad(format!("it is a {}", record.schema())).into()),
@@ -95,8 +96,8 @@ fn check(cx: &Context, args: &RetireArgs, plan: &Plan, look: &Look<'_>) -> Resul
         Error::new(Kind::Usage, format!("created_at of the plan is {:?}", plan.created_at))
             .because(e)
     })?;
-    let age = jiff::Timestamp::now().duration_since(made).as_secs();
-    let most = i64::try_from(args.max_age.as_secs()).unwrap_or(i64::MAX);
+    let age = jiff::Timestamp::now().as_millisecond().saturating_sub(made.as_millisecond());
+    let most = i64::try_from(args.max_age.as_millis()).unwrap_or(i64::MAX);
     let digest = digest(&retire::canonical(&plan.entries));
     let reasons = retire::refusals(plan, &digest, age, most, &now_there);
     let Some(first) = reasons.first() else { return Ok(()) };
@@ -227,7 +228,7 @@ fn machines_end(
             }),
             expect: json!({"state": "terminated"}),
             predict: state_word("terminated"),
-            undo: Some(format!("rs-server launch {}", quoted(&server.name))),
+            undo: Some(undo(deployment, server, &servers)),
             settles: settled_by(debts, &server.name),
             ..Step::default()
         })
@@ -378,8 +379,18 @@ fn state_word(word: &str) -> serde_json::Map<String, Json> {
     serde_json::Map::from_iter([("state".to_owned(), json!(word))])
 }
 
-fn quoted(name: &str) -> String {
-    rs_cli::shell_words(&[name.to_owned()])
+/// How a machine comes back: a server is launched again, an array to the number that it had.
+fn undo(deployment: &str, server: &Server, all: &[(usize, Server)]) -> String {
+    let of = ["rs-server", "launch", "--deployment", deployment];
+    let mut argv: Vec<String> = of.map(String::from).into();
+    match &server.array {
+        Some(array) => {
+            let had = all.iter().filter(|(_, s)| s.array.as_ref() == Some(array)).count();
+            argv.extend(["--to".into(), had.to_string(), "--".into(), array.clone()]);
+        }
+        None => argv.extend(["--".into(), server.name.clone()]),
+    }
+    rs_cli::shell_words(&argv)
 }
 
 fn settled_by(debts: &[Debt], name: &str) -> Vec<String> {

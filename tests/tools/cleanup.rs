@@ -1,0 +1,279 @@
+//! rs-cleanup as a black box, on real machines.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rs_cli::{Journal, now};
+use rs_contract::{Mode, Place, State};
+use rs_model::act::{Debt, Due, Owner};
+use rs_tests::{Ran, Scene, root, until};
+use serde_json::{Value as Json, json};
+
+/// Names that shells stumble over, with what they are in the run u-1.
+const SERVERS: [(&str, &str); 3] =
+    [("App \"1\"; $(reboot)", "old"), ("it's App 2", "old"), ("Warm DB", "warm")];
+
+struct Site {
+    scene: Scene,
+}
+
+impl Site {
+    /// Three servers and an array of two, launched.
+    fn new(name: &str) -> Site {
+        let scene = Scene::new(name);
+        let template = root().join("tests/fixtures/small/small.yaml").display().to_string();
+        let mut servers = String::new();
+        for (name, part) in SERVERS {
+            servers.push_str(&format!(
+                "  - Name: {}\n    Template: {template}\n    Tags: [\"rs_upgrade:u-1={part}\"]\n",
+                json!(name)
+            ));
+        }
+        let file = scene.file(
+            "site.yaml",
+            &format!(
+                "Deployment: production\nMachines:\n  Local:\n    Root: {}\n    Addresses: {}.0/24\n    \
+                 Path: /usr/local/bin:/usr/bin:/bin\n    User: nobody\nServers:\n{servers}Arrays:\n  - Name: array-1\n    \
+                 Template: {template}\n    Tags: [\"rs_upgrade:u-1=old\"]\n    Minimum: 1\n    Maximum: 4\n    \
+                 Enabled: false\n",
+                scene.text("machines"),
+                scene.net
+            ),
+        );
+        let site = Site { scene };
+        site.run("rs-server", &["apply", &file]).exits(0);
+        site.run("rs-server", &["launch", SERVERS[0].0, SERVERS[1].0, SERVERS[2].0]).exits(0);
+        site.run("rs-server", &["launch", "array-1", "--to", "2"]).exits(0);
+        site
+    }
+
+    fn run(&self, tool: &str, args: &[&str]) -> Ran {
+        self.scene.tool(tool).args(args).env("RS_UPGRADE", "u-1").run()
+    }
+
+    fn plan(&self, args: &[&str]) -> String {
+        let ran = self.run("rs-cleanup", &[&["plan"], args].concat()).exits(0);
+        self.scene.file("plan.json", &ran.stdout)
+    }
+
+    fn retire(&self, plan: &str, args: &[&str]) -> Ran {
+        self.run("rs-cleanup", &[&["retire", "--plan", plan], args].concat())
+    }
+
+    fn states(&self) -> BTreeMap<String, String> {
+        let ran = self.run("rs-server", &["list", "--all", "--allow-none"]).exits(0);
+        ran.records()
+            .iter()
+            .map(|record| {
+                let state = record["state"].as_str().unwrap_or("array");
+                (record["name"].as_str().unwrap().to_owned(), state.to_owned())
+            })
+            .collect()
+    }
+
+    fn state(&self) -> Box<dyn State> {
+        let place = Place { cloud: self.scene.cloud(), state: None, mode: Mode::Real };
+        rs_drivers::state(&place).unwrap()
+    }
+
+    /// Processes of the site's machines.
+    fn processes(&self) -> usize {
+        let mark = format!("HOME={}", self.scene.text("machines"));
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|entry| {
+                let env = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+                env.split(|byte| *byte == 0).any(|var| var.starts_with(mark.as_bytes()))
+            })
+            .count()
+    }
+}
+
+impl Drop for Site {
+    /// Ends what a failed test left running.
+    fn drop(&mut self) {
+        for (name, _) in SERVERS {
+            let unlock = self.scene.tool("rs-server").args(["unlock", name, "--upgrade", "u-1"]);
+            drop(unlock.run());
+        }
+        let plan = self.scene.tool("rs-cleanup").args(["plan", "--all", "--include-warm"]).run();
+        let file = self.scene.file("last.json", &plan.stdout);
+        drop(self.scene.tool("rs-cleanup").args(["retire", "--plan", &file]).run());
+    }
+}
+
+#[test]
+fn a_plan_is_followed_to_the_end_and_may_be_followed_again() {
+    let site = Site::new("retire");
+    assert!(site.processes() >= 5);
+    site.run("rs-server", &["lock", "Warm DB"]).exits(0);
+    site.run("rs-server", &["unlock", "Warm DB"]).exits(0);
+    let plan = site.plan(&["--as", "old", "--as", "warm", "--include-warm"]);
+    let planned: Json = serde_json::from_slice(&std::fs::read(&plan).unwrap()).unwrap();
+    assert_eq!(planned["count"], 6);
+
+    let before = std::fs::read(site.scene.path("site.db")).unwrap();
+    let dry = site.retire(&plan, &["--dry-run", "--delete"]).exits(0);
+    assert_eq!(dry.records().len(), 6);
+    assert!(dry.records().iter().all(|record| record["planned"] == true), "{dry}");
+    assert_eq!(std::fs::read(site.scene.path("site.db")).unwrap(), before);
+
+    let done = site.retire(&plan, &[]).exits(0);
+    let servers: Vec<Json> =
+        done.records().into_iter().filter(|record| record["schema"] == "rs.server/1").collect();
+    assert_eq!(servers.len(), 5);
+    for server in &servers {
+        assert_eq!(
+            (&server["state"], &server["did"][0]["changed"]),
+            (&json!("terminated"), &json!(true))
+        );
+    }
+    until("no process is left", Duration::from_secs(10), || site.processes() == 0);
+    let again = site.retire(&plan, &[]).exits(0);
+    assert!(!again.stdout.contains("\"changed\":true"), "{again}");
+    assert!(!site.states().contains_key("array-1 #1"), "an instance is gone with its machine");
+
+    let gone = site.retire(&plan, &["--delete"]).exits(0);
+    assert!(gone.stdout.contains("\"changed\":true"), "{gone}");
+    assert_eq!(site.states(), BTreeMap::new());
+    site.retire(&plan, &["--delete"]).exits(0);
+    site.run("rs-cleanup", &["plan", "--as", "old"]).exits(4);
+    let none = site.plan(&["--as", "old", "--allow-none"]);
+    site.retire(&none, &[]).exits(0);
+
+    // what is gone can be read, with what a launch had made of its inputs
+    let archive =
+        site.state().get(&format!("archive/production/{}", SERVERS[0].0)).unwrap().unwrap();
+    assert_eq!(
+        archive.value["server"]["current"]["inputs"]["GREETING"]["value"],
+        "text:from the template"
+    );
+    assert!(archive.value["deployment_inputs"].is_object());
+    assert!(site.state().get("archive/production/array-1").unwrap().is_some());
+    site.run("rs-journal", &["verify"]).exits(0);
+    site.run("rs-cleanup", &["audit"]).exits(0);
+}
+
+#[test]
+fn what_must_not_end_forbids_each_by_name_and_nothing_is_done() {
+    let site = Site::new("forbidden");
+    site.run("rs-server", &["lock", SERVERS[0].0]).exits(0);
+    site.run("rs-server", &["enable", "array-1"]).exits(0);
+    let all = site.plan(&["--all"]);
+    let before = (site.states(), std::fs::read(site.scene.path("site.db")).unwrap());
+    let refused = site.retire(&all, &["--json"]).exits(5);
+    for part in [
+        "App \"1\"; $(reboot): it is locked",
+        "Warm DB: it is the rollback copy",
+        "array array-1: it is enabled",
+        "array-1 #2: its array array-1 is enabled",
+        "nothing has been done",
+    ] {
+        assert!(refused.stderr.contains(part), "{part}\n{refused}");
+    }
+    assert!(refused.stdout.is_empty(), "{refused}");
+    assert_eq!((site.states(), std::fs::read(site.scene.path("site.db")).unwrap()), before);
+    // what is allowed by itself is
+    let one = site.plan(&[SERVERS[1].0]);
+    site.retire(&one, &[]).exits(0);
+    assert_eq!(site.states()[SERVERS[1].0], "terminated");
+}
+
+#[test]
+fn a_plan_that_does_not_match_the_world_any_more_is_refused() {
+    let site = Site::new("plan");
+    let plan = site.plan(&[SERVERS[1].0]);
+    site.retire(&plan, &["--max-age", "1ms"]).exits(5).says("old");
+    let other = site.retire(&plan, &["--deployment", "staging"]).exits(2);
+    assert!(other.stderr.contains("staging"), "{other}");
+    let text = std::fs::read_to_string(&plan).unwrap();
+    let edited = site.scene.file("edited.json", &text.replace("it's App 2", "Warm DB"));
+    site.retire(&edited, &[]).exits(5).says("digest");
+    let cut = site.scene.file("cut.json", &text[..text.len() / 2]);
+    site.retire(&cut, &[]).exits(2).says("cut.json");
+    let record = site.run("rs-server", &["list", SERVERS[1].0]).exits(0).stdout;
+    let wrong = site.scene.file("wrong.json", &record);
+    site.retire(&wrong, &[]).exits(2).says("rs.server/1");
+    site.retire(&site.scene.text("missing.json"), &[]).exits(2).says("missing.json");
+    site.run("rs-server", &["relaunch", SERVERS[1].0]).exits(0);
+    site.retire(&plan, &[]).exits(5).says("launched again");
+    // an instance that came since would lose its array
+    let array = site.plan(&["array-1"]);
+    site.run("rs-server", &["launch", "array-1", "--to", "3"]).exits(0);
+    site.retire(&array, &[]).exits(5).says("array-1 #3 is not in it");
+    assert_eq!(site.states().values().filter(|state| *state == "operational").count(), 6);
+}
+
+#[test]
+fn retire_that_is_killed_is_named_and_ends_its_work_when_called_again() {
+    let site = Site::new("retire-kill");
+    let plan = site.plan(&["--as", "old"]);
+    let call = site.scene.tool("rs-cleanup").args(["retire", "--plan", &plan, "--jobs", "1"]);
+    let mut child = call.env("RS_UPGRADE", "u-1").start();
+    let state = site.state();
+    until("the acts are begun", Duration::from_secs(20), || {
+        !Journal::new(state.as_ref()).open_acts().unwrap().is_empty()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = site.run("rs-journal", &["verify"]).exits(3);
+    assert!(ran.stderr.contains("rs-cleanup retire on server"), "{ran}");
+    site.run("rs-cleanup", &["audit"]).exits(0).says("was cut off");
+    site.retire(&plan, &[]).exits(0);
+    site.run("rs-journal", &["verify"]).exits(0);
+    let left = site.states();
+    assert_eq!(left.values().filter(|state| *state == "operational").count(), 1, "{left:?}");
+}
+
+#[test]
+fn audit_says_what_is_owed_and_believes_the_world() {
+    let site = Site::new("audit");
+    site.run("rs-cleanup", &["audit"]).exits(0);
+    site.run("rs-server", &["lock", SERVERS[0].0]).exits(0);
+    let ran = site.run("rs-cleanup", &["audit", "--json"]).exits(3);
+    let debt = ran.record();
+    assert_eq!((&debt["schema"], &debt["world"]), (&json!("rs.debt/1"), &json!("open")));
+    // the command that settles it, pasted into a shell, does
+    let line = ran.stderr.lines().find(|line| line.contains("lock:")).unwrap();
+    let command = &line[line.rfind("rs-server unlock").unwrap()..];
+    site.run("rs-cleanup", &["audit", "--due", "window"]).exits(0);
+    site.run("rs-cleanup", &["audit", "--due", "tomorrow"])
+        .exits(2)
+        .says("window, after or retire");
+    site.scene.call("bash", "bash").args(["-c", command]).env("RS_UPGRADE", "u-1").run().exits(0);
+    site.run("rs-cleanup", &["audit"]).exits(0);
+
+    // put right by hand, behind our back
+    let open = |key: &str| Debt {
+        key: key.into(),
+        deployment: "production".into(),
+        kind: String::new(),
+        subject: String::new(),
+        owner: Owner::default(),
+        reason: "a test".into(),
+        since: now(),
+        inverse: vec!["rs-server".into(), "unlock".into()],
+        due: Due::Window,
+        deadline: None,
+        before: Json::Null,
+    };
+    let state = site.state();
+    let journal = Journal::new(state.as_ref());
+    let keys = ["lock:Warm DB", "lock:Gone", "held:Gone", "input:Warm DB/GREETING", "array:none"];
+    let debts: Vec<Debt> = keys.iter().map(|key| open(key)).collect();
+    journal.begin(&mut [], &debts, &|| Ok(0)).unwrap();
+    let ran = site.run("rs-cleanup", &["audit"]).exits(0);
+    assert!(ran.records().iter().all(|debt| debt["world"] == "settled"), "{ran}");
+    assert_eq!(
+        journal.debts("production").unwrap().len(),
+        keys.len(),
+        "an asking verb removes none"
+    );
+    site.run("rs-cleanup", &["audit", "--settle"]).exits(0);
+    assert_eq!(journal.debts("production").unwrap(), []);
+    // what cannot be looked at counts as open
+    journal.begin(&mut [], &[open("page:www"), open("writes:shop")], &|| Ok(0)).unwrap();
+    let ran = site.run("rs-cleanup", &["audit", "--settle"]).exits(3);
+    assert!(ran.records().iter().all(|debt| debt["world"] == "unknown"), "{ran}");
+}
