@@ -1,11 +1,7 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
-<<<<<<< HEAD
-pub mod dbsync;
-=======
 mod cleanup;
-mod dbsync;
->>>>>>> 51af935 (Test rs-cleanup on real machines; count a plan's age in milliseconds)
+pub mod dbsync;
 mod every_tool;
 mod journal;
 mod pool;

@@ -285,9 +285,8 @@ pub fn refusals(
 pub fn ends_with(debt: &Debt, name: &str) -> bool {
     let Some((kind, subject)) = debt.key.split_once(':') else { return false };
     match kind {
-        "held" | "fenced" | "backups" | "quenched" | "array" | "lock" | "sync_relay_log" => {
-            subject == name
-        }
+        "held" | "backups" | "quenched" | "array" | "lock" | "runtime-only" | "fenced"
+        | "sync_relay_log" => subject == name,
         "input" => subject.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')),
         "standby" => subject.split_once('/').is_some_and(|(_, server)| server == name),
         _ => false,

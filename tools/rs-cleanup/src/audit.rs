@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use rs_cli::{Context, Exit, Journal, alive, shell_words};
+use rs_contract::State;
 use rs_drivers::settings::Settings;
 use rs_model::act::{Debt, Due};
 use rs_model::{Admin, Value};
@@ -50,7 +51,7 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
     if !debts.is_empty() {
         let look = Look::new(world.cloud.as_ref(), &deployment)?;
         for debt in &debts {
-            let seen = see(&look, debt)
+            let seen = see(&look, world.state.as_ref(), debt)
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
             let (word, text) = match &seen {
                 Seen::Open(text) => ("open", text),
@@ -98,7 +99,7 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
 }
 
 /// Asks the world about one debt.
-fn see(look: &Look<'_>, debt: &Debt) -> rs_contract::Result<Seen> {
+fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Result<Seen> {
     let Some((kind, subject)) = debt.key.split_once(':') else {
         return Ok(Seen::Unknown("its key has no kind".into()));
     };
@@ -114,6 +115,8 @@ fn see(look: &Look<'_>, debt: &Debt) -> rs_contract::Result<Seen> {
             Some(_) => Seen::Open(format!("array {subject} is disabled")),
         }),
         "input" => Ok(input(look, debt, subject)),
+        "backups" => backups(look, state, subject),
+        "runtime-only" => runtime_only(look, subject),
         _ => of_server(look, kind, subject),
     }
 }
@@ -146,6 +149,10 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
                 Some(_) => Seen::Settled(format!("the alerts of {name} are on")),
             }
         }
+        "fenced" if !server.tags.iter().any(|tag| tag.starts_with("database:fenced=")) => {
+            Seen::Settled(format!("server {name} is no abandoned master any more"))
+        }
+        "fenced" => Seen::Open(format!("server {name} is an abandoned master")),
         _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
     })
 }
@@ -203,6 +210,38 @@ fn standby(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
         Seen::Unknown(format!("no balancer of pool {pool} is up"))
     } else {
         Seen::Settled(format!("{name} stands by on none of {asked} balancers"))
+    })
+}
+
+/// A backup schedule is in the state store; one that somebody removed is as much off as one that is switched off.
+fn backups(look: &Look<'_>, state: &dyn State, name: &str) -> rs_contract::Result<Seen> {
+    if !look.server(name).is_some_and(|server| server.state.is_up() || server.foreign) {
+        return Ok(Seen::Settled(format!("server {name} has no machine any more")));
+    }
+    let entry = state.get(&format!("schedule/{}/{name}", look.deployment))?;
+    let on = entry.is_some_and(|entry| entry.value["enabled"] == true);
+    Ok(if on {
+        Seen::Settled(format!("backups of {name} are on"))
+    } else {
+        Seen::Open(format!("backups of {name} are off"))
+    })
+}
+
+fn runtime_only(look: &Look<'_>, name: &str) -> rs_contract::Result<Seen> {
+    let Some(address) = look.server(name).and_then(|server| server.address) else {
+        return Ok(Seen::Settled(format!("server {name} has no address any more")));
+    };
+    let facts = look.facts(&|_| false);
+    if let Some((balancer, why)) = facts.unanswered.first() {
+        return Ok(Seen::Unknown(format!("{balancer} could not be asked: {why}")));
+    }
+    let mut members = facts.members.iter().filter(|member| member.address == address);
+    Ok(match members.find(|member| member.saved != Some(true)) {
+        Some(member) => Seen::Open(format!(
+            "a reload of {} would lose it from the pool {}",
+            member.balancer, member.pool
+        )),
+        None => Seen::Settled(format!("every membership of {name} outlives a reload")),
     })
 }
 
