@@ -134,8 +134,10 @@ fn a_take_over_ends_the_frozen_operator_s_processes_and_his_late_tools_begin_not
     let late = || tool(&scene).env("RS_LOCKED", DEPLOYMENT).env("RS_EPOCH", "1");
     late().args(["mark", "late", "--upgrade", "u-1"]).run().exits(5).says("taken over");
     late().args(["mark", "late", "--upgrade", "u-1", "--deployment", "staging"]).run().exits(0);
-    let shown = tool(&scene).args(["show"]).run().exits(0);
-    assert!(shown.stdout.is_empty(), "{shown}");
+    let elsewhere = late().env("RS_LOCKED_IN", "sqlite:/another.db");
+    elsewhere.args(["mark", "other run", "--upgrade", "u-2"]).run().exits(0);
+    let shown = tool(&scene).args(["show"]).run().exits(0).record();
+    assert_eq!(shown["subject"], "other run");
 }
 
 #[test]

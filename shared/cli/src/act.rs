@@ -370,7 +370,7 @@ impl Context {
     /// The epoch now; declined when we belong to a run that was taken over.
     fn taken_over(&self, state: &dyn State, deployment: &str) -> Result<u64> {
         let epoch = state.epoch(deployment)?;
-        match self.epoch_of(deployment) {
+        match self.epoch_of(state, deployment) {
             Some(ours) if ours != epoch => Err(Error::new(
                 Kind::Declined,
                 format!(
@@ -383,11 +383,12 @@ impl Context {
         }
     }
 
-    /// The epoch that `rs-journal lock` gave us, when it locked this deployment.
-    pub fn epoch_of(&self, deployment: &str) -> Option<u64> {
-        let locked = std::env::var("RS_LOCKED").ok();
-        if locked.is_some_and(|locked| locked != deployment) {
-            return None;
+    /// The epoch that `rs-journal lock` gave us, when it locked this deployment in this store.
+    pub fn epoch_of(&self, state: &dyn State, deployment: &str) -> Option<u64> {
+        for (variable, ours) in [("RS_LOCKED", deployment), ("RS_LOCKED_IN", &state.place())] {
+            if std::env::var(variable).is_ok_and(|locked| locked != ours) {
+                return None;
+            }
         }
         std::env::var("RS_EPOCH").ok()?.parse().ok()
     }

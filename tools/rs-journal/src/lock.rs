@@ -43,7 +43,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     };
     let wait = args.lock_wait.unwrap_or_default();
     let now_held = state.holder(&deployment)?;
-    if let (Some(ours), Some(held)) = (cx.epoch_of(&deployment), &now_held)
+    if let (Some(ours), Some(held)) = (cx.epoch_of(state, &deployment), &now_held)
         && (ours, run) == (state.epoch(&deployment)?, held.run.as_str())
     {
         // inside the run already: its lock covers us
@@ -56,7 +56,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
             other.run, other.who, other.pid, other.since
         ));
         if other.who.rsplit('@').next() == Some(me.host.as_str()) {
-            end(&deployment, &other)?;
+            end(&Run { store: state.place(), deployment: deployment.clone(), holder: other })?;
         }
     }
     let lock = state.lock(&deployment, &holder, wait)?;
@@ -65,6 +65,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     let mut env = vec![
         ("RS_EPOCH", lock.epoch().to_string()),
         ("RS_LOCKED", deployment.clone()),
+        ("RS_LOCKED_IN", state.place()),
         ("RS_LOCK_FD", descriptor.to_string()),
         ("RS_DEPLOYMENT", deployment),
         ("RS_UPGRADE", run.to_owned()),
@@ -114,12 +115,19 @@ fn nobody_under_way(state: &dyn State, deployment: &str, wait: Duration) -> Resu
     }
 }
 
+/// A run that is taken over.
+struct Run {
+    store: String,
+    deployment: String,
+    holder: Holder,
+}
+
 /// Ends the processes of a run on this host: its holder, and every tool that works under its epoch.
-fn end(deployment: &str, other: &Holder) -> Result<()> {
+fn end(run: &Run) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let mut left = tools_of(deployment, other);
-        left.extend(i32::try_from(other.pid).ok().filter(|pid| is_there(*pid)));
+        let mut left = tools_of(run);
+        left.extend(i32::try_from(run.holder.pid).ok().filter(|pid| is_there(*pid)));
         left.retain(|pid| !ancestors().contains(pid));
         if left.is_empty() {
             return Ok(());
@@ -151,11 +159,13 @@ fn end(deployment: &str, other: &Holder) -> Result<()> {
 }
 
 /// Processes of this host whose environment says that they work under that holder's lock.
-fn tools_of(deployment: &str, other: &Holder) -> Vec<i32> {
+fn tools_of(run: &Run) -> Vec<i32> {
+    // all of these together: another store may have the same names and numbers
     let marks = [
-        format!("RS_LOCKED={deployment}"),
-        format!("RS_EPOCH={}", other.epoch),
-        format!("RS_UPGRADE={}", other.run),
+        format!("RS_LOCKED={}", run.deployment),
+        format!("RS_LOCKED_IN={}", run.store),
+        format!("RS_EPOCH={}", run.holder.epoch),
+        format!("RS_UPGRADE={}", run.holder.run),
     ];
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries
