@@ -140,10 +140,12 @@ leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
 }
 
 run_step() { # run_step NN, for a step's file that is run by itself
-  case ${1:-} in -h | --help)
+  case ${2:-} in -h | --help)
     sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
     exit 0
     ;;
+  '') ;;
+  *) die 2 "a step takes no arguments, but $2" "${0##*/} --help" ;;
   esac
   load
   trap 'leftmost "${PIPESTATUS[@]}"' ERR
