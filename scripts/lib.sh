@@ -5,8 +5,8 @@ set -Eeuo pipefail
 
 scripts=$(cd "${BASH_SOURCE[0]%/*}" && pwd)
 
-# The tools: beside the scripts when installed, else what was built here.
-for folder in "$scripts/../../../bin" "$scripts/../target/release" "$scripts/../target/debug"; do
+# The tools: those on the PATH; else beside the scripts when installed, else what was built here.
+command -v rs-server >/dev/null || for folder in "$scripts/../../../bin" "$scripts/../target/release" "$scripts/../target/debug"; do
   if [[ -x $folder/rs-server ]]; then
     PATH=$(cd "$folder" && pwd):$PATH
     break
