@@ -260,3 +260,30 @@ fn watch_alarms_about_a_passed_deadline_and_leaves_a_heartbeat() {
     scene.file("hook", "#!/bin/sh\nexit 4\n");
     watch().run().exits(1).says("hook");
 }
+
+#[test]
+fn a_full_disk_is_named_and_leaves_all_of_an_act_or_nothing() {
+    let scene = Scene::new("full");
+    scene.file("small/.keep", "");
+    // a small disk of our own, in a mount namespace that goes with the shell
+    let script = r#"
+        mount -t tmpfs -o size=96k none small || exit 77
+        export RS_CLOUD=sqlite:small/site.db
+        while rs-journal mark 'step 1' >/dev/null 2>said; do :; done
+        cat said >&2
+        rs-journal verify || exit 78
+        before=$(rs-journal show | wc -l)
+        rs-journal mark more >/dev/null 2>&1 && exit 79
+        [ "$(rs-journal show | wc -l)" = "$before" ] || exit 80
+        mount -o remount,size=1m small
+        rs-journal mark 'after' --json
+    "#;
+    let unshare = scene.call("unshare", "unshare").env("RS_DEPLOYMENT", DEPLOYMENT);
+    let ran = unshare.args(["-rm", "bash", "-c", script]).run();
+    if ran.exit == 77 || ran.stderr.contains("unshare failed") {
+        println!("skipped: this machine lets us mount nothing");
+        return;
+    }
+    let ran = ran.exits(0).says("the disk is full").says("small/site.db").says("try:");
+    assert_eq!(ran.records().last().unwrap()["subject"], "after");
+}
