@@ -27,7 +27,7 @@ macro_rules! nouns {
     ($($noun:ty => $schema:literal),* $(,)?) => {
         $(impl Noun for $noun { const SCHEMA: &'static str = $schema; })*
         /// Every schema that this version writes and reads.
-        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, NAME, SCHEDULE, WRITES];
+        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, OUTPUT, NAME, SCHEDULE, WRITES];
     };
 }
 
@@ -39,6 +39,8 @@ pub const INPUT: &str = "rs.input/1";
 pub const REPLICA_STATUS: &str = "rs.replica/1";
 /// Schema of one request of `rs-check probe`.
 pub const REQUEST: &str = "rs.request/1";
+/// Schema of the kept output of a run of a script.
+pub const OUTPUT: &str = "rs.output/1";
 /// Schema of the summary of `rs-check probe`.
 pub const SUMMARY: &str = "rs.summary/1";
 /// Schema of a name in DNS.

@@ -3,6 +3,7 @@
 //! stdout  `rs.act/1`     show, mark, close
 //!         `rs.check/1`   verify
 //!         `rs.report/1`  report --json
+//!         `rs.output/1`  output --json
 //!         `rs.debt/1`    watch: debts past their deadline
 
 mod lock;
@@ -18,6 +19,7 @@ use rs_model::act::{Act, Outcome};
 use rs_model::check::Answer;
 use rs_model::journal::{self, MARK, Report, Wanted};
 use rs_records::Record;
+use serde_json::json;
 
 /// What was done, what was cut off, and the run lock
 #[derive(Parser)]
@@ -63,6 +65,13 @@ Examples:
   rs-journal report --run u-42 --json | jq '.steps[]'
 ")]
     Report(OfRun),
+    /// The whole output of an earlier run of a script
+    #[command(before_help = "\
+Examples:
+  rs-journal output run-42
+  rs-run 'code update' 'App Server-3' --json | jq -r .run.id | xargs rs-journal output
+")]
+    Output(Output),
     /// Alarm about debts past their deadline
     #[command(before_help = "\
 Examples:
@@ -115,6 +124,13 @@ struct Show {
 }
 
 #[derive(ClapArgs)]
+struct Output {
+    /// The run, as `run.id` of what rs-run emits
+    #[arg(value_name = "RUN")]
+    run: String,
+}
+
+#[derive(ClapArgs)]
 struct Mark {
     /// What is done, e.g. 'step 18'
     #[arg(value_name = "WHAT")]
@@ -163,6 +179,17 @@ fn run(args: Args, cx: &Context) -> Result<Exit> {
                 cx.emit(&reports.iter().map(Record::of).collect::<Vec<_>>())?;
             } else {
                 cx.print(&reports.iter().map(text).collect::<Vec<_>>().join("\n"))?;
+            }
+            Ok(Exit::Done)
+        }
+        Verb::Output(of) => {
+            let world = rs_drivers::world(&cx.place()?)?;
+            let text = world.cloud.output(&of.run)?;
+            if cx.common.json {
+                let output = json!({ "run": of.run, "text": text });
+                cx.emit(&[Record::new(rs_records::OUTPUT, output)])?;
+            } else {
+                cx.print(&text)?;
             }
             Ok(Exit::Done)
         }
