@@ -4,7 +4,7 @@
 #   needs   step 37
 #   leaves  they are archived in the journal and gone
 #   proves  nothing that runs is touched
-#   undo    rs-clone from the archived record
+#   undo    none by a command; the definition with its inputs is kept in the state store (archive/DEPLOYMENT/NAME)
 step_38() {
   local plan
   plan=$(mktemp)
