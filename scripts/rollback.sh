@@ -83,6 +83,10 @@ else
     rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
   fi
 fi
+if did rs-inputs promote; then
+  part "the inputs of the deployment are those of the old release again"
+  rs-inputs promote --undo >/dev/null
+fi
 part "old processes start"
 old | rs-run "$APP_START" >/dev/null
 if [[ $dark == yes ]]; then

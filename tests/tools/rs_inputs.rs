@@ -260,4 +260,9 @@ fn a_promotion_makes_the_release_the_deployment_s_and_refuses_what_would_hurt() 
     assert!(debts(&scene).is_empty(), "the overrides were debts");
     let again = promote(&also).exits(0);
     assert!(again.records().iter().all(|r| r["did"][0]["changed"] == false), "{again}");
+    for changed in [true, false] {
+        let back = on(&["promote", "--undo"]);
+        assert_eq!(back.record()["did"][0]["changed"], changed, "{back}");
+        assert_eq!(back.record()["inputs"]["RELEASE"], "text:one", "{back}");
+    }
 }

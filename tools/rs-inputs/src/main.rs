@@ -201,11 +201,15 @@ enum ToLevel {
 Examples:
   rs-server list --as new | rs-inputs promote --promote SVN_APP_REPOSITORY,APPLICATION \\
     --drop LB_HOSTNAME,LB_APPLISTENER_NAME --also-affects-old --dry-run
+  rs-inputs promote --undo --upgrade u-42
 ")]
 struct PromoteArgs {
     /// Release inputs: written to the deployment
-    #[arg(long, value_delimiter = ',', value_name = "NAMES", required = true, value_parser = input_name)]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", required_unless_present = "undo", value_parser = input_name)]
     promote: Vec<String>,
+    /// Give the deployment back what promotions of this run replaced; needs no servers (rollback after step 36)
+    #[arg(long, conflicts_with_all = ["promote", "drop", "keep", "also_affects", "also_affects_old"])]
+    undo: bool,
     /// Isolation inputs: only dropped, the deployment holds the right value
     #[arg(long, value_delimiter = ',', value_name = "NAMES", value_parser = input_name)]
     drop: Vec<String>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rs_cli::{Context, Done, Exit, Subjects, What};
+use rs_cli::{Context, Done, Exit, Journal, Subjects, What};
 use rs_contract::{Error, Kind, Target, World};
 use rs_drivers::levels::Book;
 use rs_model::promote::{Party, Temporary, Wish, plan_promote, verify};
@@ -15,6 +15,9 @@ use crate::plan::{self, Changes, Levels, Work};
 
 /// Plans, writes the deployment first, removes the overrides, and reads back that it holds.
 pub(crate) fn run(cx: &Context, world: &World, args: PromoteArgs) -> anyhow::Result<Exit> {
+    if args.undo {
+        return undo(cx, world);
+    }
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, &args.on.select(), &args.changing)?;
     if subjects.is_empty() {
@@ -111,6 +114,45 @@ pub(crate) fn run(cx: &Context, world: &World, args: PromoteArgs) -> anyhow::Res
         }
     }
     Ok(exit)
+}
+
+/// Gives the deployment back what it had before the promotions of this run, as the journal knows it. The overrides of
+/// the new servers stay gone: they are to be retired.
+fn undo(cx: &Context, world: &World) -> anyhow::Result<Exit> {
+    let cloud = world.cloud.as_ref();
+    let deployment = cx.deployment(cloud)?;
+    let run = cx.run_name()?;
+    let mut changes = Changes::new();
+    // newest first, so that the oldest value of each name stays
+    for act in Journal::new(world.state.as_ref()).acts()?.iter().rev().filter(|act| {
+        act.tool == cx.tool
+            && act.verb == cx.verb
+            && act.deployment == deployment
+            && act.subject == format!("deployment {deployment}")
+            && act.owner.run.as_deref() == Some(run)
+    }) {
+        let before: BTreeMap<String, Option<Value>> =
+            serde_json::from_value(act.before["inputs"].clone()).map_err(|e| {
+                Error::new(Kind::Failed, format!("act {} does not say what was before", act.seq))
+                    .because(e)
+                    .hint("rs-journal show --run RUN; set the inputs by rs-inputs set")
+            })?;
+        changes.extend(before);
+    }
+    let book = Book::read(cloud, &deployment)?;
+    let mut whole = Subjects { items: vec![of_deployment(&book.deployment)] };
+    let step = deployment_step(&book.deployment, &changes);
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut whole, &[step], |_| {
+        cloud.set_inputs(&deployment, &Target::Deployment, &changes)?;
+        Ok(Done::now(json!({ "inputs": changes })))
+    })?;
+    if !cx.dry() {
+        let now = Book::read(cloud, &deployment)?;
+        for item in &mut whole.items {
+            item.record.refresh(&now.deployment);
+        }
+    }
+    cx.pass_on(&whole, exit)
 }
 
 /// The new ones (instances of arrays that came in included), and all others.
