@@ -22,7 +22,7 @@ forbid() {
 # code PATH...: the Rust code below, as FILE:LINE:TEXT, without comments and unit tests.
 code() {
   # shellcheck disable=SC2016 # awk's own variables
-  find "$@" -name '*.rs' -not -path '*/tests/*' -print0 | sort -z | xargs -0 -r awk '
+  find "$@" -name '*.rs' -not -path '*/tests/*' -not -name '*_tests.rs' -not -name tests.rs -print0 | sort -z | xargs -0 -r awk '
     FNR == 1 { tests = 0 }
     /#\[cfg\(test\)\]/ { tests = 1 }
     !tests && !/^[ \t]*\/\// { print FILENAME ":" FNR ":" $0 }'
@@ -31,7 +31,7 @@ code() {
 bash_code() { grep -rnE '' "$@" --include='*.sh' | grep -vE '^[^:]+:[0-9]+:[[:space:]]*(#|$)' || true; }
 matching() { grep -E "$1" || true; }
 shell_files() {
-  find scripts tests .ci -type f \( -name '*.sh' -o ! -name '*.*' \) -print0 | xargs -0 grep -lE '^#!.*\b(ba)?sh\b|^# shellcheck shell='
+  find scripts tests .ci -path tests/fixtures -prune -o -type f \( -name '*.sh' -o ! -name '*.*' \) -print0 | xargs -0 grep -lE '^#!.*\b(ba)?sh\b|^# shellcheck shell='
 }
 
 # --- rooms ----------------------------------------------------------------------------------------

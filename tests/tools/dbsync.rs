@@ -202,10 +202,10 @@ fn a_promotion_moves_the_names_and_ends_who_still_has_the_old_address() {
     });
     let ran = set.dbsync(&["promote", "Slave2 DB", "--dry-run"], 0);
     assert_eq!(did(&ran)["planned"], true);
-    assert_eq!(named.dig("master-db.mysite.com"), [set.master.address.clone()]);
+    assert_eq!(named.dig("master-db.mysite.com"), std::slice::from_ref(&set.master.address));
     set.dbsync(&["promote", "Slave2 DB"], 0);
     for name in ["master-db.mysite.com", "slave-db.mysite.com"] {
-        assert_eq!(named.dig(name), [set.warm.address.clone()]);
+        assert_eq!(named.dig(name), std::slice::from_ref(&set.warm.address));
     }
     assert!(!idle.wait().unwrap().success(), "the old session was ended");
     assert_eq!(set.debts(), ["fenced:Master DB"]);

@@ -15,8 +15,8 @@ fn folder() -> PathBuf {
 
 fn all() -> Vec<Loaded> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder())
-        .expect("scripts/templates")
-        .map(|entry| entry.expect("an entry").path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|end| end == "yml"))
         .collect();
     files.sort();
