@@ -255,7 +255,7 @@ fn one_that_is_being_taken_says_so_and_is_not_taken_twice() {
     let other = store(&scene, &db, "mariabackup", scene.shell("db"));
     std::thread::scope(|scope| {
         let taking = scope.spawn(|| slow.take(&wanted(Some("x")), WORK, &quiet));
-        until("it to be under way", Duration::from_secs(20), || {
+        until("it to be under way", Duration::from_secs(60), || {
             other.list(LINEAGE).unwrap().iter().any(|s| s.taking && !s.perfect)
         });
         let id = other.list(LINEAGE).unwrap()[0].id.clone();

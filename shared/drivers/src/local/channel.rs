@@ -170,17 +170,23 @@ impl Channel for Shell {
 
     fn get(&self, path: &str) -> Result<Vec<u8>> {
         let place = self.place();
-        Files { user: self.user.as_ref(), place: &place }.get(&self.absolute(path))
+        Files { user: self.user.as_ref(), home: Path::new(self.home()), place: &place }
+            .get(&self.absolute(path))
     }
 
     fn put(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
         let place = self.place();
-        Files { user: self.user.as_ref(), place: &place }.put(&self.absolute(path), content, mode)
+        Files { user: self.user.as_ref(), home: Path::new(self.home()), place: &place }.put(
+            &self.absolute(path),
+            content,
+            mode,
+        )
     }
 
     fn remove(&self, path: &str) -> Result<()> {
         let place = self.place();
-        Files { user: self.user.as_ref(), place: &place }.remove(&self.absolute(path))
+        Files { user: self.user.as_ref(), home: Path::new(self.home()), place: &place }
+            .remove(&self.absolute(path))
     }
 
     fn reach(&self, endpoint: &Endpoint) -> Result<Endpoint> {

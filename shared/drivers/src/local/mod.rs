@@ -3,6 +3,7 @@
 //! What belongs to a server is found by the cookie `RS_MACHINE=ID` in its environment (and by a working directory
 //! below its folder), so that nothing outlives it, whatever it did to its process group, session or parent.
 
+mod beneath;
 mod channel;
 mod config;
 mod files;
