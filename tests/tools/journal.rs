@@ -35,6 +35,7 @@ fn act(subject: &str, verb: &str, run: &str) -> Act {
             run: Some(run.into()),
         },
         epoch: 0,
+        clock: false,
         outcome: Outcome::Open,
         before: Json::Null,
         after: Json::Null,

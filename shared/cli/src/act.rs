@@ -315,6 +315,7 @@ impl Context {
             verb: self.verb.clone(),
             owner: owner(self.common.upgrade.as_deref()),
             epoch: 0,
+            clock: self.is_clockwork(),
             outcome: Outcome::Open,
             before: step.before.clone(),
             after: Json::Null,

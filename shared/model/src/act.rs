@@ -77,6 +77,9 @@ pub struct Act {
     /// Epoch of the run lock at the time; a take-over raises it.
     #[serde(default)]
     pub epoch: u64,
+    /// Begun by a clock (backups that are due, the minimum of arrays): goes on beside a run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub clock: bool,
     /// How it ended.
     pub outcome: Outcome,
     /// Before, as far as it matters for coming back.

@@ -250,6 +250,7 @@ mod tests {
             verb: verb.into(),
             owner: Owner { run: Some("u-1".into()), ..Owner::default() },
             epoch: 1,
+            clock: false,
             outcome,
             before: serde_json::Value::Null,
             after: serde_json::Value::Null,

@@ -97,8 +97,9 @@ fn nobody_under_way(state: &dyn State, deployment: &str, wait: Duration) -> Resu
     let deadline = Instant::now() + wait;
     loop {
         let open = Journal::new(state).open_acts()?;
-        let busy =
-            open.into_iter().find(|act| act.deployment == deployment && alive(act) == Some(true));
+        let busy = open.into_iter().find(|act| {
+            act.deployment == deployment && !act.clock && alive(act) == Some(true)
+        });
         let Some(act) = busy else { return Ok(()) };
         if Instant::now() >= deadline {
             return Err(Error::new(

@@ -250,6 +250,7 @@ fn mark(cx: &Context, what: Mark) -> Result<Exit> {
         verb: MARK.1.into(),
         owner: owner(cx.common.upgrade.as_deref()),
         epoch: 0,
+        clock: false,
         outcome: Outcome::Done,
         before: serde_json::Value::Null,
         after: serde_json::Value::Null,
