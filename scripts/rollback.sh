@@ -39,9 +39,20 @@ trap '' HUP
 trap 'leftmost "${PIPESTATUS[@]}"' ERR
 trap 'say "rollback.sh: interrupted (try: rollback.sh again, it goes on; rs-cleanup audit says what is open)"; exit 130' INT TERM
 
-acts() { command rs-journal show --run "$UPGRADE" --json 2>/dev/null || true; }
-did() { acts | grep -q "\"tool\":\"$1\".*\"verb\":\"$2\"\|\"verb\":\"$2\".*\"tool\":\"$1\""; }
-open() { command rs-cleanup audit --json 2>/dev/null | grep -q "\"key\":\"$1"; }
+# Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
+did() { # did TOOL VERB: whether this run has such an act
+  local acts line
+  acts=$(command rs-journal show --run "$UPGRADE" --json 2>/dev/null) || true
+  while IFS= read -r line; do
+    [[ $line == *"\"tool\":\"$1\""* && $line == *"\"verb\":\"$2\""* ]] && return
+  done <<<"$acts"
+  return 1
+}
+open() { # open KIND: whether a debt of that kind is open, as the world shows it
+  local debts
+  debts=$(command rs-cleanup audit --json 2>/dev/null) || true
+  [[ $debts == *"\"key\":\"$1"* ]]
+}
 part() { say "$(printf '%8s  %s' "" "$*")"; }
 old() { rs-server list --as old --role app --state operational; }
 

@@ -23,7 +23,7 @@ fn releases(site: &Site) -> Vec<String> {
                     .strip_prefix("x-release:")
                     .map(|rest| rest.trim().to_owned())
             });
-            seen.push(release.unwrap_or_else(|| "none".to_owned()));
+            seen.push(release.unwrap_or_else(|| format!("none: {ran}")));
         }
     }
     seen.sort();

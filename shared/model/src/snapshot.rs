@@ -7,7 +7,7 @@ use crate::{Bad, Position};
 /// One backup.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Unique in its lineage, sorts by time, e.g. `20261124T141503Z-pre-upgrade`.
+    /// Unique in its lineage, sorts by time, e.g. `20261124T141503.271Z-pre-upgrade`.
     pub id: String,
     /// The lineage: which database set's data it is.
     pub lineage: String,

@@ -60,7 +60,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
         }
     }
     let lock = state.lock(&deployment, &holder, wait)?;
-    nobody_under_way(state, &deployment, wait)?;
+    nobody_under_way(cx, state, &deployment, wait)?;
     let descriptor = lock.keep_over_exec()?;
     let mut env = vec![
         ("RS_EPOCH", lock.epoch().to_string()),
@@ -93,15 +93,32 @@ fn execute(args: &LockArgs, env: &[(&str, String)]) -> Error {
 }
 
 /// A changing verb by hand that began before we had the lock: it is waited for, or it declines us.
-fn nobody_under_way(state: &dyn State, deployment: &str, wait: Duration) -> Result<()> {
-    let deadline = Instant::now() + wait;
+///
+/// A tool of the same run is what a killed script left behind: it is waited for without being asked to.
+fn nobody_under_way(
+    cx: &Context,
+    state: &dyn State,
+    deployment: &str,
+    wait: Duration,
+) -> Result<()> {
+    let begun = Instant::now();
+    let mut told = false;
     loop {
         let open = Journal::new(state).open_acts()?;
-        let busy = open.into_iter().find(|act| {
-            act.deployment == deployment && !act.clock && alive(act) == Some(true)
-        });
+        let busy = open
+            .into_iter()
+            .find(|act| act.deployment == deployment && !act.clock && alive(act) == Some(true));
         let Some(act) = busy else { return Ok(()) };
-        if Instant::now() >= deadline {
+        let left_behind = act.owner.run.is_some() && act.owner.run == cx.common.upgrade;
+        let limit = if left_behind { wait.max(cx.common.timeout) } else { wait };
+        if left_behind && !told {
+            told = true;
+            cx.warn(&format!(
+                "waits for {} {} on {}, which an earlier start of this run left behind (process {})",
+                act.tool, act.verb, act.subject, act.owner.pid
+            ));
+        }
+        if begun.elapsed() >= limit {
             return Err(Error::new(
                 Kind::Declined,
                 format!(

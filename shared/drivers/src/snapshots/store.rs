@@ -184,7 +184,7 @@ impl Store {
         if let Some(there) = labelled()? {
             return Ok(there);
         }
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ").to_string();
         let mut snapshot = Snapshot {
             id: words::id(&stamp, wanted),
             perfect: false,

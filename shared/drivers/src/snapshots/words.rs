@@ -31,7 +31,7 @@ pub fn part(text: &str) -> String {
     written
 }
 
-/// The id of a snapshot that begins at `stamp` (`20261124T141503Z`): its label after a `-`, else its server after a
+/// The id of a snapshot that begins at `stamp` (`20261124T141503.271Z`): its label after a `-`, else its server after a
 /// `_`, so that a label is found by the name alone.
 pub fn id(stamp: &str, wanted: &Snapshot) -> String {
     match &wanted.label {
