@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What upgrade.sh, rollback.sh, rehearse.sh and every step share: settings, messages, and how a step is run.
+# What upgrade.sh, rollback.sh and every step share: settings, messages, and how a step is run.
 # Sourced, never run. No logic of the upgrade stands here.
 set -Eeuo pipefail
 
