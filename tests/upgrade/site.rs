@@ -52,6 +52,16 @@ impl Site {
             .env("RS_UPGRADE", "u-1")
     }
 
+    /// A line as a person types it in the site's environment.
+    pub fn bash(&self, line: &str) -> Ran {
+        self.scene
+            .call("bash", "bash")
+            .args(["-o", "pipefail", "-c", line])
+            .env("RS_CLOUD", format!("sqlite:{}/state.db", self.place.display()))
+            .env("RS_CREDENTIALS", self.place.join("credentials").display().to_string())
+            .run()
+    }
+
     /// `upgrade.sh` or `rollback.sh` with the site's settings.
     pub fn run(&self, script: &str, args: &[&str]) -> Ran {
         let conf = self.place.join("upgrade.conf").display().to_string();

@@ -31,6 +31,19 @@ fn releases(site: &Site) -> Vec<String> {
     seen
 }
 
+/// The lines of the README's bash blocks: what a newcomer types on the demo's site.
+fn readme_lines() -> Vec<String> {
+    let text = std::fs::read_to_string(rs_tests::root().join("README.md")).unwrap();
+    let lines: Vec<String> = text
+        .split("```bash\n")
+        .skip(1)
+        .flat_map(|block| block.split("```").next().unwrap_or_default().lines())
+        .map(str::to_owned)
+        .collect();
+    assert!(lines.len() >= 6, "{lines:?}");
+    lines
+}
+
 #[test]
 fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
     let site = Site::up("whole", "");
@@ -56,6 +69,14 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
     }
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
     let _ = site.tool("rs-journal").args(["verify"]).run().exits(0);
+    for line in readme_lines() {
+        let ran = site.bash(&line);
+        assert_eq!(ran.exit, 0, "the README's `{line}`\n{ran}");
+        assert!(
+            !ran.stdout.trim().is_empty() || line.contains("audit"),
+            "`{line}` says nothing\n{ran}"
+        );
+    }
     // a second start finds nothing to do
     let again = site.run("scripts/upgrade.sh", &[]).exits(0);
     assert!(!again.stderr.contains("changed "), "{again}");
