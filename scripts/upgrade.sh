@@ -5,7 +5,8 @@
 #   upgrade.sh --dry-run           the steps with --dry-run on every changing verb
 #   upgrade.sh                     go on where the run stopped (or begin); asks at the decision points
 #   upgrade.sh --yes               the same without asking: the gates decide
-#   upgrade.sh --from N --until N  a part of it; --only N one step (small repairs at step 30: --only 12, --only 26)
+#   upgrade.sh --from N --until N  a part of it; --only N one step (small repairs at step 30: --only 12, --only 26);
+#                                  what runs beside other steps (20, 25, 32) ends where it is waited for
 #   upgrade.sh --status            where the run is, and what is open
 #   upgrade.sh --abort             go back: the same as rollback.sh
 #
@@ -67,25 +68,45 @@ while (($#)); do
   shift
 done
 
-known() { # known N: the label of a step that somebody named: 9, 09, 19p
-  local n=$1 label
-  [[ $n =~ ^[0-9]$ ]] && n=0$n
-  [[ $n == 24 ]] && {
-    printf 24
-    return
-  }
-  for label in "${order[@]}"; do
-    label=${label%&}
-    [[ $label == "$n" ]] && {
-      printf '%s' "$n"
+place() { # place LABEL: where in the order it stands, or where what ran beside is waited for; nothing when it does not
+  local at
+  for ((at = ${#order[@]} - 1; at >= 0; at--)); do
+    [[ ${order[at]} == "$1" || ${order[at]} == "=$1" ]] && {
+      printf '%s' "$at"
       return
     }
   done
-  die 2 "there is no step $1" "upgrade.sh --plan shows them"
 }
-[[ -z $from ]] || from=$(known "$from")
-[[ -z $until ]] || until=$(known "$until")
-[[ -z $only ]] || only=$(known "$only")
+first_place() { # first_place LABEL: where it begins
+  local at
+  for ((at = 0; at < ${#order[@]}; at++)); do
+    [[ ${order[at]%&} == "$1" ]] && {
+      printf '%s' "$at"
+      return
+    }
+  done
+}
+known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 19p; FIRST or LAST of one in parts
+  local n=$1
+  [[ $n =~ ^[0-9]$ ]] && n=0$n
+  case $n in
+  23) n=$2 ;;
+  24) n=25 ;; # one act
+  29) n=$3 ;;
+  esac
+  [[ -n $(place "$n") ]] || die 2 "there is no step $1" "upgrade.sh --plan shows them"
+  printf '%s' "$n"
+}
+[[ -z $only || -z $from$until ]] || die 2 "--only goes with neither --from nor --until" "upgrade.sh --help"
+# whoever begins at 23 begins with what runs beside it
+[[ -z $from ]] || from=$(known "$from" 20 29a)
+[[ -z $until ]] || until=$(known "$until" 23 29w)
+if [[ -n $only ]]; then
+  [[ $only =~ ^[0-9]$ ]] && only=0$only
+  [[ $only == 24 || $only == 29 ]] || only=$(known "$only" 23 29w)
+fi
+[[ -z $from || -z $until || $(first_place "$from") -le $(place "$until") ]] ||
+  die 2 "--until $until comes before --from $from" "upgrade.sh --plan shows the order"
 
 load
 # shellcheck disable=SC1090 # they are checked by themselves
@@ -258,26 +279,25 @@ for label in "${order[@]}"; do
   plain=${label%&}
   plain=${plain#=}
   if [[ $started == no ]]; then
-    [[ $plain == "$from" && $label != =* ]] || continue
+    [[ $plain == "$from" ]] || continue
     started=yes
   fi
   case $label in
   \?*) decision=${label#?} ;; # asked right before the next step that really begins
   =*) [[ -z ${pids[$plain]:-} ]] || settle_soon "$plain" ;;
   *)
-    if [[ $done_before == *" $plain "* ]]; then
-      decision=''
-      continue
+    if [[ $done_before != *" $plain "* ]]; then
+      [[ -z $decision ]] || decide "$decision"
+      begin "$plain"
+      [[ $label == *'&' ]] || settle "$plain"
     fi
-    [[ -z $decision ]] || decide "$decision"
     decision=''
-    begin "$plain"
-    [[ $label == *'&' ]] || settle "$plain"
     ;;
   esac
-  [[ $plain != "$until" ]] || break
+  # what runs beside others ends where it is waited for
+  [[ $plain != "$until" || $label == *'&' ]] || break
 done
-for label in "${!pids[@]}"; do settle "$label"; done
+for label in "${!pids[@]}"; do settle_soon "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""
 if [[ $mode == dry-run ]]; then

@@ -96,7 +96,14 @@ fn settings_are_data_and_a_wrong_line_is_named() {
 fn unknown_options_and_steps_are_usage_errors() {
     let scene = Scene::new("options");
     let conf = scene.file("upgrade.conf", SETTINGS);
-    for args in [vec!["--no-such"], vec!["--only", "99"], vec!["--from"], vec!["--from", "x;y"]] {
+    for args in [
+        vec!["--no-such"],
+        vec!["--only", "99"],
+        vec!["--from"],
+        vec!["--from", "x;y"],
+        vec!["--from", "30", "--until", "18"],
+        vec!["--only", "3", "--until", "2"],
+    ] {
         let mut args = args;
         args.extend(["--conf", &conf]);
         let ran = scene.script("scripts/upgrade.sh").args(&args).run();

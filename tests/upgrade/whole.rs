@@ -77,6 +77,9 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
             "`{line}` says nothing\n{ran}"
         );
     }
+    // a part that is done already is the end of that start, not its beginning
+    let part = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
+    assert!(part.stderr.contains("up to 03"), "{part}");
     // a second start finds nothing to do
     let again = site.run("scripts/upgrade.sh", &[]).exits(0);
     assert!(!again.stderr.contains("changed "), "{again}");
@@ -86,6 +89,9 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
 fn before_the_migration_going_back_is_free() {
     let site = Site::up("back-free", "");
     let observer = site.observe();
+    let _ = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
+    let again = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
+    assert!(!again.stderr.contains("  04 "), "it ran past what was wanted\n{again}");
     let _ = site.run("scripts/upgrade.sh", &["--until", "22"]).exits(0);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
     let summary = observer.summary();
