@@ -12,6 +12,7 @@ pub struct Call {
     pub(crate) shown: String,
     pub(crate) stdin: Option<String>,
     pub(crate) limit: Duration,
+    pub(crate) gone: bool,
 }
 
 impl Call {
@@ -42,6 +43,12 @@ impl Call {
         self
     }
 
+    /// Its stdout is a pipe that nobody reads any more.
+    pub fn reader_gone(mut self) -> Call {
+        self.gone = true;
+        self
+    }
+
     /// Fails the test when it takes longer [default: 120 s].
     pub fn limit(mut self, limit: Duration) -> Call {
         self.limit = limit;
@@ -61,6 +68,11 @@ impl Call {
             .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if self.gone {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            self.command.stdout(writer);
+        }
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown));
         let feed = child.stdin.take().zip(self.stdin.take()).map(|(mut to, text)| {
             // a tool may end before it has read everything: that is its right

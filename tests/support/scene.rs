@@ -152,7 +152,13 @@ impl Scene {
         }
         command.env("RS_CLOUD", self.cloud()).env("RS_CREDENTIALS", self.dir.join("credentials"));
         command.env("RS_DEMO_DIR", demo_dir()).env("NO_COLOR", "1").env("PATH", self.search_path());
-        Call { command, shown: shown.to_owned(), stdin: None, limit: Duration::from_secs(120) }
+        Call {
+            command,
+            shown: shown.to_owned(),
+            stdin: None,
+            limit: Duration::from_secs(120),
+            gone: false,
+        }
     }
 
     /// Tools first, then the engines, then the machine.

@@ -1,19 +1,9 @@
 //! What every tool promises. A new tool is found by its folder and is tested here without being named.
 
-use rs_tests::{Scene, root};
+use rs_tests::Scene;
 
-/// The tools, by their folders.
-fn all() -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(root().join("tools"))
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.path().join("Cargo.toml").is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    assert!(names.len() >= 11, "{names:?}");
-    names
-}
+use super::rs_server::site;
+use super::verbs::{all_tools as all, all_verbs};
 
 /// The verbs of a tool as its help lists them.
 fn verbs(scene: &Scene, tool: &str) -> Vec<String> {
@@ -91,20 +81,60 @@ fn an_unknown_flag_or_verb_is_exit_2_with_nothing_on_stdout() {
 }
 
 #[test]
-fn help_into_a_pipe_whose_reader_went_away_is_exit_141() {
+fn a_reader_that_went_away_is_141_and_never_a_panic() {
+    let scene = site("reader-gone", "Servers:\n  - Name: One\n    Template: Small\n");
     for tool in all() {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let out = std::process::Command::new(rs_tests::tools().join(&tool))
-            .arg("--help")
-            .stdin(std::process::Stdio::null())
-            .stdout(writer)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        assert_eq!(out.status.code(), Some(141), "{tool}: {said}");
-        assert!(said.is_empty(), "{tool}: {said}");
+        for args in
+            [&["--help"][..], &["--version"], &["--generate", "man"], &["--generate", "zsh"]]
+        {
+            let ran = scene.tool(&tool).args(args).reader_gone().run();
+            assert_eq!(ran.exit, 141, "{ran}");
+            assert!(ran.stderr.is_empty(), "{ran}");
+        }
     }
+    // what was done is done and written down, and still the records are lost
+    let ran = scene.tool("rs-server").args(["lock", "One"]).reader_gone().run();
+    assert_eq!(ran.exit, 141, "{ran}");
+    assert!(!ran.stderr.contains("panicked"), "{ran}");
+    let one = scene.tool("rs-server").args(["list", "One"]).run().exits(0).record();
+    assert_eq!(one["locked"], true);
+    let acts = scene.tool("rs-journal").args(["show"]).run().exits(0);
+    assert!(acts.records().iter().any(|a| a["verb"] == "lock" && a["outcome"] == "done"), "{acts}");
+    for (tool, args) in [
+        ("rs-inputs", ["show", "One"]),
+        ("rs-server", ["list", "--as-file"]),
+        ("rs-server", ["list", "--all"]),
+    ] {
+        assert_eq!(scene.tool(tool).args(args).reader_gone().run().exit, 141);
+    }
+    // the same as a shell sees it; the reader says when it is gone
+    let line = r#"mkfifo gate
+{ read -r _ <gate; rs-server unlock One; } | { exec <&-; echo gone >gate; }
+echo "${PIPESTATUS[0]}""#;
+    let ran = scene.call("bash", "bash").args(["-c", line]).run().exits(0);
+    assert_eq!(ran.stdout.trim(), "141", "{ran}");
+    // a closed stdout (`>&-`) is opened as /dev/null by Rust's runtime before we are asked: as there, nobody wants
+    // the records, and what counts is what was done
+    let ran = scene.call("bash", "bash").args(["-c", "rs-server lock One >&-; echo $?"]).run();
+    assert_eq!(ran.stdout.trim(), "0", "{ran}");
+}
+
+#[test]
+fn only_records_are_on_stdout_of_any_verb() {
+    let scene = site("only-records", "Servers:\n  - Name: One\n    Template: Small\n");
+    scene.file("up.sql", "SELECT 1;\n");
+    let plan = scene.tool("rs-cleanup").args(["plan", "One"]).run().exits(0);
+    scene.file("plan.json", &plan.stdout);
+    let mut spoke = 0;
+    for verb in all_verbs() {
+        // a report is text for people also in a pipe
+        let args = verb.on("One", &[&verb.careful()[..], &["--json"]].concat());
+        let ran = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", "u-1").run();
+        assert!(!ran.stderr.contains("panicked"), "{ran}");
+        spoke += usize::from(!ran.records().is_empty());
+        assert!(ran.exit == 0 || !ran.stderr.is_empty(), "a failure says nothing\n{ran}");
+    }
+    assert!(spoke >= 15, "only {spoke} verbs said anything");
 }
 
 #[test]

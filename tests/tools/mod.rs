@@ -3,6 +3,7 @@
 mod cleanup;
 pub mod dbsync;
 mod every_tool;
+mod flags;
 mod journal;
 mod pool;
 mod rs_check;
@@ -15,3 +16,4 @@ mod rs_snapshot;
 mod site_file;
 mod small_site;
 mod templates;
+mod verbs;

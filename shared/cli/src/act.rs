@@ -216,6 +216,7 @@ impl Context {
         todo: &[&Step],
         run: impl FnOnce(&[&Step], &Finish<'_>),
     ) -> Result<Vec<Ended>> {
+        self.limit.over();
         let journal = Journal::new(state);
         let mut acts: Vec<Act> =
             todo.iter().map(|step| self.intent(deployment, subjects, step)).collect();

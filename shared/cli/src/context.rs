@@ -9,6 +9,7 @@ use rs_model::act::Act;
 use rs_records::Record;
 
 use crate::exit::EXIT_CODES;
+use crate::limit::{self, Limit};
 use crate::select::{self, What};
 use crate::{Changing, Common, Exit, Select, Subjects, report, table};
 
@@ -28,6 +29,8 @@ pub struct Context {
     clockwork: AtomicBool,
     /// What a tool that ends by itself looks at.
     ending: Arc<Ending>,
+    /// What `--timeout` counts.
+    pub(crate) limit: Arc<Limit>,
 }
 
 /// How signals reach a tool that ends by itself.
@@ -52,23 +55,26 @@ pub fn main<A: Parser>(
     if let Some(what) = generate(&command) {
         return what;
     }
+    let asked = asked_verb(&command);
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => {
-            let mut out = std::io::stdout().lock();
-            return if write!(out, "{}", e.render()).and_then(|()| out.flush()).is_ok() {
-                Exit::Done.into()
-            } else {
-                Exit::ReaderGone.into()
-            };
+            return write(e.render().to_string().as_bytes()).into();
         }
         Err(e) => {
             let text = e.render().to_string();
             let mut lines = text.trim_end().lines().map(str::trim).filter(|line| !line.is_empty());
-            let what = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            let rest: Vec<&str> = lines.collect();
+            let mut what =
+                lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            let mut rest: Vec<&str> = lines.collect();
+            if what.ends_with(':') {
+                // what is missing stands in the lines below: all of it belongs into the sentence
+                let usage = rest.iter().position(|line| line.starts_with("Usage:"));
+                let missing: Vec<&str> = rest.drain(..usage.unwrap_or(rest.len())).collect();
+                what = format!("{what} {}", missing.join(", "));
+            }
             let error = Error::new(Kind::Usage, what).hint(rest.join("; "));
-            return report::error(tool, "", wants_json, &error.into()).into();
+            return report::error(tool, &asked, wants_json, &error.into()).into();
         }
     };
     let mut verb = String::new();
@@ -92,11 +98,28 @@ pub fn main<A: Parser>(
     };
     let cx = Context::new(tool, &verb, common(&args).clone(), dry);
     cx.watch_signals();
+    cx.watch_time();
     match run(args, &cx) {
         Ok(exit) => exit.into(),
         Err(e) if e.downcast_ref::<ReaderGone>().is_some() => Exit::ReaderGone.into(),
         Err(e) => report::error(tool, &cx.verb, cx.common.json, &e).into(),
     }
+}
+
+/// The verb that was meant, also where the rest of the call is wrong: for the error.
+fn asked_verb(command: &clap::Command) -> String {
+    let (mut level, mut words) = (command, Vec::new());
+    for arg in std::env::args().skip(1) {
+        match level.get_subcommands().find(|below| below.get_name() == arg) {
+            Some(below) => {
+                level = below;
+                words.push(arg);
+            }
+            None if arg.starts_with('-') => {}
+            None => break,
+        }
+    }
+    words.join(" ")
 }
 
 /// Help in our order on every level: what it does, examples, usage, flags, exit codes last.
@@ -128,14 +151,7 @@ fn generate(command: &clap::Command) -> Option<ExitCode> {
         Some("man") => {
             command.build();
             let done = clap_mangen::Man::new(command).render(&mut text);
-            return Some(
-                if done.is_ok() && std::io::stdout().write_all(&text).is_ok() {
-                    Exit::Done
-                } else {
-                    Exit::Failed
-                }
-                .into(),
-            );
+            return Some(if done.is_ok() { write(&text) } else { Exit::Failed }.into());
         }
         Some("bash") => clap_complete::Shell::Bash,
         Some("zsh") => clap_complete::Shell::Zsh,
@@ -147,10 +163,17 @@ fn generate(command: &clap::Command) -> Option<ExitCode> {
         }
     };
     clap_complete::generate(shell, &mut command, name, &mut text);
-    Some(
-        if std::io::stdout().write_all(&text).is_ok() { Exit::Done } else { Exit::ReaderGone }
-            .into(),
-    )
+    Some(write(&text).into())
+}
+
+/// Writes what is no record to stdout, all of it: a write error must not get lost in a buffer.
+fn write(text: &[u8]) -> Exit {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Ok(()) => Exit::Done,
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Exit::ReaderGone,
+        Err(_) => Exit::Failed,
+    }
 }
 
 /// The reader of our records went away: they are lost, which is no success.
@@ -176,6 +199,7 @@ impl Context {
             open: Arc::default(),
             clockwork: AtomicBool::new(false),
             ending: Arc::default(),
+            limit: Arc::default(),
         }
     }
 
@@ -337,6 +361,7 @@ impl Context {
 
     /// Writes records: lines, or a table when a person looks and did not ask for `--json`.
     pub fn emit(&self, records: &[Record]) -> anyhow::Result<()> {
+        self.limit.over();
         let mut out = std::io::stdout().lock();
         let text = if self.common.json || !out.is_terminal() {
             records.iter().map(|record| record.line() + "\n").collect::<String>()
@@ -356,6 +381,7 @@ impl Context {
 
     /// Writes text that is no record (a site file, a report).
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
+        self.limit.over();
         let mut out = std::io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Ok(()) => Ok(()),
@@ -383,7 +409,22 @@ impl Context {
     /// From here on the first SIGINT or SIGTERM does not end this process: it asks it to end, and the tool looks at
     /// [`Context::asked_to_end`]. A second one ends it as usual. For what measures and must tell what it saw.
     pub fn ends_itself(&self) {
+        self.limit.over();
         self.ending.itself.store(true, Ordering::SeqCst);
+    }
+
+    /// Says that this verb has a limit of its own (a wait for a lock, a watch): `--timeout` no longer ends it.
+    pub fn takes_its_time(&self) {
+        self.limit.over();
+    }
+
+    /// Does something with each item, at most `--jobs` at once; the results in the items' order.
+    pub fn side_by_side<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+    ) -> Vec<R> {
+        limit::side_by_side(self.common.jobs, items, work)
     }
 
     /// Whether a signal asked to end.
@@ -401,6 +442,26 @@ impl Context {
         if let Ok(mut open) = self.open.lock() {
             open.retain(|act| act.seq != seq);
         }
+    }
+
+    /// Ends a call that reaches `--timeout` before its first act.
+    fn watch_time(&self) {
+        let (limit, tool, verb, json) =
+            (self.limit.clone(), self.tool, self.verb.clone(), self.common.json);
+        let timeout = self.common.timeout;
+        std::thread::spawn(move || {
+            limit.watch(timeout, || {
+                let error = Error::new(
+                    Kind::TimedOut,
+                    format!(
+                        "gave up after {timeout:?} (--timeout): an answer was waited for in vain"
+                    ),
+                )
+                .hint("no change was begun; look who does not answer, or give a longer --timeout");
+                let exit = report::error(tool, &verb, json, &error.into());
+                std::process::exit(i32::from(exit.code()));
+            });
+        });
     }
 
     /// A signal ends the tool at once (crash-only: the intents are on disk); the message says what state is left.

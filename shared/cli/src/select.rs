@@ -254,8 +254,8 @@ pub fn from_stdin(
             .hint(format!("{} {} --help shows examples", cx.tool, cx.verb)));
     }
     let mut text = String::new();
-    stdin
-        .read_to_string(&mut text)
+    cx.limit
+        .reading(|| stdin.read_to_string(&mut text))
         .map_err(|e| Error::new(Kind::Usage, "stdin cannot be read as text").because(e))?;
     let records = rs_records::parse_all(&text)?;
     if records.is_empty() && !allow_none {

@@ -24,21 +24,20 @@ pub fn run(alerts: &OfServers, cx: &Context) -> anyhow::Result<Exit> {
         cx.subjects(cloud.as_ref(), &alerts.select, &Changing::default())?;
     let settings = Settings::of_deployment(cloud.as_ref(), &deployment)?;
     let hook = rs_drivers::alerts(&settings)?;
-    let mut checks = Vec::new();
-    for server in subjects.servers() {
-        match &hook {
-            Some(hook) => checks.extend(of(hook.as_ref(), &deployment, server, alerts)),
-            None => checks.push(
-                Check::new(
-                    "nothing fires",
-                    &server.name,
-                    Answer::Unknown,
-                    format!("{deployment:?} names no alert system"),
-                )
-                .hint("rs-inputs set ALERTS_HOOK=text:COMMAND at the deployment"),
-            ),
-        }
-    }
+    let servers: Vec<&Server> = subjects.servers().collect();
+    let checks = cx.side_by_side(&servers, |server| match &hook {
+        Some(hook) => of(hook.as_ref(), &deployment, server, alerts),
+        None => vec![
+            Check::new(
+                "nothing fires",
+                &server.name,
+                Answer::Unknown,
+                format!("{deployment:?} names no alert system"),
+            )
+            .hint("rs-inputs set ALERTS_HOOK=text:COMMAND at the deployment"),
+        ],
+    });
+    let checks: Vec<Check> = checks.into_iter().flatten().collect();
     gate::answer(cx, &deployment, "rs-check alerts", &checks)
 }
 

@@ -48,16 +48,20 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let site = Site::new(&world, &deployment)?;
     let mut records = Vec::new();
     let mut refused: Vec<(Check, usize)> = Vec::new();
-    for (_, open) in site.open_all(&subjects)? {
+    let opened = site.open_all(&subjects)?;
+    let asked = cx.side_by_side(&opened, |(_, open)| {
+        let (replica, checks) = ask(status, &site, open)?;
+        Ok((record(&site, open, &replica, &checks)?, checks))
+    });
+    for asked in asked {
         // what declines a change is a no to a question
-        let asked = ask(status, &site, &open);
-        let (replica, checks) = asked.map_err(|e| match e.kind() {
+        let (record, checks) = asked.map_err(|e: Error| match e.kind() {
             Kind::Declined => e.as_kind(Kind::No),
             _ => e,
         })?;
-        let bad = checks.iter().filter(|check| check.answer != Answer::Ok);
-        refused.extend(bad.map(|check| (check.clone(), records.len())));
-        records.push(record(&site, &open, &replica, &checks)?);
+        let bad = checks.into_iter().filter(|check| check.answer != Answer::Ok);
+        refused.extend(bad.map(|check| (check, records.len())));
+        records.push(record);
     }
     if let Some((first, _)) = refused.first() {
         let names: Vec<String> = refused

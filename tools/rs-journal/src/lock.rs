@@ -59,6 +59,8 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
             end(&Run { store: state.place(), deployment: deployment.clone(), holder: other })?;
         }
     }
+    // from here on --lock-wait says how long
+    cx.takes_its_time();
     let lock = state.lock(&deployment, &holder, wait)?;
     nobody_under_way(cx, state, &deployment, wait)?;
     let descriptor = lock.keep_over_exec()?;

@@ -35,6 +35,9 @@ pub fn run(cx: &Context, watch: &Watch) -> Result<Exit> {
     let mut told = BTreeSet::new();
     loop {
         let late = look(cx, &place)?;
+        if !watch.once {
+            cx.takes_its_time();
+        }
         let new: Vec<Debt> = late
             .iter()
             .filter(|debt| {

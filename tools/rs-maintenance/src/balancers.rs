@@ -29,6 +29,8 @@ pub struct Pool {
     pub servers: Vec<Server>,
     /// Its balancers.
     pub lbs: Vec<Lb>,
+    /// How many balancers at once.
+    jobs: u16,
 }
 
 /// The pool that is named, or the only one that a tag names.
@@ -94,23 +96,18 @@ impl Pool {
                 if known.is_empty() { "none".into() } else { known.join(", ") }
             )));
         }
-        Ok(Pool { name: name.to_owned(), deployment: deployment.to_owned(), servers, lbs })
+        Ok(Pool {
+            name: name.to_owned(),
+            deployment: deployment.to_owned(),
+            servers,
+            lbs,
+            jobs: cx.common.jobs,
+        })
     }
 
-    /// Does something on every balancer at once; one result each, in order.
+    /// Does something on every balancer, `--jobs` at once; one result each, in order.
     pub fn on_all<T: Send>(&self, act: impl Fn(&Lb) -> Result<T> + Sync) -> Vec<Result<T>> {
-        let act = &act;
-        std::thread::scope(|scope| {
-            let running: Vec<_> = self.lbs.iter().map(|lb| scope.spawn(move || act(lb))).collect();
-            running
-                .into_iter()
-                .map(|thread| {
-                    thread.join().unwrap_or_else(|_| {
-                        Err(Error::new(Kind::Failed, "an act on a balancer was cut off"))
-                    })
-                })
-                .collect()
-        })
+        rs_cli::side_by_side(self.jobs, &self.lbs, act)
     }
 
     /// The balancers as subjects.

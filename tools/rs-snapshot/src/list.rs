@@ -8,7 +8,7 @@ use rs_model::snapshot::Demand;
 use rs_records::Record;
 use serde_json::Value as Json;
 
-use crate::stores;
+use crate::stores::{self, Store};
 
 /// Flags of `list`.
 #[derive(clap::Args)]
@@ -30,11 +30,13 @@ pub fn run(list: &List, cx: &Context) -> anyhow::Result<Exit> {
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &list.select, &changing)?;
     let stores = stores::open(world.cloud.as_ref(), &deployment, &subjects)?;
     let (mut seen, mut records, mut unmet) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for store in &stores {
-        if !seen.insert((store.backups.place(), store.lineage.clone())) {
-            continue;
-        }
-        let all = store.backups.list(&store.lineage)?;
+    let once: Vec<&Store> = stores
+        .iter()
+        .filter(|store| seen.insert((store.backups.place(), store.lineage.clone())))
+        .collect();
+    let lists = cx.side_by_side(&once, |store| store.backups.list(&store.lineage));
+    for (store, all) in once.iter().zip(lists) {
+        let all = all?;
         if let Some(demand) = &list.require {
             let age = |one: &rs_model::snapshot::Snapshot| stores::age(one.completed_at.as_deref());
             let why = demand.unmet(&all, age);
