@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use rs_tests::Scene;
+use rs_tests::{MariaDb, Scene, root};
 use serde_json::Value as Json;
 
 use super::rs_server::site;
@@ -83,4 +83,139 @@ fn terminal(scene: &Scene, words: &[String]) -> String {
         .env("SHELL", "/bin/sh")
         .run();
     ran.stdout.replace('\r', "").replace("^D\u{8}\u{8}", "")
+}
+
+/// A balancer of ours with two applications behind it, a database, and servers of a small template: one launched.
+fn mixed(name: &str) -> (Scene, MariaDb, Vec<rs_tests::App>) {
+    let scene = Scene::new(name);
+    scene.credential("LB_BYPASS", "open-sesame-7");
+    let db = scene.mariadb("m");
+    db.sql("CREATE DATABASE appdb; CREATE TABLE appdb.t (id INT PRIMARY KEY); INSERT INTO appdb.t VALUES (1), (2)");
+    let apps: Vec<_> = ["App 1", "App 2"].map(|name| scene.app(name)).into();
+    scene.file("say.sh", "#!/bin/sh\n# ---\n# RightScript Name: small say\n# Inputs:\n#   GREETING: {Required: true}\n# ...\necho \"$GREETING\" >>\"$HOME/said\"\n");
+    scene.file(
+        "small.yml",
+        "Name: Small\nInputs: {GREETING: text:hello}\nRightScripts: {Boot: [say.sh], Operational: [say.sh]}\n",
+    );
+    let hosts = scene.file("hosts", "127.0.0.1 localhost\n");
+    let text = format!(
+        "Deployment: production\nMachines:\n  Local: {{Root: machines, Addresses: {net}.128/25, Path: '{path}:/usr/sbin:/sbin', User: nobody}}\n\
+         Inputs:\n  LB_APPLISTENER_NAME: text:www\n  LB_HOSTNAME: text:www.mysite.com\n  LB_BYPASS_SECRET: cred:LB_BYPASS\n  HEALTH_CHECK_URI: text:/health\n\
+         \x20 DB_SCHEMA_NAME: text:appdb\n  DBADMIN_USER: text:admin\n  DBADMIN_PASSWORD: cred:admin\n  DBREPLICATION_USER: text:repl\n  DBREPLICATION_PASSWORD: cred:repl\n\
+         \x20 DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n  DNS_DRIVER: text:hosts\n  DNS_HOSTS_FILE: text:{hosts}\n\
+         Templates: [{t}, small.yml]\nServers:\n  - {{Name: LB, Template: {t}, Tags: ['load_balancer:active_www=true']}}\n\
+         \x20 - {{Name: App 1, Address: {a}}}\n  - {{Name: App 2, Address: {b}}}\n\
+         \x20 - {{Name: One, Template: Small}}\n  - {{Name: Two, Template: Small}}\n\
+         \x20 - {{Name: M, Address: {m}, Tags: ['database:master_active=shop']}}\n\
+         Arrays:\n  - {{Name: array-1, Template: Small, Minimum: 1, Maximum: 2}}\n",
+        net = scene.net,
+        path = scene.search_path(),
+        t = root().join("scripts/templates/load-balancer.yml").canonicalize().unwrap().display(),
+        a = apps[0].address,
+        b = apps[1].address,
+        m = db.address,
+    );
+    scene.file("site.yaml", &text);
+    let rs = |tool: &str, args: &[&str]| scene.tool(tool).args(args).run().exits(0);
+    rs("rs-server", &["apply", "site.yaml"]);
+    rs("rs-server", &["launch", "LB", "One"]);
+    rs("rs-lbctl", &["connect", "--pool", "www", "App 1"]);
+    scene.file("up.sql", "CREATE TABLE appdb.u (id INT PRIMARY KEY);\n");
+    scene.file("plan.json", &rs("rs-cleanup", &["plan", "One"]).stdout);
+    // a site file that would change something
+    scene.file("site.yaml", &text.replace("Inputs:\n", "Inputs:\n  NEW: text:x\n"));
+    (scene, db, apps)
+}
+
+/// The whole world as it can be seen from outside our tools, and our state as bytes.
+fn facts(scene: &Scene, db: &MariaDb) -> String {
+    let files = "find . -path ./m -prune -o -type f ! -name '*.log' -exec sha256sum {} + | sort -k 2; \
+                 find . -path ./m -prune -o -printf '%p %m %U\\n' | sort; cat hosts; \
+                 find /tmp -maxdepth 1 -name '.rs-*' -printf '%p\\n'";
+    let files = scene.call("bash", "bash").args(["-c", files]).run().exits(0).stdout;
+    let sql = "SELECT @@read_only, @@gtid_binlog_pos; SHOW DATABASES; SHOW TABLES IN appdb; CHECKSUM TABLE appdb.t; \
+               SELECT User, Host, Priv FROM mysql.global_priv ORDER BY 1, 2; SHOW SLAVE STATUS";
+    let lb = scene.tool("rs-lbctl").args(["status", "--pool", "www"]).run().exits(0);
+    let members: Vec<String> = lb
+        .records()
+        .iter()
+        .map(|m| format!("{} {} {} {}", m["server"], m["address"], m["admin"], m["saved"]))
+        .collect();
+    let page = scene.tool("rs-maintenance").args(["status", "--pool", "www"]).run().exits(0);
+    format!("{files}\n{}\n{members:?}\n{}", db.sql(sql), page.record()["active"])
+}
+
+#[test]
+fn a_dry_run_of_any_verb_leaves_world_and_state_byte_equal() {
+    let (scene, db, _apps) = mixed("flag-dry");
+    let before = facts(&scene, &db);
+    let mut plans = Vec::new();
+    let mut quiet = Vec::new();
+    for verb in all_verbs().iter().filter(|verb| verb.has("--dry-run")) {
+        let mut planned = false;
+        for subject in ["One", "Two", "App 2", "M", "LB", "array-1"] {
+            let args = verb.on(subject, &["--dry-run"]);
+            let ran = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", "u-1").run();
+            assert!(!ran.stderr.contains("error in the tool"), "it wanted to write\n{ran}");
+            if ran.exit == 0 {
+                for record in ran.records() {
+                    let last = record["did"].as_array().and_then(|did| did.last());
+                    let changed = last.is_some_and(|did| did["changed"] == true);
+                    assert!(!changed || record["planned"] == true, "done, not planned\n{ran}");
+                    planned |= changed;
+                }
+            }
+            let takes = verb.takes_names() || verb.has("--on");
+            if !takes {
+                break;
+            }
+        }
+        if planned {
+            plans.push(verb.to_string())
+        } else {
+            quiet.push(verb.to_string())
+        }
+        let now = facts(&scene, &db);
+        assert!(now == before, "{verb} changed something:\n{}", difference(&before, &now));
+    }
+    assert!(plans.len() >= 18, "only these would do anything here: {plans:?}\nnot: {quiet:?}");
+}
+
+fn difference(before: &str, now: &str) -> String {
+    let gone = before.lines().filter(|l| !now.contains(l)).map(|l| format!("- {l}\n"));
+    let new = now.lines().filter(|l| !before.contains(l)).map(|l| format!("+ {l}\n"));
+    gone.chain(new).collect()
+}
+
+#[test]
+fn jobs_is_how_many_subjects_at_once_for_whoever_reaches_several() {
+    let scene = Scene::new("flag-jobs");
+    // a script that ends well only when another one runs beside it
+    let meet = "#!/bin/sh\n# ---\n# RightScript Name: meet\n# Inputs:\n#   PLACE: {Required: true}\n# ...\n\
+                me=$(mktemp \"$PLACE/me.XXXXXX\")\nfor _ in $(seq \"${PATIENCE:-40}\"); do\n  \
+                [ \"$(find \"$PLACE\" -name 'me.*' | wc -l)\" -lt 2 ] || { sleep 0.3; rm -f \"$me\"; exit 0; }\n  sleep 0.05\ndone\nrm -f \"$me\"\nexit 9\n";
+    scene.file("meet.sh", meet);
+    scene.file(
+        "meet.yml",
+        "Name: Meet\nRightScripts: {Boot: [meet.sh], Operational: [meet.sh], Decommission: []}\n",
+    );
+    let place = scene.path("place");
+    std::fs::create_dir_all(&place).unwrap();
+    scene.hand_over(&place);
+    let text = format!(
+        "Deployment: d\nMachines:\n  Local: {{Root: machines, Addresses: {}.0/24, Path: /usr/bin:/bin, User: nobody}}\n\
+         Inputs: {{PLACE: 'text:{}'}}\nTemplates: [meet.yml]\nServers:\n- {{Name: A, Template: Meet}}\n- {{Name: B, Template: Meet}}\n",
+        scene.net,
+        place.display()
+    );
+    scene.file("site.yml", &text);
+    let rs = |tool: &str, args: &[&str]| scene.tool(tool).args(args).run();
+    let _ = rs("rs-server", &["apply", "site.yml"]).exits(0);
+    let alone = rs("rs-server", &["launch", "A", "B", "--jobs", "1"]);
+    assert_ne!(alone.exit, 0, "one after the other they cannot meet\n{alone}");
+    let _ = rs("rs-server", &["relaunch", "A", "B", "--jobs", "2"]).exits(0);
+    let _ = rs("rs-run", &["meet", "A", "B", "--jobs", "2"]).exits(0);
+    let alone = rs("rs-run", &["meet", "A", "B", "--jobs", "1"]);
+    assert_ne!(alone.exit, 0, "{alone}");
+    let _ = rs("rs-server", &["list", "--all", "--jobs", "0"]).exits(2);
 }

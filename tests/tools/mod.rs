@@ -1,5 +1,6 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
+mod bad_input;
 mod cleanup;
 pub mod dbsync;
 mod every_tool;

@@ -113,6 +113,20 @@ pub fn find(
     check(select)?;
     let servers = cloud.servers(deployment)?;
     let arrays = cloud.arrays(deployment)?;
+    if let Some(array) = &select.array
+        && !arrays.iter().any(|known| known.name == *array)
+    {
+        let names: Vec<String> = arrays.iter().map(|a| format!("{:?}", a.name)).collect();
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("no array of {deployment:?} is called {array:?}"),
+        )
+        .hint(if names.is_empty() {
+            "it has no arrays".into()
+        } else {
+            format!("its arrays: {}", names.join(", "))
+        }));
+    }
     let mut items = Vec::new();
     for name in &select.names {
         let server = servers
@@ -155,6 +169,9 @@ pub fn find(
 }
 
 fn check(select: &Select) -> Result<()> {
+    if let Some(pool) = &select.pool {
+        rs_model::name::pool(pool)?;
+    }
     for role in &select.role {
         if !["server", "array"].contains(&role.as_str()) && !ROLES.contains(&role.as_str()) {
             return Err(Error::new(Kind::Usage, format!("no role is called {role:?}"))

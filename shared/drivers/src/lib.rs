@@ -60,7 +60,11 @@ pub fn world(place: &Place) -> Result<World> {
 
 /// Opens the state store alone: what asks only for journal, debts and lock needs no control plane.
 pub fn state(place: &Place) -> Result<Box<dyn State>> {
-    open(STATES, "state store", place.state.as_deref().unwrap_or(&place.cloud), place.mode)
+    match place.state.as_deref() {
+        Some(url) => open(STATES, "state store", url, place.mode),
+        // a URL that is no cloud either is called what the caller gave it as
+        None => open(STATES, "cloud", &place.cloud, place.mode),
+    }
 }
 
 fn open<T>(table: &[Line<T>], family: &str, url: &str, mode: Mode) -> Result<T> {

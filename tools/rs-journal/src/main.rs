@@ -209,10 +209,17 @@ fn acts(cx: &Context) -> Result<Vec<Act>> {
     Ok(Journal::new(state.as_ref()).acts()?)
 }
 
-/// The deployment that is named, or the only one.
+/// The deployment that is named, or the only one. A name beside those that there are is refused: a lock on a name
+/// with a slip in it protects nothing. Where there is none yet, or the control plane does not answer, it is believed.
 fn deployment(cx: &Context) -> Result<String> {
     match &cx.common.deployment {
-        Some(name) => Ok(name.clone()),
+        Some(name) => {
+            let world = rs_drivers::world(&cx.place()?)?;
+            match world.cloud.deployments() {
+                Ok(all) if !all.is_empty() => Ok(cx.deployment(world.cloud.as_ref())?),
+                _ => Ok(name.clone()),
+            }
+        }
         None => Ok(cx.deployment(rs_drivers::world(&cx.place()?)?.cloud.as_ref())?),
     }
 }

@@ -22,7 +22,7 @@ const BUSY: Duration = Duration::from_secs(20);
 
 /// Opens `sqlite:PATH`. Nothing is made or read yet: a missing file is an empty store until the first write.
 pub fn open(url: &str, mode: Mode) -> Result<Box<dyn State>> {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
+    let path = url.strip_prefix("sqlite:").unwrap_or_default();
     if path.is_empty() || path.contains(['\0', '\n']) {
         return Err(Error::new(Kind::Usage, format!("{url:?} names no file"))
             .hint("write sqlite:PATH, e.g. sqlite:/var/lib/rs/site.db"));
