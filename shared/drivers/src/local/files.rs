@@ -74,7 +74,12 @@ impl Files<'_> {
 
     /// Removes a file; absent is fine.
     pub fn remove(&self, path: &Path) -> Result<()> {
-        if self.user.is_some() {
+        if let Some(user) = self.user {
+            match (Beneath { home: self.home, user }).remove(path) {
+                Tried::Done(()) => return Ok(()),
+                Tried::Failed(e) => return Err(self.failed(path, "removed", &e)),
+                Tried::Otherwise => {}
+            }
             return self.ask(path, r#"exec rm -f -- "$1""#, &[], "removed").map(|_| ());
         }
         match std::fs::remove_file(path) {
