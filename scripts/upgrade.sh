@@ -18,11 +18,12 @@
 # 7 unreachable, 8 partly done, 130 interrupted. Started again it goes on; steps that are done change nothing.
 . "${BASH_SOURCE%/*}/lib.sh"
 
-# The order. `NN&` begins beside what follows, `=NN` waits for it, `?TEXT` is a decision point.
+# The order. `NN&` runs beside what follows and begins right behind it, so that the longest has the machine first; `=NN`
+# waits for it, `?TEXT` is a decision point.
 # Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
-  21 22 '?migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' 28 26
-  writes_on 30 '?open the site: from here back costs what users write' '32&' '=20' 31 33 29w 25i '=32' 34 35
+  21 22 '?migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' '28&' 26
+  writes_on '=28' 30 '?open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32' 34 35
   '?promote the inputs: the cheap way back for the old servers ends' 36
   '?retire the old servers: the way back ends' 37 38)
 # Labels that are a part of a step's file.
@@ -193,17 +194,20 @@ begin() {               # begin LABEL: the step in a process group of its own
     set +m
     trap - INT TERM
     trap 'leftmost "${PIPESTATUS[@]}"' ERR
+    trap 'now_ms >"$results/$label.ended"' EXIT
     "step_${part_of[$label]:-$label}"
   ) </dev/null >"$results/$label.out" &
   pids[$label]=$!
 }
 settle() { # settle LABEL: waits for it, says how it ended, marks it in the journal
-  local label=$1 rc=0 ms changed begun
+  local label=$1 rc=0 ms changed begun ended
   current=$label
   wait "${pids[$label]}" || rc=$?
   unset "pids[$label]"
   begun=$(<"$results/$label.begun")
-  ms=$(($(now_ms) - begun))
+  ended=$(now_ms) # one that was ended from outside left no time of its own
+  [[ ! -s $results/$label.ended ]] || ended=$(<"$results/$label.ended")
+  ms=$((ended - begun))
   changed=$(grep -c '"changed":true' "$results/$label.out") || true
   if [[ $mode == dry-run ]]; then
     settle_dry "$label" "$rc" "$changed"
@@ -231,6 +235,12 @@ settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is o
     finish "$rc"
     ;;
   esac
+}
+behind=() # labels that run beside the next step
+begin_behind() {
+  local label
+  for label in "${behind[@]}"; do begin "$label"; done
+  behind=()
 }
 settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute from its end, then it is ended
   local label=$1 guard
@@ -276,6 +286,7 @@ started=no
 [[ -z $from ]] && started=yes
 decision=''
 for label in "${order[@]}"; do
+  [[ $label != '20&' || $SNAPSHOT == held ]] || label=20 # the guide's order: the snapshot, then the migration
   plain=${label%&}
   plain=${plain#=}
   if [[ $started == no ]]; then
@@ -284,12 +295,20 @@ for label in "${order[@]}"; do
   fi
   case $label in
   \?*) decision=${label#?} ;; # asked right before the next step that really begins
-  =*) [[ -z ${pids[$plain]:-} ]] || settle_soon "$plain" ;;
+  =*)
+    begin_behind
+    [[ -z ${pids[$plain]:-} ]] || settle_soon "$plain"
+    ;;
   *)
     if [[ $done_before != *" $plain "* ]]; then
       [[ -z $decision ]] || decide "$decision"
-      begin "$plain"
-      [[ $label == *'&' ]] || settle "$plain"
+      if [[ $label == *'&' ]]; then
+        behind+=("$plain")
+      else
+        begin "$plain"
+        begin_behind
+        settle "$plain"
+      fi
     fi
     decision=''
     ;;
@@ -297,6 +316,7 @@ for label in "${order[@]}"; do
   # what runs beside others ends where it is waited for
   [[ $plain != "$until" || $label == *'&' ]] || break
 done
+begin_behind
 for label in "${!pids[@]}"; do settle_soon "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""

@@ -64,6 +64,36 @@ fn members_come_serve_stand_by_and_go_and_a_second_call_changes_nothing() {
 }
 
 #[test]
+fn what_is_prepared_is_refused_early_changes_nothing_and_need_not_be_looked_at_again() {
+    let scene = Scene::new("prepare");
+    let (one, two) = (scene.app("one"), scene.app("two"));
+    let lb = scene.balanced("lb", CONFIG);
+    let driver = lb.balancer(&scene);
+    driver.apply("www", &[present(&one, "a", Admin::Ready)]).unwrap();
+    let before = (driver.members("www").unwrap().len(), lb.text());
+    let swap = [absent(&one), present(&two, "b", Admin::Ready)];
+    driver.prepare("www", &swap).unwrap();
+    driver.prepare("www", &swap).unwrap();
+    assert_eq!((driver.members("www").unwrap().len(), lb.text()), before);
+    assert!(!lb.config.with_extension("cfg.rs-new").exists(), "nothing is left beside the file");
+
+    // what somebody wrote meanwhile is looked at
+    let good = lb.text();
+    std::fs::write(&lb.config, good.replace("option redispatch", "balance nonsense")).unwrap();
+    for result in [driver.prepare("www", &swap), driver.apply("www", &swap).map(|_| ())] {
+        let e = result.unwrap_err();
+        assert_eq!(e.kind(), Kind::Declined, "{e}");
+    }
+    std::fs::write(&lb.config, &good).unwrap();
+    let mode = std::fs::metadata(&lb.config).unwrap().permissions();
+    let members = driver.apply("www", &swap).unwrap();
+    assert_eq!(members.len(), 1);
+    assert_eq!(std::fs::metadata(&lb.config).unwrap().permissions(), mode);
+    assert!(lb.text().contains("server b ") && !lb.text().contains("server a "));
+    assert_eq!(driver.prepare("nope", &swap).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
 fn members_and_standby_survive_a_reload() {
     let scene = Scene::new("survive");
     let (one, two) = (scene.app("one"), scene.app("two"));

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rs_contract::{Cloud, Error, Kind, Launch, Mode, Place, Progress, RunRequest, Target, Work};
+use rs_contract::{
+    Cloud, Error, Kind, Launch, Mode, Place, Progress, Retag, RunRequest, Target, Work,
+};
 use rs_model::{Array, Deployment, Inputs, Level, Server, State, Template, TemplateRef, Value};
 use rs_tests::{Scene, root, until};
 use serde_json::json;
@@ -142,6 +144,19 @@ fn definitions(cloud: &dyn Cloud) {
     cloud.set_tags(D, &target, &tags(&["a:b=c", "d"]), &tags(&[])).unwrap();
     cloud.set_tags(D, &target, &tags(&["e"]), &tags(&["d", "never"])).unwrap();
     assert_eq!(found(cloud, "alpha").tags, tags(&["a:b=c", "e"]));
+    let retag = |server: &str, add: &[&str], remove: &[&str]| Retag {
+        server: server.into(),
+        add: tags(add),
+        remove: tags(remove),
+    };
+    let both = [retag("alpha", &["f"], &["e"]), retag("alpha", &["g"], &[])];
+    cloud.retag(D, &both).unwrap();
+    cloud.retag(D, &both).unwrap();
+    assert_eq!(found(cloud, "alpha").tags, tags(&["a:b=c", "f", "g"]));
+    // all of them or none
+    let half = [retag("alpha", &["h"], &[]), retag("nobody", &["h"], &[])];
+    refused(cloud.retag(D, &half), Kind::NotFound, &["nobody"]);
+    assert_eq!(found(cloud, "alpha").tags, tags(&["a:b=c", "f", "g"]));
     cloud.set_lock(D, "alpha", true).unwrap();
     cloud.set_lock(D, "alpha", true).unwrap();
     refused(cloud.delete_server(D, "alpha"), Kind::Declined, &["locked"]);

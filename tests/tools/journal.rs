@@ -196,7 +196,7 @@ fn show_and_report_tell_who_did_what_and_how_it_is_undone() {
     for (at, outcome) in [Outcome::Done, Outcome::Failed, Outcome::Done].into_iter().enumerate() {
         let ms = Some(100 * (at as u64 + 1));
         let done = Act { outcome, ms, ..acts[at].clone() };
-        Journal::new(state.as_ref()).end(&done, &[]).unwrap();
+        Journal::new(state.as_ref()).end(&[(done, Vec::new())]).unwrap();
     }
     tool(&scene).args(["mark", "step 18", "--took-ms", "412", "--upgrade", "u-1"]).run().exits(0);
     let seqs = |args: &[&str]| -> Vec<u64> {

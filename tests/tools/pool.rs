@@ -180,7 +180,7 @@ fn a_dead_application_and_a_dead_balancer_leave_every_balancer_as_it_was() {
     site.lbctl(&["connect", "--pool", "www"]).stdin("{}\nx").run().exits(2).says("line 1");
     site.lbctl(&["status", "--require", "down"]).run().exits(2).says("up=4");
 
-    // a second balancer that refuses: the first is taken back
+    // a second balancer whose file would not do: seen before any of them is changed
     let (_, home) = site.balancers().remove(1);
     let config = format!("{home}/etc/haproxy.cfg");
     let good = std::fs::read_to_string(&config).unwrap();
@@ -188,8 +188,14 @@ fn a_dead_application_and_a_dead_balancer_leave_every_balancer_as_it_was() {
     site.lbctl(&["connect", "--pool", "www", NAMES[2]])
         .run()
         .exits(5)
-        .says("taken back")
+        .says("does not take its new configuration")
         .says("balance only supports");
+    assert_eq!(site.members(), before);
+    // one that refuses only when it is told: the first is taken back
+    let refused = "balance roundrobin\n  default-server socks4 127.0.0.1:9\n";
+    std::fs::write(&config, good.replace("balance roundrobin\n", refused)).unwrap();
+    let ran = site.lbctl(&["connect", "--pool", "www", NAMES[2]]).run();
+    ran.says("taken back").says("socks4");
     assert_eq!(site.members(), before);
     std::fs::write(&config, &good).unwrap();
     let _ = site.lbctl(&["connect", "--pool", "www", NAMES[2]]).run().exits(0);

@@ -95,7 +95,7 @@ impl Context {
                             let at = next.fetch_add(1, Ordering::Relaxed);
                             let Some(step) = todo.get(at) else { break };
                             let begun = Instant::now();
-                            finish(at, begun, work(step));
+                            finish(vec![(at, begun, work(step))]);
                         }
                     });
                 }
@@ -115,18 +115,15 @@ impl Context {
     ) -> anyhow::Result<Exit> {
         self.act(state, deployment, subjects, steps, |todo: &[&Step], finish: &Finish<'_>| {
             let begun = Instant::now();
-            match work(todo) {
-                Ok(done) => {
-                    for (at, done) in done.into_iter().take(todo.len()).enumerate() {
-                        finish(at, begun, Ok(done));
-                    }
-                }
-                Err(e) => {
-                    for at in 0..todo.len() {
-                        finish(at, begun, Err(e.clone()));
-                    }
-                }
-            }
+            finish(match work(todo) {
+                Ok(done) => done
+                    .into_iter()
+                    .take(todo.len())
+                    .enumerate()
+                    .map(|(at, done)| (at, begun, Ok(done)))
+                    .collect(),
+                Err(e) => (0..todo.len()).map(|at| (at, begun, Err(e.clone()))).collect(),
+            });
         })
     }
 
@@ -225,37 +222,31 @@ impl Context {
         let opened = journal.begin(&mut acts, &opens, &|| self.may_begin(state, deployment))?;
         self.under_way(&acts);
         let results = Mutex::new(acts.iter().map(|_| None).collect::<Vec<_>>());
-        let finish = |at: usize, begun: Instant, result: Result<Done>| {
-            let (Some(step), Some(act)) = (todo.get(at), acts.get(at)) else { return };
-            let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let mut act = Act { ms: Some(ms), ..act.clone() };
-            let settles = match &result {
-                Ok(done) => {
-                    act.outcome = Outcome::Done;
-                    act.after = done.after.clone();
-                    step.settles.clone()
+        let finish = |ended: Vec<(usize, Instant, Result<Done>)>| {
+            let mut outcomes = Vec::new();
+            let mut found = Vec::new();
+            for (at, begun, result) in ended {
+                let (Some(step), Some(act)) = (todo.get(at), acts.get(at)) else { continue };
+                let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                outcomes.push(outcome(step, act, ms, &result, &opened));
+                found.push((at, ms, result));
+            }
+            let written = journal.end(&outcomes);
+            for ((act, _), (at, ms, result)) in outcomes.iter().zip(found) {
+                self.no_longer(act.seq);
+                let result = match (result, &written) {
+                    (Ok(_), Err(e)) => Err(Error::new(
+                        e.kind(),
+                        format!("{} is done, but that could not be written down", act.subject),
+                    )
+                    .because(e)
+                    .hint("put that right, then the same command again: it finds it done")),
+                    (result, _) => result,
+                };
+                let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(slot) = results.get_mut(at) {
+                    *slot = Some((ms, result));
                 }
-                Err(e) => {
-                    act.outcome = Outcome::Failed;
-                    act.error = Some(e.to_string());
-                    // a failed act owes what it opened, unless it is known to have done nothing
-                    let own = step.opens.iter().map(|spec| spec.key.clone());
-                    own.filter(|key| e.is_untouched() && opened.contains(key)).collect()
-                }
-            };
-            let written = journal.end(&act, &settles);
-            self.no_longer(act.seq);
-            let result = match (result, written) {
-                (Ok(_), Err(e)) => Err(Error::new(
-                    e.kind(),
-                    format!("{} is done, but that could not be written down", act.subject),
-                )
-                .because(e)
-                .hint("put that right, then the same command again: it finds it done")),
-                (result, _) => result,
-            };
-            if let Some(slot) = results.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
-                *slot = Some((ms, result));
             }
         };
         run(todo, &finish);
@@ -268,7 +259,7 @@ impl Context {
                 .is_some_and(Option::is_none);
             if missing {
                 let what = "the tool brought no result for it: it may be done or not";
-                finish(at, Instant::now(), Err(Error::new(Kind::Failed, what)));
+                finish(vec![(at, Instant::now(), Err(Error::new(Kind::Failed, what)))]);
             }
         }
         Ok(results.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -396,8 +387,35 @@ impl Context {
     }
 }
 
+/// What the journal keeps of an act that ended, and the debts that are settled by it.
+fn outcome(
+    step: &Step,
+    act: &Act,
+    ms: u64,
+    result: &Result<Done>,
+    opened: &[String],
+) -> (Act, Vec<String>) {
+    let mut act = Act { ms: Some(ms), ..act.clone() };
+    let settles = match result {
+        Ok(done) => {
+            act.outcome = Outcome::Done;
+            act.after = done.after.clone();
+            step.settles.clone()
+        }
+        Err(e) => {
+            act.outcome = Outcome::Failed;
+            act.error = Some(e.to_string());
+            // a failed act owes what it opened, unless it is known to have done nothing
+            let own = step.opens.iter().map(|spec| spec.key.clone());
+            own.filter(|key| e.is_untouched() && opened.contains(key)).collect()
+        }
+    };
+    (act, settles)
+}
+
 /// How an act ended: milliseconds and result; absent while it did not.
 type Ended = Option<(u64, Result<Done>)>;
 
-/// Takes the result of the step at that place among those needed, begun then, and writes its outcome.
-type Finish<'a> = dyn Fn(usize, Instant, Result<Done>) + Sync + 'a;
+/// Takes results of steps, each with its place among those needed and when it was begun, and writes their outcomes,
+/// all at once.
+type Finish<'a> = dyn Fn(Vec<(usize, Instant, Result<Done>)>) + Sync + 'a;

@@ -176,12 +176,18 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Writes the outcome of an act, and removes the debts that it settled, all at once. Not fenced by the epoch:
-    /// what was done must be known whoever holds the deployment now.
-    pub fn end(&self, act: &Act, settles: &[String]) -> Result<()> {
-        let mut txn = Txn { put: vec![(act_key(act.seq), write(act)?)], ..Txn::default() };
-        txn.delete.push(open_key(act.seq));
-        txn.delete.extend(settles.iter().map(|key| debt_key(&act.deployment, key)));
+    /// Writes outcomes of acts, each with the debts that it settled, all at once. Not fenced by the epoch: what was done
+    /// must be known whoever holds the deployment now.
+    pub fn end(&self, ended: &[(Act, Vec<String>)]) -> Result<()> {
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let mut txn = Txn::default();
+        for (act, settles) in ended {
+            txn.put.push((act_key(act.seq), write(act)?));
+            txn.delete.push(open_key(act.seq));
+            txn.delete.extend(settles.iter().map(|key| debt_key(&act.deployment, key)));
+        }
         self.state.commit(&txn)
     }
 

@@ -16,6 +16,17 @@ pub struct Work {
     pub timeout: Duration,
 }
 
+/// What becomes of a server's tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Retag {
+    /// The server's name.
+    pub server: String,
+    /// Tags that it gets.
+    pub add: BTreeSet<String>,
+    /// Tags that it loses.
+    pub remove: BTreeSet<String>,
+}
+
 /// What inputs (and tags, locks) hang on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
@@ -135,6 +146,9 @@ pub trait Cloud: Send + Sync {
         add: &BTreeSet<String>,
         remove: &BTreeSet<String>,
     ) -> Result<()>;
+    /// Adds and removes tags of several servers, in one go: all of them or none. What a server has already, or has
+    /// not, is fine.
+    fn retag(&self, deployment: &str, changes: &[Retag]) -> Result<()>;
     /// Locks or unlocks a server.
     fn set_lock(&self, deployment: &str, server: &str, locked: bool) -> Result<()>;
     /// Changes an array: enabled, minimum, maximum.

@@ -131,7 +131,8 @@ pub enum Change {
 ///
 /// Contract: `members` is the runtime's truth through every process; `apply` does all changes of one pool in one
 /// batch, reads back, and keeps what survives a reload in step (or says in [`Member::saved`] that it cannot);
-/// an unknown pool is [`crate::Kind::NotFound`]; a repeated `apply` changes nothing.
+/// an unknown pool is [`crate::Kind::NotFound`]; a repeated `apply` changes nothing; `prepare` changes nothing that
+/// serves, and an `apply` of the same changes by the same driver need not look again at what it has looked at.
 pub trait Balancer: Send + Sync {
     /// The balancer in words.
     fn place(&self) -> String;
@@ -139,6 +140,8 @@ pub trait Balancer: Send + Sync {
     fn pools(&self) -> Result<Vec<String>>;
     /// Members of one pool, in the balancer's order.
     fn members(&self, pool: &str) -> Result<Vec<Member>>;
+    /// Looks at everything of the changes that can be looked at before: what `apply` would refuse is refused.
+    fn prepare(&self, pool: &str, changes: &[Change]) -> Result<()>;
     /// Makes the changes, all in one batch, and returns the members read back.
     fn apply(&self, pool: &str, changes: &[Change]) -> Result<Vec<Member>>;
     /// Whether what survives a reload can be kept in step; the reason why not is the error.

@@ -11,7 +11,9 @@ mod families;
 mod secret;
 mod state;
 
-pub use cloud::{Cloud, Launch, Mode, Place, Progress, RunRequest, RunResult, Target, Work, World};
+pub use cloud::{
+    Cloud, Launch, Mode, Place, Progress, Retag, RunRequest, RunResult, Target, Work, World,
+};
 pub use database::{
     Database, MigrationEvent, Privileged, Session, SilenceFacts, SourceSpec, WritesState,
 };

@@ -298,9 +298,8 @@ fn close(cx: &Context, what: &Close) -> Result<Exit> {
         closed.push(act);
     }
     if !cx.dry() {
-        for act in closed.iter().filter(|act| act.outcome == Outcome::Failed) {
-            journal.end(act, &[])?;
-        }
+        let failed = closed.iter().filter(|act| act.outcome == Outcome::Failed);
+        journal.end(&failed.map(|act| (act.clone(), Vec::new())).collect::<Vec<_>>())?;
     }
     emit_acts(cx, &closed)
 }

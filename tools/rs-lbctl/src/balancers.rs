@@ -111,6 +111,28 @@ impl Pool {
         self.on_all(|lb| lb.driver.can_save(&self.name)).into_iter().collect()
     }
 
+    /// Whether the page of a balancer is up: an unread page is no page.
+    pub fn page_is_up(&self, cloud: &dyn Cloud, lb: &Lb) -> bool {
+        let Some(server) = self.servers.iter().find(|server| server.name == lb.name) else {
+            return false;
+        };
+        let open = || {
+            let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
+            rs_drivers::page(server, &lb.settings, channel)?.active(&self.name)
+        };
+        open().is_ok_and(|(on, _)| on)
+    }
+
+    /// Looks at what every balancer would refuse of the changes, before any of them is changed.
+    pub fn prepare(&self, changes: &[Vec<Change>]) -> Result<()> {
+        let at = |lb: &Lb| self.lbs.iter().position(|known| known.name == lb.name);
+        let looked = self.on_all(|lb| match at(lb).and_then(|at| changes.get(at)) {
+            Some(changes) if !changes.is_empty() => lb.driver.prepare(&self.name, changes),
+            _ => Ok(()),
+        });
+        looked.into_iter().collect()
+    }
+
     /// Makes the changes on every balancer or on none: whatever was changed is taken back when one fails.
     pub fn apply(&self, before: &[Vec<Member>], changes: &[Vec<Change>]) -> Result<()> {
         let at = |lb: &Lb| self.lbs.iter().position(|known| known.name == lb.name);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step};
-use rs_contract::{Change, Cloud, Error, Kind, Result, Target as On};
+use rs_contract::{Change, Cloud, Error, Kind, Result, Retag};
 use rs_model::act::Due;
 use rs_model::member::{Admin, Member};
 use rs_model::pool::{self, Wish};
@@ -58,9 +58,13 @@ pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
     if targets.is_empty() {
         return cx.pass_on(&subjects, Exit::Done);
     }
-    let plan = Plan::make(cx, cloud, &pool, &args, targets)?;
+    let mut plan = Plan::make(cx, cloud, &pool, &args, targets)?;
     if !cx.dry() && plan.is_needed() {
+        // the balancers look at it while the applications may still be on their way
+        pool.prepare(&plan.changes(plan.at_once(cloud))).map_err(Error::untouched)?;
         plan.ask_first(&args)?;
+        // that may have taken its time
+        plan.look_again(cloud, &args)?;
     }
     let steps: Vec<Step> = plan.targets.iter().map(|target| plan.step(&args, target)).collect();
     let exit = cx.together(world.state.as_ref(), &deployment, &mut subjects, &steps, |todo| {
@@ -148,14 +152,45 @@ impl<'a> Plan<'a> {
                 result => result.map_err(Error::untouched)?,
             }
         }
-        let extras = before
-            .iter()
-            .map(|members| {
-                let extras = pool::extras(members, &wishes).into_iter().cloned();
-                if args.only { extras.collect() } else { Vec::new() }
-            })
-            .collect();
+        let extras = extras(args, &before, &wishes);
         Ok(Plan { pool, targets, wishes, before, extras, unsaved })
+    }
+
+    fn look_again(&mut self, cloud: &dyn Cloud, args: &Connect) -> Result<()> {
+        self.before = self.pool.members(cloud)?;
+        self.extras = extras(args, &self.before, &self.wishes);
+        Ok(())
+    }
+
+    /// Whether those that go may go in the same batch: they have no request, and behind the page get none.
+    fn at_once(&self, cloud: &dyn Cloud) -> bool {
+        self.extras.iter().flatten().all(|member| member.sessions == 0)
+            && self.pool.lbs.iter().all(|lb| self.pool.page_is_up(cloud, lb))
+    }
+
+    /// What becomes of each balancer's members. Those that go are deleted (`at_once`), or only get nothing new: then
+    /// they are deleted when all balancers have switched.
+    fn changes(&self, at_once: bool) -> Vec<Vec<Change>> {
+        let leave = |m: &Member| match at_once {
+            true => Change::Absent { address: m.address, port: m.port },
+            false => Change::Present {
+                address: m.address,
+                port: m.port,
+                id: m.id.clone(),
+                admin: Admin::Maint,
+            },
+        };
+        self.extras
+            .iter()
+            .map(|extras| {
+                let wished = self.targets.iter().filter_map(|target| {
+                    let wish = self.wishes.iter().find(|w| w.server == target.server.name)?;
+                    Some(present(&target.server, (wish.address, wish.port), wish.admin))
+                });
+                let leaving = extras.iter().filter(|m| at_once || m.is_there()).map(leave);
+                wished.chain(leaving).collect()
+            })
+            .collect()
     }
 
     fn is_so(&self, target: &Target) -> bool {
@@ -300,24 +335,8 @@ impl<'a> Plan<'a> {
     }
 
     fn carry_out(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) -> Result<()> {
-        let changes: Vec<Vec<Change>> = self
-            .extras
-            .iter()
-            .map(|extras| {
-                let wished = self.targets.iter().filter_map(|target| {
-                    let wish = self.wishes.iter().find(|w| w.server == target.server.name)?;
-                    Some(present(&target.server, (wish.address, wish.port), wish.admin))
-                });
-                // those that go get nothing new in the same batch; they are deleted when all balancers have switched
-                let leaving = extras.iter().filter(|m| m.is_there()).map(|m| Change::Present {
-                    address: m.address,
-                    port: m.port,
-                    id: m.id.clone(),
-                    admin: Admin::Maint,
-                });
-                wished.chain(leaving).collect()
-            })
-            .collect();
+        let at_once = self.at_once(cloud);
+        let changes = self.changes(at_once);
         self.pool.apply(&self.before, &changes)?;
         if !args.no_probe && !args.standby {
             let failed: Vec<Error> =
@@ -327,7 +346,7 @@ impl<'a> Plan<'a> {
             }
         }
         self.tag(cx, cloud, args);
-        if self.has_extras() {
+        if self.has_extras() && !at_once {
             self.remove_extras(args)?;
         }
         Ok(())
@@ -365,29 +384,53 @@ impl<'a> Plan<'a> {
     /// Tags find things, the runtime is the truth: a tag that cannot be set is told, and nothing is taken back.
     fn tag(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) {
         let (is, was) = pool::tags(&self.pool.name);
-        if !args.standby {
-            for target in &self.targets {
-                set_tags(cx, cloud, self.pool, &target.server.name, &is, &was);
-            }
-        }
-        let gone: BTreeSet<String> =
-            self.extras.iter().flatten().filter_map(|m| m.server.clone()).collect();
-        for name in gone {
-            set_tags(cx, cloud, self.pool, &name, &was, &is);
-        }
+        let come = self.targets.iter().filter(|_| !args.standby).map(|t| t.server.name.as_str());
+        let gone: BTreeSet<&str> =
+            self.extras.iter().flatten().filter_map(|m| m.server.as_deref()).collect();
+        let come = come.map(|name| (name, &*is, &*was));
+        let gone = gone.into_iter().map(|name| (name, &*was, &*is));
+        set_tags(cx, cloud, self.pool, &come.chain(gone).collect::<Vec<_>>());
     }
 }
 
-/// Puts one tag in the place of the other.
-pub fn set_tags(cx: &Context, cloud: &dyn Cloud, pool: &Pool, name: &str, add: &str, remove: &str) {
-    let known = pool.servers.iter().find(|server| server.name == name);
-    if known.is_some_and(|server| server.tags.contains(add) && !server.tags.contains(remove)) {
+/// Members of each balancer that go, with `--only`.
+fn extras(args: &Connect, before: &[Vec<Member>], wishes: &[Wish]) -> Vec<Vec<Member>> {
+    before
+        .iter()
+        .map(|members| {
+            let extras = pool::extras(members, wishes).into_iter().cloned();
+            if args.only { extras.collect() } else { Vec::new() }
+        })
+        .collect()
+}
+
+/// Puts one tag in the place of another: each with the server's name, the tag that it gets and the one that it loses.
+pub fn set_tags(cx: &Context, cloud: &dyn Cloud, pool: &Pool, changes: &[(&str, &str, &str)]) {
+    let one = |tag: &str| BTreeSet::from([tag.to_owned()]);
+    let known = |name: &str| pool.servers.iter().find(|server| server.name == name);
+    let is_so = |(name, add, remove): &&(&str, &str, &str)| {
+        known(name).is_some_and(|s| s.tags.contains(*add) && !s.tags.contains(*remove))
+    };
+    let changes: Vec<Retag> = changes
+        .iter()
+        .filter(|change| !is_so(change))
+        .map(|(name, add, remove)| Retag {
+            server: (*name).to_owned(),
+            add: one(add),
+            remove: one(remove),
+        })
+        .collect();
+    if changes.is_empty() {
         return;
     }
-    let one = |tag: &str| BTreeSet::from([tag.to_owned()]);
-    let target = On::Next(name.to_owned());
-    if let Err(e) = cloud.set_tags(&pool.deployment, &target, &one(add), &one(remove)) {
-        cx.warn(&format!("{name:?} cannot be tagged {add}: {e}"));
+    if cloud.retag(&pool.deployment, &changes).is_ok() {
+        return;
+    }
+    // one that cannot be tagged does not keep the others from it
+    for change in &changes {
+        if let Err(e) = cloud.retag(&pool.deployment, std::slice::from_ref(change)) {
+            cx.warn(&format!("{:?} cannot be tagged {:?}: {e}", change.server, change.add));
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl Job {
                 .filter(|member| self.targets.iter().any(|target| target.is(member)))
                 .map(|member| (member.address, member.port))
                 .collect();
-            if pool::would_be_empty(members, &gone) && !self.page_is_up(&lb.name) {
+            if pool::would_be_empty(members, &gone) && !self.pool.page_is_up(self.cloud(), lb) {
                 return Err(Error::new(
                     Kind::Declined,
                     format!(
@@ -106,20 +106,6 @@ impl Job {
             }
         }
         Ok(())
-    }
-
-    /// An unread page is no page.
-    fn page_is_up(&self, balancer: &str) -> bool {
-        let Some(server) = self.pool.servers.iter().find(|server| server.name == balancer) else {
-            return false;
-        };
-        let open = || {
-            let channel = if server.foreign { None } else { Some(self.cloud().channel(server)?) };
-            let lb = self.pool.lbs.iter().find(|lb| lb.name == balancer);
-            let lb = lb.ok_or_else(|| Error::new(Kind::NotFound, "no such balancer"))?;
-            rs_drivers::page(server, &lb.settings, channel)?.active(&self.pool.name)
-        };
-        open().is_ok_and(|(on, _)| on)
     }
 
     /// One change for each member that is one of the targets, on each balancer.
@@ -279,11 +265,12 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
         job.pool.apply(&job.before, &gone)?;
         let (is, was) = pool::tags(&job.pool.name);
         let after = job.pool.members(job.cloud())?;
+        let names = going.iter().map(|target| target.server.name.as_str());
+        set_tags(cx, job.cloud(), &job.pool, &names.map(|n| (n, &*was, &*is)).collect::<Vec<_>>());
         going
             .iter()
             .zip(receipts)
             .map(|(target, receipt)| {
-                set_tags(cx, job.cloud(), &job.pool, &target.server.name, &was, &is);
                 let left = mine(target, &after);
                 Ok(Done::now(brief(&left)).nest("members", left).nest("drain", receipt.record()))
             })
@@ -292,11 +279,13 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
     if !cx.dry() {
         // those that were out already: an earlier call may have been cut off before it came to the tags
         let (is, was) = pool::tags(&job.pool.name);
-        for target in job.targets.iter().filter(|target| !there(target)) {
-            if target.server.tags.contains(&is) {
-                set_tags(cx, job.cloud(), &job.pool, &target.server.name, &was, &is);
-            }
-        }
+        let left: Vec<_> = job
+            .targets
+            .iter()
+            .filter(|target| !there(target) && target.server.tags.contains(&is))
+            .map(|target| (target.server.name.as_str(), &*was, &*is))
+            .collect();
+        set_tags(cx, job.cloud(), &job.pool, &left);
     }
     cx.refresh(job.cloud(), &job.deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rs_contract::{Balancer, Change, Command, Error, Kind, Result};
@@ -23,6 +24,23 @@ const CHECK: Duration = Duration::from_secs(60);
 pub struct Haproxy {
     /// Its processes and files.
     pub site: Site,
+    /// What `prepare` has looked at.
+    prepared: Mutex<Option<Prepared>>,
+}
+
+/// A configuration that HAProxy takes.
+struct Prepared {
+    /// The whole new text.
+    text: String,
+    /// Permission bits of the file.
+    mode: u32,
+}
+
+/// What is to be done, looked at as far as that is possible without doing it.
+struct Planned {
+    batch: Batch,
+    /// The text that the configuration has, and the one that it gets.
+    rewritten: Option<(String, String)>,
 }
 
 /// One server of a backend in one process.
@@ -40,6 +58,11 @@ struct Saved {
 }
 
 impl Haproxy {
+    /// Of that HAProxy.
+    pub fn new(site: Site) -> Haproxy {
+        Haproxy { site, prepared: Mutex::new(None) }
+    }
+
     fn seen(&self, client: &Client, backend: &str) -> Result<Vec<Seen>> {
         let commands = [words::show_state(backend)?, words::show_stat(backend)?];
         let replies = client.run(&commands)?;
@@ -174,7 +197,62 @@ impl Haproxy {
         .hint(format!("`haproxy -c -f {}` there; nothing has been changed", self.site.config_file)))
     }
 
-    fn put_config(&self, before: &str, text: &str) -> Result<()> {
+    /// Permission bits of the configuration.
+    fn mode(&self) -> Result<u32> {
+        let Some(channel) = &self.site.channel else { return Ok(0o600) };
+        let command = Command {
+            argv: ["stat", "-c", "%a", &self.site.config_file].map(str::to_owned).to_vec(),
+            timeout: ANSWER,
+            ..Command::default()
+        };
+        let mode = channel.run(&command, &|_| ())?;
+        Ok(u32::from_str_radix(mode.text.trim(), 8).unwrap_or(0o600))
+    }
+
+    /// The mode of the file, when exactly that text was looked at.
+    fn prepared(&self, text: &str) -> Option<u32> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        prepared.as_ref().filter(|prepared| prepared.text == text).map(|prepared| prepared.mode)
+    }
+
+    /// Asks what there is, and makes of it what is to be done.
+    fn planned(&self, pool: &str, changes: &[Change]) -> Result<Planned> {
+        let backend = self.site.backend(pool)?;
+        let client = &self.site.worker;
+        let command = words::show_state(backend)?;
+        let now = words::servers_state(&client.place(), &command, &client.ask(&command)?)?;
+        let saved = self.saved(pool, backend)?;
+        let parameters = |name: &str| match &saved {
+            Some(saved) => saved.backend.run_time_parameters(name),
+            None => Backend::unknown().run_time_parameters(name),
+        };
+        let batch = plan(backend, &now, changes, &parameters)?;
+        let Some(saved) = saved.filter(|saved| can_save(saved).is_ok()) else {
+            return Ok(Planned { batch, rewritten: None });
+        };
+        let gone = |line: &config::ServerLine| {
+            line.place.is_some_and(|(a, p)| {
+                changes.iter().any(|change| {
+                    matches!(change, Change::Absent { address, port } if (*address, *port) == (a, p))
+                })
+            })
+        };
+        if let Some(line) =
+            saved.backend.servers.iter().find(|l| gone(l) && !saved.backend.is_ours(l))
+        {
+            return Err(Error::new(
+                Kind::Declined,
+                format!("{:?} of {:?} stands outside the markers", line.name, self.site.name),
+            )
+            .because("a reload would bring it back, and that line is not ours")
+            .hint(format!("move the line between the markers of {pool}")));
+        }
+        let text = saved.backend.rewrite(&saved.text, &batch.after)?;
+        let rewritten = (text != saved.text).then_some((saved.text, text));
+        Ok(Planned { batch, rewritten })
+    }
+
+    fn put_config(&self, before: &str, text: &str, mode: u32) -> Result<()> {
         let Some(channel) = &self.site.channel else { return Ok(()) };
         let path = &self.site.config_file;
         if channel.get(path)? != before.as_bytes() {
@@ -184,13 +262,6 @@ impl Haproxy {
             )
             .hint("run the same again"));
         }
-        let command = Command {
-            argv: vec!["stat".into(), "-c".into(), "%a".into(), path.clone()],
-            timeout: ANSWER,
-            ..Command::default()
-        };
-        let mode = channel.run(&command, &|_| ())?;
-        let mode = u32::from_str_radix(mode.text.trim(), 8).unwrap_or(0o600);
         channel.put(path, text.as_bytes(), mode)
     }
 
@@ -404,47 +475,33 @@ impl Balancer for Haproxy {
         self.read(pool)
     }
 
+    fn prepare(&self, pool: &str, changes: &[Change]) -> Result<()> {
+        let Some((_, text)) = self.planned(pool, changes)?.rewritten else { return Ok(()) };
+        if self.prepared(&text).is_none() {
+            self.check_config(&text)?;
+            let prepared = Prepared { text, mode: self.mode()? };
+            *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(prepared);
+        }
+        Ok(())
+    }
+
     fn apply(&self, pool: &str, changes: &[Change]) -> Result<Vec<Member>> {
         let backend = self.site.backend(pool)?;
         let client = &self.site.worker;
-        let command = words::show_state(backend)?;
-        let now = words::servers_state(&client.place(), &command, &client.ask(&command)?)?;
-        let saved = self.saved(pool, backend)?;
-        let parameters = |name: &str| match &saved {
-            Some(saved) => saved.backend.run_time_parameters(name),
-            None => Backend::unknown().run_time_parameters(name),
-        };
-        let batch = plan(backend, &now, changes, &parameters)?;
-        let rewritten = match &saved {
-            Some(saved) if can_save(saved).is_ok() => {
-                let gone = |line: &config::ServerLine| {
-                    line.place.is_some_and(|(a, p)| {
-                        changes.iter().any(|change| {
-                            matches!(change, Change::Absent { address, port } if (*address, *port) == (a, p))
-                        })
-                    })
+        let Planned { batch, rewritten } = self.planned(pool, changes)?;
+        let rewritten = match rewritten {
+            Some((before, text)) => {
+                let mode = match self.prepared(&text) {
+                    Some(mode) => mode,
+                    None => {
+                        self.check_config(&text)?;
+                        self.mode()?
+                    }
                 };
-                if let Some(line) =
-                    saved.backend.servers.iter().find(|l| gone(l) && !saved.backend.is_ours(l))
-                {
-                    return Err(Error::new(
-                        Kind::Declined,
-                        format!(
-                            "{:?} of {:?} stands outside the markers",
-                            line.name, self.site.name
-                        ),
-                    )
-                    .because("a reload would bring it back, and that line is not ours")
-                    .hint(format!("move the line between the markers of {pool}")));
-                }
-                let text = saved.backend.rewrite(&saved.text, &batch.after)?;
-                (text != saved.text).then_some(text)
+                Some((before, text, mode))
             }
-            _ => None,
+            None => None,
         };
-        if let Some(text) = &rewritten {
-            self.check_config(text)?;
-        }
         let wishes: Vec<Wish> = batch.bring.into_iter().chain(batch.take).collect();
         let commands: Vec<String> = wishes.iter().map(|wish| wish.command.clone()).collect();
         let replies = client.run(&commands)?;
@@ -454,8 +511,8 @@ impl Balancer for Haproxy {
                 None => words::silent(&client.place(), &wish.command, reply)?,
             }
         }
-        if let (Some(text), Some(saved)) = (&rewritten, &saved) {
-            self.put_config(&saved.text, text)?;
+        if let Some((before, text, mode)) = &rewritten {
+            self.put_config(before, text, *mode)?;
         }
         if !batch.delete.is_empty() {
             self.delete(backend, batch.delete)?;

@@ -30,7 +30,7 @@ pub fn balancer(
     settings: &Settings,
     channel: Option<Box<dyn Channel>>,
 ) -> Result<Box<dyn Balancer>> {
-    Ok(Box::new(balancer::Haproxy { site: Site::open(server, settings, channel)? }))
+    Ok(Box::new(balancer::Haproxy::new(Site::open(server, settings, channel)?)))
 }
 
 /// The page of the balancer that runs on `server`.

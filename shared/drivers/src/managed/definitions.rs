@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rs_contract::{Error, Expect, Kind, Result, Target, Txn};
+use rs_contract::{Error, Expect, Kind, Result, Retag, Target, Txn};
 use rs_model::{
     Array, Deployment, Inputs, Level, Resolved, Server, State, TemplateRef, Value, name,
 };
 
 use super::keys::Stored;
+use super::objects::encode;
 use super::{Managed, keys};
 
 impl Managed {
@@ -348,6 +349,33 @@ impl Managed {
                 Err(Error::new(Kind::Usage, "a deployment has no tags").hint("tag its servers"))
             }
         }
+    }
+
+    /// All of them in one transaction, tried again as a whole when somebody else was faster with one.
+    pub(super) fn change_tags_of(&self, deployment: &str, changes: &[Retag]) -> Result<()> {
+        let mut edits: BTreeMap<&str, Vec<&Retag>> = BTreeMap::new();
+        for change in changes {
+            check_tags(&change.add)?;
+            edits.entry(&change.server).or_default().push(change);
+        }
+        self.again(|| {
+            let mut txn = Txn::default();
+            for (server, changes) in &edits {
+                let key = keys::server(deployment, server);
+                let read = self.read::<Server>(&key)?;
+                let mut read = read.ok_or_else(|| self.no_server(deployment, server))?;
+                let before = read.stored.is.tags.clone();
+                for change in changes {
+                    read.stored.is.tags.retain(|tag| !change.remove.contains(tag));
+                    read.stored.is.tags.extend(change.add.iter().cloned());
+                }
+                if read.stored.is.tags != before {
+                    txn.expect.push(Expect::Version(key.clone(), read.version));
+                    txn.put.push((key, encode(&read.stored)?));
+                }
+            }
+            if txn == Txn::default() { Ok(()) } else { self.state.commit(&txn) }
+        })
     }
 
     pub(super) fn change_array_size(

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rs_contract::{
-    Channel, Cloud, Launch, Mode, Progress, Result, RunRequest, RunResult, State, Target, Work,
+    Channel, Cloud, Launch, Mode, Progress, Result, Retag, RunRequest, RunResult, State, Target,
+    Work,
 };
 use rs_model::{Array, Deployment, Level, Server, Template, TemplateRef, Value};
 
@@ -130,6 +131,10 @@ impl Cloud for Managed {
         remove: &BTreeSet<String>,
     ) -> Result<()> {
         self.change_tags(deployment, target, add, remove)
+    }
+
+    fn retag(&self, deployment: &str, changes: &[Retag]) -> Result<()> {
+        self.change_tags_of(deployment, changes)
     }
 
     fn set_lock(&self, deployment: &str, server: &str, locked: bool) -> Result<()> {

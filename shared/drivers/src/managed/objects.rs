@@ -44,22 +44,28 @@ impl Managed {
         absent: impl Fn() -> Error,
         mut edit: impl FnMut(&mut Stored<T>, &mut Txn) -> Result<bool>,
     ) -> Result<T> {
-        let mut tries = 0;
-        loop {
+        self.again(|| {
             let mut read = self.read::<T>(key)?.ok_or_else(&absent)?;
             let mut txn = Txn::default();
-            if !edit(&mut read.stored, &mut txn)? {
-                return Ok(read.stored.is);
+            if edit(&mut read.stored, &mut txn)? {
+                txn.expect.push(Expect::Version(key.to_owned(), read.version));
+                txn.put.push((key.to_owned(), encode(&read.stored)?));
+                self.state.commit(&txn)?;
             }
-            txn.expect.push(Expect::Version(key.to_owned(), read.version));
-            txn.put.push((key.to_owned(), encode(&read.stored)?));
-            match self.state.commit(&txn) {
-                Ok(()) => return Ok(read.stored.is),
+            Ok(read.stored.is)
+        })
+    }
+
+    /// Tries until nobody else was faster.
+    pub(super) fn again<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut tries = 0;
+        loop {
+            match work() {
                 Err(e) if e.is_race() && tries < TRIES => {
                     tries += 1;
                     std::thread::sleep(Duration::from_millis(u64::from(tries % 16)));
                 }
-                Err(e) => return Err(e),
+                result => return result,
             }
         }
     }

@@ -2,6 +2,8 @@
 # Reads a running server and makes the copy startable. stdin: the option file with the account.
 : "${options:?}" "${work:?}"
 cat >"$options"
+# a backup is never more urgent than what runs beside it: the site, or its migration
+renice -n 10 -p $$ >/dev/null 2>&1 || true
 echo "phase: backup"
 mariadb-backup --defaults-file="$options" --backup --slave-info --target-dir="$work/data"
 rm -f "$options"
