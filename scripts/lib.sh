@@ -24,11 +24,14 @@ die() {
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE MIGRATION_SCRIPT SNAPSHOT WINDOW CODE_UPDATE APP_START
-  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP)
+  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE)
 # shellcheck disable=SC2034 # the steps read them
-lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL ALLOW_WRITER)
+lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
+  REHEARSE_RECORD REHEARSE_SETTING)
 # shellcheck disable=SC2034 # the steps read them
-WARM=() RELEASE=() ISOLATION=() KEEP=() MIGRATION_SQL=() ALLOW_WRITER=()
+WARM=() RELEASE=() ISOLATION=() KEEP=() MIGRATION_SQL=() ALLOW_WRITER=() REHEARSE_SET=() REHEARSE_SET_ON=()
+# shellcheck disable=SC2034 # rehearse.sh reads them
+REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 
 settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
   local file=$1 number=0 line key value
@@ -55,6 +58,7 @@ defaults() {
   : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${MIGRATION_SCRIPT:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
   : "${WORKER_START:=worker start}" "${WORKER_STOP:=worker stop}" "${RESTART_APP:=no}"
+  : "${REHEARSE_ROOT:=}" "${REHEARSE_ADDRESSES:=}" "${REHEARSE_RATE:=}"
   local needed missing=()
   for needed in DEPLOYMENT UPGRADE TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
     [[ -n ${!needed} ]] || missing+=("$needed")
@@ -130,6 +134,21 @@ step_file() { # step_file 18: its file
   printf '%s' "${found[0]}"
 }
 step_title() { sed -n "2s/^# Step [0-9a-z]*: //p" "$(step_file "$1")"; }
+number() {
+  local n=${1%[a-z]}
+  [[ $1 == writes_on ]] && n=29
+  printf '%s' "$n"
+} # 19p: 19
+title() { # title LABEL: what upgrade.sh runs under this label
+  case $1 in
+  19p) printf 'stop the old processes to stay stopped' ;;
+  25i) printf 'drop the isolation inputs of the new servers' ;;
+  29a) printf 'start the new applications' ;;
+  29w) printf 'start the new workers and cron jobs' ;;
+  writes_on) printf 'writes on' ;;
+  *) step_title "$(number "$1")" ;;
+  esac
+}
 
 leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
   local status

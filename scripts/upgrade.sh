@@ -29,21 +29,6 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
 # Labels that are a part of a step's file.
 declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
 )
-number() {
-  local n=${1%[a-z]}
-  [[ $1 == writes_on ]] && n=29
-  printf '%s' "$n"
-} # 19p: 19
-title() {
-  case $1 in
-  19p) printf 'stop the old processes to stay stopped' ;;
-  25i) printf 'drop the isolation inputs of the new servers' ;;
-  29a) printf 'start the new applications' ;;
-  29w) printf 'start the new workers and cron jobs' ;;
-  writes_on) printf 'writes on' ;;
-  *) step_title "$(number "$1")" ;;
-  esac
-}
 
 mode=run from='' until='' only='' yes=no lock=()
 while (($#)); do

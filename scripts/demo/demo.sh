@@ -33,7 +33,7 @@ tools="${CARGO_TARGET_DIR:-$project/target}/release"
 read -r -a more <<<"${RS_DEMO_OPTIONS:-}"
 
 # What both site.sh and this script must know.
-deployment=production zone=mysite.test pool=www application=shop svn_port=3690
+deployment=production zone=mysite.test pool=www application=shop svn_port=3690 dns_port=5300
 for ((i = 0; i + 1 < ${#more[@]}; i += 2)); do
   case ${more[i]} in
   --deployment) deployment=${more[i + 1]} ;;
@@ -41,6 +41,7 @@ for ((i = 0; i + 1 < ${#more[@]}; i += 2)); do
   --pool) pool=${more[i + 1]} ;;
   --application) application=${more[i + 1]} ;;
   --svn-port) svn_port=${more[i + 1]} ;;
+  --dns-port) dns_port=${more[i + 1]} ;;
   esac
 done
 
@@ -66,6 +67,13 @@ free_range() {
     fi
   done
   die "something listens in every range of 127.91.0.0/16; set RS_DEMO_ADDRESSES"
+}
+
+# beside: the range of a rehearsal: 64 beside the site's own, so that two sites never share it.
+beside() {
+  local second third
+  IFS=. read -r _ second third _ <"$place/addresses"
+  echo "127.$(((second + 64) % 256)).$third.0/24"
 }
 
 credential() { # credential NAME COMMAND...: made once, readable by us only
@@ -152,6 +160,25 @@ BACKUP_MAX_AGE=2h
 WINDOW=10m
 SNAPSHOT=held
 STAGING=
+REHEARSE_ROOT=$place/staging
+REHEARSE_ADDRESSES=$(beside)
+REHEARSE_SET=LB_APPLISTENER_NAME=text:staging
+REHEARSE_SET=LB_HOSTNAME=text:staging.$zone
+REHEARSE_SET=DB_LINEAGE_NAME=text:staging
+REHEARSE_SET=DB_HOST_NAME=text:staging-db.$zone
+REHEARSE_SET=DB_READ_HOST_NAME=text:staging-reads.$zone
+REHEARSE_SET=DNS_SERVER=text:{DNS Server}:$dns_port
+REHEARSE_SET=SVN_APP_REPOSITORY=text:svn://{Repository}:$svn_port/$application/releases/1.0
+REHEARSE_SET=ALERTS_HOOK=text:$demo/alerts.sh $place/alerts-staging
+REHEARSE_SET_ON=Master DB/DB_SCHEMA_FILE=blank
+REHEARSE_RECORD=staging-db.$zone => Master DB
+REHEARSE_RECORD=staging-reads.$zone => Slave DB
+REHEARSE_RECORD=staging.$zone => Load Balancer-1
+REHEARSE_RECORD=staging.$zone => Load Balancer-2
+REHEARSE_SETTING=TEST_HOST=test1.staging.$zone
+REHEARSE_SETTING=RELEASE=SVN_APP_REPOSITORY=text:svn://{Repository}:$svn_port/$application/releases/2.0
+REHEARSE_SETTING=RELEASE=APPLICATION=text:$application-2.0
+REHEARSE_RATE=20
 CONF
 }
 
@@ -247,7 +274,7 @@ status() {
 of_site() {
   local file
   for file in /proc/[0-9]*/environ; do
-    if tr '\0' '\n' 2>/dev/null <"$file" | awk -v home="HOME=$place/servers/" \
+    if tr '\0' '\n' 2>/dev/null <"$file" | awk -v home="HOME=$place/" \
       'index($0, home) == 1 { here = 1 } /^RS_MACHINE=/ { machine = 1 } END { exit !(here && machine) }'; then
       file=${file#/proc/}
       echo "${file%/environ}"

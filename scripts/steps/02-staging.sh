@@ -3,13 +3,13 @@
 #
 #   needs   STAGING, or somebody who says so
 #   leaves  nothing changed
-#   proves  the rehearsal's journal ends without an open act
+#   proves  a rehearsal of this run came to its last step, and its journal has no open act
 #   undo    nothing to undo
 step_02() {
   [[ -n $STAGING ]] || {
     say "      no STAGING is set: nothing was rehearsed that we know of"
     return 0
   }
-  rs-journal verify --deployment "$STAGING"
+  rs-journal verify --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --marked 'step 38'
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 02 "$@"; }

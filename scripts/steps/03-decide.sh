@@ -7,6 +7,6 @@
 #   undo    nothing to undo
 step_03() {
   [[ -n $STAGING ]] || return 0
-  rs-journal report --deployment "$STAGING"
+  rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 03 "$@"; }

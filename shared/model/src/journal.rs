@@ -12,7 +12,7 @@ use crate::check::{Answer, Check};
 pub struct Wanted {
     /// Of this deployment.
     pub deployment: Option<String>,
-    /// Of this run.
+    /// Of this run; with `*` for any text.
     pub run: Option<String>,
     /// Of this subject: whole (`server App Server-3`), only its name (`App Server-3`), or with `*` for any text.
     pub subject: Option<String>,
@@ -28,7 +28,9 @@ pub fn select(acts: Vec<Act>, wanted: &Wanted) -> Vec<Act> {
         .into_iter()
         .filter(|act| {
             wanted.deployment.as_ref().is_none_or(|name| act.deployment == *name)
-                && (wanted.run.is_none() || act.owner.run == wanted.run)
+                && wanted.run.as_ref().is_none_or(|pattern| {
+                    act.owner.run.as_ref().is_some_and(|run| like(run, pattern))
+                })
                 && wanted.subject.as_ref().is_none_or(|pattern| is_of(&act.subject, pattern))
                 && (!wanted.open || act.outcome == Outcome::Open)
         })
@@ -111,6 +113,20 @@ pub fn verify(acts: &[Act], alive: &dyn Fn(&Act) -> Option<bool>) -> Vec<Check> 
         checks.push(Check::new("every act has an outcome", "journal", Answer::Ok, detail));
     }
     checks
+}
+
+/// Whether something was marked as done: a run that came to an end marks its last step.
+pub fn marked(acts: &[Act], what: &str) -> Check {
+    let is_mark = |act: &&Act| (act.tool.as_str(), act.verb.as_str()) == MARK;
+    let newest = acts.iter().filter(is_mark).rfind(|act| act.subject == what);
+    match newest {
+        Some(act) => {
+            let run = act.owner.run.as_deref().unwrap_or("by hand");
+            Check::new("it is marked", what, Answer::Ok, format!("by {run} at {}", act.at))
+        }
+        None => Check::new("it is marked", what, Answer::No, "no act marks it")
+            .hint("the run has not come so far: rs-journal report shows its steps"),
+    }
 }
 
 /// Acts of one tool and verb together.
@@ -296,6 +312,20 @@ mod tests {
         assert_eq!(ask(&[again, cut.clone()], Some(false)), [Answer::No], "earlier is not later");
         let other = act(2, "server b", "connect", Outcome::Done);
         assert_eq!(ask(&[cut, other], Some(false)), [Answer::No]);
+    }
+
+    #[test]
+    fn a_mark_is_found_by_its_whole_name_and_a_run_by_a_pattern() {
+        let mut mark = act(4, "step 38", "mark", Outcome::Done);
+        mark.tool = "rs-journal".into();
+        let acts = [act(1, "step 37", "connect", Outcome::Done), mark];
+        assert_eq!(marked(&acts, "step 38").answer, Answer::Ok);
+        assert_eq!(marked(&acts, "step 3").answer, Answer::No);
+        assert_eq!(marked(&acts, "step 37").answer, Answer::No, "an act is no mark");
+        for (run, found) in [("u-1", 2), ("u-*", 2), ("u-10", 0), ("u-", 0)] {
+            let wanted = Wanted { run: Some(run.into()), ..Wanted::default() };
+            assert_eq!(select(acts.to_vec(), &wanted).len(), found, "{run}");
+        }
     }
 
     #[test]

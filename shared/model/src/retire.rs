@@ -55,8 +55,31 @@ pub struct Plan {
     /// Whether rollback copies (part `warm`) may end too.
     #[serde(default)]
     pub include_warm: bool,
+    /// Whether the whole deployment ends, masters and rollback copies with it; only a clone may.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub whole: bool,
     /// Instances of arrays before their array.
     pub entries: Vec<Entry>,
+}
+
+impl Plan {
+    /// What the plan may end besides.
+    pub fn reach(&self) -> Reach {
+        Reach { warm: self.include_warm || self.whole, whole: self.whole }
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// What may end that otherwise never does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Rollback copies.
+    pub warm: bool,
+    /// Masters whose whole set ends with them.
+    pub whole: bool,
 }
 
 /// The text whose digest a plan carries.
@@ -89,7 +112,7 @@ pub fn entries(
     world: &World,
     names: &[(String, String)],
     run: Option<&str>,
-    include_warm: bool,
+    reach: Reach,
 ) -> Vec<Entry> {
     let wanted = |kind: &str, name: &str| names.iter().any(|(k, n)| k == kind && n == name);
     let servers: Vec<&Server> = world
@@ -111,7 +134,7 @@ pub fn entries(
             instance: server.current.as_ref().map(|current| current.id.clone()),
             address: server.address,
             array: server.array.clone(),
-            forbidden: of_server(server, world, &ending, include_warm),
+            forbidden: of_server(server, world, &ending, reach),
         })
         .collect();
     found.extend(arrays.iter().map(|array| Entry {
@@ -156,7 +179,7 @@ fn of_server(
     server: &Server,
     world: &World,
     ending: &BTreeSet<&str>,
-    include_warm: bool,
+    reach: Reach,
 ) -> Vec<String> {
     let mut reasons = Vec::new();
     if server.locked {
@@ -167,7 +190,7 @@ fn of_server(
     }
     let warm =
         server.tags.iter().any(|tag| tag.starts_with("rs_upgrade:") && tag.ends_with("=warm"));
-    if warm && !include_warm {
+    if warm && !reach.warm {
         reasons.push(
             "it is the rollback copy (plan with --include-warm once there is no way back to it)"
                 .into(),
@@ -191,7 +214,7 @@ fn of_server(
             }
         }
     }
-    reasons.extend(of_database(server, world, ending));
+    reasons.extend(of_database(server, world, ending, reach));
     if let Some(name) = &server.array
         && let Some(array) = world.arrays.iter().find(|array| array.name == *name)
         && array.enabled
@@ -203,10 +226,21 @@ fn of_server(
     reasons
 }
 
-/// A master never ends while its set goes on; neither does the last slave of a set whose master goes on.
-fn of_database(server: &Server, world: &World, ending: &BTreeSet<&str>) -> Vec<String> {
+/// A master never ends while its set goes on; neither does the last slave of a set whose master goes on. When the whole
+/// deployment ends, no set goes on.
+fn of_database(
+    server: &Server,
+    world: &World,
+    ending: &BTreeSet<&str>,
+    reach: Reach,
+) -> Vec<String> {
     let Some((set, master)) = server.database_set() else { return Vec::new() };
     if !server.state.is_up() {
+        return Vec::new();
+    }
+    let of_set = |other: &&Server| other.database_set().is_some_and(|(name, _)| name == set);
+    if reach.whole && world.servers.iter().filter(of_set).all(|s| ending.contains(s.name.as_str()))
+    {
         return Vec::new();
     }
     if master {
@@ -227,6 +261,29 @@ fn of_database(server: &Server, world: &World, ending: &BTreeSet<&str>) -> Vec<S
     } else {
         Vec::new()
     }
+}
+
+/// Why a deployment must not end as a whole: it is no clone, or it has what the plan does not name.
+///
+/// - `cloned_from`: the deployment that it was cloned from.
+/// - `names`: kind and name of what the plan names.
+pub fn not_whole(
+    cloned_from: Option<&str>,
+    world: &World,
+    names: &[(String, String)],
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if cloned_from.is_none() {
+        reasons.push("it is no clone: only a clone of a deployment may end as a whole".to_owned());
+    }
+    let servers = world.servers.iter().map(|server| ("server", &server.name));
+    let arrays = world.arrays.iter().map(|array| ("array", &array.name));
+    for (kind, name) in servers.chain(arrays) {
+        if !names.iter().any(|(k, n)| k == kind && n == name) {
+            reasons.push(format!("{kind} {name} came since the plan was made (plan again)"));
+        }
+    }
+    reasons
 }
 
 /// Why a plan must not be followed: it was edited, is too old, no longer matches the world, or something forbids an

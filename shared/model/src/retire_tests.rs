@@ -72,7 +72,7 @@ fn ask(world: &World, names: &[&str], include_warm: bool) -> Vec<Entry> {
             (kind.to_owned(), (*name).to_owned())
         })
         .collect();
-    entries(world, &names, Some("u-1"), include_warm)
+    entries(world, &names, Some("u-1"), Reach { warm: include_warm, whole: false })
 }
 
 fn forbidden(world: &World, name: &str, part: &str) {
@@ -141,6 +141,7 @@ fn plan(world: &World, names: &[&str]) -> Plan {
         count: entries.len(),
         digest: canonical(&entries),
         include_warm: false,
+        whole: false,
         entries,
     }
 }
@@ -237,4 +238,27 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
     ] {
         assert_eq!(ends_with(&debt(key), name), ends, "{key} {name}");
     }
+}
+
+#[test]
+fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
+    let world = site();
+    let all: Vec<(String, String)> = world
+        .servers
+        .iter()
+        .map(|s| ("server".to_owned(), s.name.clone()))
+        .chain([("array".to_owned(), "array-1".to_owned())])
+        .collect();
+    let whole = Reach { warm: true, whole: true };
+    let found = entries(&world, &all, None, whole);
+    assert!(found.iter().all(|entry| entry.forbidden.is_empty()), "{found:?}");
+    let found = entries(&world, &all, None, Reach { warm: true, whole: false });
+    assert!(found.iter().any(|e| e.name == "Master" && !e.forbidden.is_empty()), "{found:?}");
+    let without_slave: Vec<_> = all.iter().filter(|(_, n)| n != "Slave").cloned().collect();
+    let found = entries(&world, &without_slave, None, whole);
+    assert!(found.iter().any(|e| e.name == "Master" && !e.forbidden.is_empty()), "{found:?}");
+
+    assert!(not_whole(Some("production"), &world, &all).is_empty());
+    assert!(not_whole(None, &world, &all)[0].contains("no clone"));
+    assert!(not_whole(Some("production"), &world, &without_slave)[0].contains("server Slave came"));
 }

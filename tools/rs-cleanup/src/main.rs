@@ -41,6 +41,7 @@ Examples:
   rs-cleanup plan --as old --as temp --upgrade u-42 >plan.json
   rs-cleanup plan 'App Server-1' 'App Server-2'
   rs-cleanup plan --as warm --include-warm --upgrade u-42 >plan.json
+  rs-cleanup plan --deployment staging --whole >plan.json
 ")]
     Plan(plan::PlanArgs),
     /// Terminate what a plan names, if nothing forbids it; with --delete remove the definitions too

@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use rs_cli::{Changing, Context, Exit, Select, What, now};
-use rs_model::retire::{self, Plan};
+use rs_cli::{Changing, Context, Exit, Select, Subject, Subjects, What, now};
+use rs_contract::{Cloud, Error, Kind};
+use rs_model::retire::{self, Plan, Reach};
 use rs_records::Record;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,9 @@ pub struct PlanArgs {
     /// Rollback copies (part warm) may end too
     #[arg(long)]
     include_warm: bool,
+    /// All of a deployment that is a clone (a staging one): its masters too, and with --delete the deployment itself
+    #[arg(long)]
+    whole: bool,
     /// Nothing fits: an empty plan, exit 0
     #[arg(long)]
     allow_none: bool,
@@ -25,8 +29,17 @@ pub struct PlanArgs {
 
 pub fn run(cx: &Context, args: &PlanArgs) -> Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
-    let changing = Changing { allow_none: args.allow_none, ..Changing::default() };
-    let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &args.select, &changing)?;
+    let (deployment, subjects) = if args.whole {
+        if args.select.given() {
+            return Err(Error::new(Kind::Usage, "--whole is everything, and something is named")
+                .hint("name nothing besides")
+                .into());
+        }
+        whole(cx, world.cloud.as_ref())?
+    } else {
+        let changing = Changing { allow_none: args.allow_none, ..Changing::default() };
+        cx.subjects(world.cloud.as_ref(), &args.select, &changing)?
+    };
     let mut names = Vec::new();
     for item in &subjects.items {
         match &item.what {
@@ -38,14 +51,17 @@ pub fn run(cx: &Context, args: &PlanArgs) -> Result<Exit> {
     let look = Look::new(world.cloud.as_ref(), &deployment)?;
     let facts = look.facts(&|server| names.iter().any(|(_, name)| *name == server.name));
     let run = cx.common.upgrade.clone();
-    let entries = retire::entries(&facts, &names, run.as_deref(), args.include_warm);
+    let include_warm = args.include_warm || args.whole;
+    let reach = Reach { warm: include_warm, whole: args.whole };
+    let entries = retire::entries(&facts, &names, run.as_deref(), reach);
     let plan = Plan {
         deployment,
         run,
         created_at: now(),
         count: entries.len(),
         digest: digest(&retire::canonical(&entries)),
-        include_warm: args.include_warm,
+        include_warm,
+        whole: args.whole,
         entries,
     };
     if cx.common.json || !std::io::stdout().is_terminal() {
@@ -58,6 +74,31 @@ pub fn run(cx: &Context, args: &PlanArgs) -> Result<Exit> {
         cx.warn(&format!("{forbidden} of {} may not end now; the plan says why", plan.count));
     }
     Ok(Exit::Done)
+}
+
+/// Everything of a clone.
+fn whole(cx: &Context, cloud: &dyn Cloud) -> Result<(String, Subjects)> {
+    let deployment = cx.deployment(cloud)?;
+    clone_only(cloud, &deployment)?;
+    let mut all = Subjects::default();
+    let servers = cloud.servers(&deployment)?;
+    all.items.extend(servers.into_iter().map(|s| Subject::server(&deployment, s)));
+    let arrays = cloud.arrays(&deployment)?;
+    all.items.extend(arrays.into_iter().map(|a| Subject::array(&deployment, a)));
+    Ok((deployment, all))
+}
+
+/// Declines for a deployment that was not cloned from another: production never ends as a whole.
+fn clone_only(cloud: &dyn Cloud, name: &str) -> Result<()> {
+    let all = cloud.deployments()?;
+    let known = all.iter().find(|known| known.name == name);
+    if known.is_some_and(|known| known.cloned_from.is_some()) {
+        return Ok(());
+    }
+    let what = format!("the deployment {name:?} is no clone");
+    Err(Error::new(Kind::Declined, what)
+        .hint("only a clone may end as a whole; name what shall end of this one")
+        .into())
 }
 
 /// SHA-256, hexadecimal.

@@ -53,6 +53,10 @@ pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let (cloud, state) = (world.cloud.as_ref(), world.state.as_ref());
     let deployment = plan.deployment.as_str();
+    if plan.whole && !cloud.deployments()?.iter().any(|known| known.name == deployment) {
+        cx.say(&format!("the deployment {deployment:?} is gone already"));
+        return cx.pass_on(&Subjects::default(), Exit::Done);
+    }
     let look = Look::new(cloud, deployment)?;
     check(cx, args, &plan, &look)?;
 
@@ -62,6 +66,9 @@ pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
     exit = worse(exit, machines_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
     if args.delete && exit == Exit::Done {
         exit = worse(exit, definitions_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
+        if plan.whole && exit == Exit::Done {
+            exit = deployment_ends(cx, &plan, cloud, state, &debts)?;
+        }
     }
     cx.pass_on(&subjects, exit)
 }
@@ -91,7 +98,7 @@ fn check(cx: &Context, args: &RetireArgs, plan: &Plan, look: &Look<'_>) -> Resul
     let names: Vec<(String, String)> =
         plan.entries.iter().map(|entry| (entry.kind.clone(), entry.name.clone())).collect();
     let facts = look.facts(&|server| names.iter().any(|(_, name)| *name == server.name));
-    let now_there = retire::entries(&facts, &names, plan.run.as_deref(), plan.include_warm);
+    let now_there = retire::entries(&facts, &names, plan.run.as_deref(), plan.reach());
     let made: jiff::Timestamp = plan.created_at.parse().map_err(|e| {
         Error::new(Kind::Usage, format!("created_at of the plan is {:?}", plan.created_at))
             .because(e)
@@ -99,7 +106,13 @@ fn check(cx: &Context, args: &RetireArgs, plan: &Plan, look: &Look<'_>) -> Resul
     let age = jiff::Timestamp::now().as_millisecond().saturating_sub(made.as_millisecond());
     let most = i64::try_from(args.max_age.as_millis()).unwrap_or(i64::MAX);
     let digest = digest(&retire::canonical(&plan.entries));
-    let reasons = retire::refusals(plan, &digest, age, most, &now_there);
+    let mut reasons = retire::refusals(plan, &digest, age, most, &now_there);
+    if plan.whole {
+        let all = look.cloud.deployments()?;
+        let known = all.into_iter().find(|known| known.name == plan.deployment);
+        let cloned_from = known.and_then(|known| known.cloned_from);
+        reasons.extend(retire::not_whole(cloned_from.as_deref(), &facts, &names));
+    }
     let Some(first) = reasons.first() else { return Ok(()) };
     for reason in &reasons {
         cx.warn(reason);
@@ -348,6 +361,41 @@ fn definitions_end(
     Ok(exit)
 }
 
+/// The deployment itself, archived, and whatever was still owed in it: there is nothing left to put back.
+fn deployment_ends(
+    cx: &Context,
+    plan: &Plan,
+    cloud: &dyn Cloud,
+    state: &dyn State,
+    debts: &[Debt],
+) -> Result<Exit> {
+    let name = plan.deployment.as_str();
+    let Some(known) = cloud.deployments()?.into_iter().find(|known| known.name == name) else {
+        return Ok(Exit::Done);
+    };
+    let key = archive_key(name, "");
+    let mut subjects = Subjects {
+        items: vec![Subject {
+            record: Record::of(&known),
+            what: What::Deployment(Box::new(known.clone())),
+        }],
+    };
+    let step = Step {
+        needed: true,
+        before: json!({"defined": true}),
+        expect: json!({"defined": false}),
+        undo: Some(format!("the deployment is in the state store under {key}")),
+        settles: debts.iter().map(|debt| debt.key.clone()).collect(),
+        ..Step::default()
+    };
+    let exit = cx.each(state, name, &mut subjects, &[step], |_| {
+        archive(state, name, "", json!({ "deployment": known }))?;
+        cloud.delete_deployment(name)?;
+        Ok(Done::now(json!({"defined": false})))
+    })?;
+    Ok(exit)
+}
+
 /// Instances that came since the plan was checked: their array is not taken from them.
 fn refuse_orphans(cloud: &dyn Cloud, deployment: &str, array: &Array) -> rs_contract::Result<()> {
     let servers = cloud.servers(deployment)?;
@@ -427,7 +475,7 @@ fn show_now(
     Ok(())
 }
 
-/// Where a definition is archived: `archive/DEPLOYMENT/NAME`.
+/// Where a definition is archived: `archive/DEPLOYMENT/NAME`; a deployment itself has no name there.
 fn archive_key(deployment: &str, name: &str) -> String {
     let plain = |text: &str| text.replace('%', "%25").replace('/', "%2F");
     format!("archive/{}/{}", plain(deployment), plain(name))

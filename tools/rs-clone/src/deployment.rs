@@ -59,7 +59,7 @@ pub(crate) fn run(cx: &Context, world: &World, args: DeploymentArgs) -> anyhow::
         needed: there.is_none(),
         expect: json!({ "name": called, "cloned_from": args.original }),
         undo: Some(format!(
-            "rs-cleanup plan --deployment {} --all >plan && rs-cleanup retire --plan plan --delete",
+            "rs-cleanup plan --deployment {} --whole >plan && rs-cleanup retire --plan plan --delete",
             quote(&called)
         )),
         ..Step::default()

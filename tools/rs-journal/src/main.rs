@@ -56,8 +56,9 @@ Examples:
 Examples:
   rs-journal verify
   rs-journal verify --run u-42 --json
+  rs-journal verify --deployment staging --run 'u-42-rehearsal-*' --marked 'step 38'
 ")]
-    Verify(OfRun),
+    Verify(Verify),
     /// What a run did: acts by tool with their times, steps, and how each act is undone
     #[command(before_help = "\
 Examples:
@@ -103,9 +104,18 @@ Examples:
 
 #[derive(ClapArgs)]
 struct OfRun {
-    /// Only acts of this run, e.g. u-42
+    /// Only acts of this run, e.g. u-42; * stands for any text
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
+}
+
+#[derive(ClapArgs)]
+struct Verify {
+    #[command(flatten)]
+    of: OfRun,
+    /// Something that must be marked as done, e.g. 'step 38'
+    #[arg(long, value_name = "WHAT")]
+    marked: Vec<String>,
 }
 
 #[derive(ClapArgs)]
@@ -224,9 +234,10 @@ fn deployment(cx: &Context) -> Result<String> {
     }
 }
 
-fn verify(cx: &Context, of: OfRun) -> Result<Exit> {
-    let acts = journal::select(acts(cx)?, &wanted(cx, of));
-    let checks = journal::verify(&acts, &alive);
+fn verify(cx: &Context, what: Verify) -> Result<Exit> {
+    let acts = journal::select(acts(cx)?, &wanted(cx, what.of));
+    let mut checks = journal::verify(&acts, &alive);
+    checks.extend(what.marked.iter().map(|marked| journal::marked(&acts, marked)));
     let records: Vec<Record> = checks.iter().map(Record::of).collect();
     let bad: Vec<_> = checks.iter().filter(|check| check.answer != Answer::Ok).collect();
     let Some(first) = bad.first() else {
@@ -237,8 +248,13 @@ fn verify(cx: &Context, of: OfRun) -> Result<Exit> {
         let hint = check.hint.as_deref().unwrap_or_default();
         cx.warn(&format!("{}: {} (try: {hint})", check.subject, check.detail));
     }
-    Err(Error::new(Kind::No, format!("{} of {} acts have no outcome", bad.len(), acts.len()))
-        .because(&first.subject)
+    let open = bad.iter().filter(|check| check.subject.starts_with("act ")).count();
+    let (what, why) = match open {
+        0 => (format!("{:?} is not marked as done", first.subject), &first.detail),
+        _ => (format!("{open} of {} acts have no outcome", acts.len()), &first.subject),
+    };
+    Err(Error::new(Kind::No, what)
+        .because(why)
         .hint(first.hint.clone().unwrap_or_default())
         .found(records.into_iter().map(|record| record.body.into()).collect())
         .into())

@@ -90,7 +90,7 @@ pub fn pin(pin: &Pin, pinned: bool, cx: &Context) -> anyhow::Result<Exit> {
     let stores = stores::open(cloud, &deployment, &subjects)?;
     let (mut steps, mut plans) = (Vec::new(), Vec::new());
     for store in &stores {
-        let one = which.find(store, &store.backups.list(&store.lineage)?)?.clone();
+        let one = which.find(store, &store.lineage, &store.backups.list(&store.lineage)?)?.clone();
         let name = one.label.clone().unwrap_or_else(|| one.id.clone());
         steps.push(Step {
             at: store.at,

@@ -55,7 +55,8 @@ enum Verb {
     /// Put a backup's data in the place of a server's, whose database is stopped
     #[command(before_help = "Examples:
   rs-snapshot restore 'Slave3 DB' --label post-upgrade
-  rs-snapshot restore 'Slave3 DB' --newest")]
+  rs-snapshot restore 'Slave3 DB' --newest
+  rs-snapshot restore --role master --newest --lineage production --deployment staging")]
     Restore(restore::Restore),
     /// Remove old backups that nobody pinned, and what broke
     #[command(before_help = "Examples:

@@ -28,6 +28,9 @@ pub struct Restore {
     select: Select,
     #[command(flatten)]
     which: Which,
+    /// Look among the backups of this lineage, this once: production's for a staging master [default: the server's own]
+    #[arg(long, value_name = "LINEAGE")]
+    lineage: Option<String>,
     #[command(flatten)]
     changing: Changing,
 }
@@ -38,6 +41,7 @@ pub fn prove(prove: &Prove, cx: &Context) -> anyhow::Result<Exit> {
         &prove.select,
         &prove.changing,
         &prove.which,
+        None,
         cx,
         |one| prove.again || one.proven_at.is_none(),
         |store, one| {
@@ -63,12 +67,14 @@ pub fn restore(restore: &Restore, cx: &Context) -> anyhow::Result<Exit> {
         &restore.select,
         &restore.changing,
         which,
+        restore.lineage.as_deref(),
         cx,
         |_| true,
         |store, one| {
             let say = |phase: &str| cx.say(&format!("{}: {phase}", store.server.name));
             let position = store.backups.restore(one, cx.work(), &say)?;
-            Ok(Done::now(json!({ "id": one.id, "position": position })).nest("snapshot", one))
+            let now = json!({ "id": one.id, "lineage": one.lineage, "position": position });
+            Ok(Done::now(now).nest("snapshot", one))
         },
     )
 }
@@ -77,6 +83,7 @@ fn on_each(
     select: &Select,
     changing: &Changing,
     which: &Which,
+    lineage: Option<&str>,
     cx: &Context,
     needed: impl Fn(&Snapshot) -> bool,
     work: impl Fn(&Store, &Snapshot) -> Result<Done> + Sync,
@@ -87,7 +94,8 @@ fn on_each(
     let stores = stores::open(cloud, &deployment, &subjects)?;
     let (mut plans, mut steps) = (Vec::new(), Vec::new());
     for store in &stores {
-        let one = which.find(store, &store.backups.list(&store.lineage)?)?.clone();
+        let lineage = lineage.unwrap_or(&store.lineage);
+        let one = which.find(store, lineage, &store.backups.list(lineage)?)?.clone();
         steps.push(Step {
             at: store.at,
             needed: needed(&one),

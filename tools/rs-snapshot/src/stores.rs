@@ -37,7 +37,12 @@ pub struct Which {
 
 impl Which {
     /// Finds it among the snapshots of a lineage, oldest first.
-    pub fn find<'a>(&self, store: &Store, all: &'a [Snapshot]) -> Result<&'a Snapshot> {
+    pub fn find<'a>(
+        &self,
+        store: &Store,
+        lineage: &str,
+        all: &'a [Snapshot],
+    ) -> Result<&'a Snapshot> {
         let wanted = |one: &&Snapshot| match (&self.label, &self.id) {
             (Some(label), _) => one.perfect && one.label.as_ref() == Some(label),
             (_, Some(id)) => one.id == *id,
@@ -49,7 +54,7 @@ impl Which {
                 (_, Some(id)) => format!("no backup {id:?}"),
                 _ => "no complete backup".to_owned(),
             };
-            Error::new(Kind::NotFound, format!("there is {which} of {:?}", store.lineage))
+            Error::new(Kind::NotFound, format!("there is {which} of {lineage:?}"))
                 .because(format!("looked in {}", store.backups.place()))
                 .hint("rs-snapshot list shows what is there; rs-snapshot take makes one")
         })
