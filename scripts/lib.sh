@@ -106,6 +106,7 @@ shown() {
 call() {
   local tool=$1 verb=()
   shift
+  [[ -z ${STEP_DID:-} ]] || printf '%s\n' "$tool" >>"$STEP_DID"
   case ${RS_MODE:-} in
   plan)
     [[ -t 0 ]] || cat >/dev/null
@@ -126,6 +127,11 @@ call() {
 for tool in server clone inputs run lbctl maintenance dbsync snapshot cleanup check journal; do
   eval "rs-$tool() { call rs-$tool \"\$@\"; }"
 done
+
+nothing() { # nothing WHY: a step says that it has nothing to do here; a step that neither calls a tool nor says so failed
+  say "      $1"
+  [[ -z ${STEP_DID:-} ]] || printf 'nothing\n' >>"$STEP_DID"
+}
 
 # ---- steps --------------------------------------------------------------------------------------------------------
 step_file() { # step_file 18: its file

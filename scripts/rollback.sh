@@ -74,6 +74,8 @@ if [[ $mode == run && $yes == no ]]; then
   [[ $answer == y* ]] || die 5 "not confirmed" "rollback.sh again"
 fi
 
+# upgrade.sh begins with step 15 again after this
+[[ $mode != run ]] || command rs-journal mark 'step back' >/dev/null
 if [[ $dark == yes ]]; then
   part "page on"
   rs-maintenance start --pool "$POOL" >/dev/null
@@ -82,9 +84,14 @@ if [[ $migrated == yes ]]; then
   part "writes off on the migrated masters"
   mapfile -t allowed < <(allow)
   rs-dbsync writes off --role master "${allowed[@]}" >/dev/null
+  [[ $mode != run ]] || part "nobody writes; what is lost: $(command rs-dbsync price --as warm 2>/dev/null || echo unknown)"
+fi
+if [[ $dark == yes ]]; then
   part "new processes stop"
   rs-server list --as new --role server --state operational --allow-none |
     rs-run "$APP_STOP" --stay --allow-none >/dev/null
+fi
+if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
   part "the warm slave becomes the master"
   rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null

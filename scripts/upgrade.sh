@@ -180,7 +180,9 @@ begin() {               # begin LABEL: the step in a process group of its own
     trap - INT TERM
     trap 'leftmost "${PIPESTATUS[@]}"' ERR
     trap 'now_ms >"$results/$label.ended"' EXIT
+    STEP_DID=$results/$label.did
     "step_${part_of[$label]:-$label}"
+    [[ -s $STEP_DID ]] || die 1 "step $label called no tool and did not say why" "look at $(step_file "$(number "$label")")"
   ) </dev/null >"$results/$label.out" &
   pids[$label]=$!
 }
@@ -262,7 +264,15 @@ fi
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
 done_before=' '
 if [[ $mode == run && -z $from ]]; then
-  while IFS= read -r label; do done_before+="$label "; done < <(
+  while IFS= read -r label; do
+    if [[ $label == back ]]; then # rollback.sh undid what begins with step 15
+      kept=' '
+      for label in $done_before; do [[ ! $label =~ ^(0.|1[0-4])$ ]] || kept+="$label "; done
+      done_before=$kept
+    else
+      done_before+="$label "
+    fi
+  done < <(
     command rs-journal show --run "$UPGRADE" --subject 'step *' --json |
       sed -n 's/.*"subject":"step \([^"]*\)".*/\1/p'
   )

@@ -7,7 +7,7 @@
 #   undo    nothing to undo
 step_02() {
   [[ -n $STAGING ]] || {
-    say "      no STAGING is set: nothing was rehearsed that we know of"
+    nothing "no STAGING is set: nothing was rehearsed that we know of"
     return 0
   }
   rs-journal verify --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --marked 'step 38'

@@ -6,7 +6,10 @@
 #   proves  nothing: this is a judgement
 #   undo    nothing to undo
 step_03() {
-  [[ -n $STAGING ]] || return 0
+  [[ -n $STAGING ]] || {
+    nothing "no STAGING is set: you decide"
+    return 0
+  }
   rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 03 "$@"; }

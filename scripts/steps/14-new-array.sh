@@ -6,7 +6,10 @@
 #   proves  its inputs are complete, its instances booted
 #   undo    rs-cleanup plan --as new >plan && rs-cleanup retire --plan plan --delete
 step_14() {
-  [[ -n $OLD_ARRAY ]] || return 0
+  [[ -n $OLD_ARRAY ]] || {
+    nothing "no OLD_ARRAY is set: there is no array"
+    return 0
+  }
   local set=() pair
   for pair in "${RELEASE[@]}" "${ISOLATION[@]}" APP_START_AT_BOOT=text:false; do set+=(--set "$pair"); done
   rs-clone array "$OLD_ARRAY" --name "$NEW_ARRAY" --as new --drop-tag "application:active_$POOL=true" "${set[@]}" |

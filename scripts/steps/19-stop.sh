@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Step 19: nobody writes: writes off, old processes stopped to stay stopped
 #
-#   needs   the page is up
+#   needs   the page is up; it is asked for again
 #   leaves  the masters read-only, sessions that could write ended (a debt); old applications, workers and cron jobs stopped
 #   proves  who could write is listed, and it is nobody
 #   undo    rs-dbsync writes on --role master; rs-run APP_START --as old
@@ -12,6 +12,7 @@ step_19() {
 step_19_writes() {
   local allow
   mapfile -t allow < <(allow)
+  rs-maintenance status --pool "$POOL" --require on >/dev/null
   rs-dbsync writes off --role master "${allow[@]}"
 }
 step_19_processes() {

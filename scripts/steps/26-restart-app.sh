@@ -7,7 +7,7 @@
 #   undo    nothing to undo
 step_26() {
   if [[ $RESTART_APP == no ]]; then
-    say "      not necessary: step 29 started the applications with the new code (RESTART_APP=yes, or --only 26)"
+    nothing "not necessary: step 29 started the applications with the new code (RESTART_APP=yes, or --only 26)"
     return 0
   fi
   rs-server list --as new --role server | rs-run "$APP_RESTART"

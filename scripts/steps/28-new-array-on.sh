@@ -6,6 +6,10 @@
 #   proves  its inputs are complete; operational instances reach the minimum
 #   undo    rs-server disable NEW_ARRAY
 step_28() {
-  [[ -z $NEW_ARRAY ]] || rs-server enable "$NEW_ARRAY"
+  [[ -n $NEW_ARRAY ]] || {
+    nothing "no NEW_ARRAY is set: there is no array"
+    return 0
+  }
+  rs-server enable "$NEW_ARRAY"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 28 "$@"; }

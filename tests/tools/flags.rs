@@ -91,35 +91,48 @@ fn mixed(name: &str) -> (Scene, MariaDb, Vec<rs_tests::App>) {
     scene.credential("LB_BYPASS", "open-sesame-7");
     let db = scene.mariadb("m");
     db.sql("CREATE DATABASE appdb; CREATE TABLE appdb.t (id INT PRIMARY KEY); INSERT INTO appdb.t VALUES (1), (2)");
-    let apps: Vec<_> = ["App 1", "App 2"].map(|name| scene.app(name)).into();
+    let apps: Vec<_> = ["App 1", "App 2", "App 3"].map(|name| scene.app(name)).into();
     scene.file("say.sh", "#!/bin/sh\n# ---\n# RightScript Name: small say\n# Inputs:\n#   GREETING: {Required: true}\n# ...\necho \"$GREETING\" >>\"$HOME/said\"\n");
     scene.file(
         "small.yml",
         "Name: Small\nInputs: {GREETING: text:hello}\nRightScripts: {Boot: [say.sh], Operational: [say.sh]}\n",
     );
+    let hook = scene.file(
+        "hook",
+        &format!(
+            "#!/bin/sh\nread -r line\ncase $1 in\nquenched) [ -e '{d}/quiet' ] || exit 3 ;;\nquench) touch '{d}/quiet' ;;\nunquench) rm -f '{d}/quiet' ;;\nesac\n",
+            d = scene.dir.display()
+        ),
+    );
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let hosts = scene.file("hosts", "127.0.0.1 localhost\n");
     let text = format!(
         "Deployment: production\nMachines:\n  Local: {{Root: machines, Addresses: {net}.128/25, Path: '{path}:/usr/sbin:/sbin', User: nobody}}\n\
          Inputs:\n  LB_APPLISTENER_NAME: text:www\n  LB_HOSTNAME: text:www.mysite.com\n  LB_BYPASS_SECRET: cred:LB_BYPASS\n  HEALTH_CHECK_URI: text:/health\n\
          \x20 DB_SCHEMA_NAME: text:appdb\n  DBADMIN_USER: text:admin\n  DBADMIN_PASSWORD: cred:admin\n  DBREPLICATION_USER: text:repl\n  DBREPLICATION_PASSWORD: cred:repl\n\
-         \x20 DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n  DNS_DRIVER: text:hosts\n  DNS_HOSTS_FILE: text:{hosts}\n\
+         \x20 DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n  ALERTS_HOOK: text:{hook}\n  DNS_DRIVER: text:hosts\n  DNS_HOSTS_FILE: text:{hosts}\n\
          Templates: [{t}, small.yml]\nServers:\n  - {{Name: LB, Template: {t}, Tags: ['load_balancer:active_www=true']}}\n\
-         \x20 - {{Name: App 1, Address: {a}}}\n  - {{Name: App 2, Address: {b}}}\n\
+         \x20 - {{Name: App 1, Address: {a}}}\n  - {{Name: App 2, Address: {b}}}\n  - {{Name: App 3, Address: {c}}}\n\
          \x20 - {{Name: One, Template: Small}}\n  - {{Name: Two, Template: Small}}\n\
          \x20 - {{Name: M, Address: {m}, Tags: ['database:master_active=shop']}}\n\
-         Arrays:\n  - {{Name: array-1, Template: Small, Minimum: 1, Maximum: 2}}\n",
+         Arrays:\n  - {{Name: array-1, Template: Small, Minimum: 1, Maximum: 2}}\n  - {{Name: array-2, Template: Small, Minimum: 1, Maximum: 2}}\n",
         net = scene.net,
         path = scene.search_path(),
         t = root().join("scripts/templates/load-balancer.yml").canonicalize().unwrap().display(),
         a = apps[0].address,
         b = apps[1].address,
+        c = apps[2].address,
         m = db.address,
     );
     scene.file("site.yaml", &text);
     let rs = |tool: &str, args: &[&str]| scene.tool(tool).args(args).run().exits(0);
     rs("rs-server", &["apply", "site.yaml"]);
     rs("rs-server", &["launch", "LB", "One"]);
-    rs("rs-lbctl", &["connect", "--pool", "www", "App 1"]);
+    rs("rs-lbctl", &["connect", "--pool", "www", "App 1", "App 2"]);
+    rs("rs-server", &["lock", "Two"]);
+    rs("rs-server", &["enable", "array-2"]);
+    rs("rs-inputs", &["set", "--on", "One", "GREETING=text:y"]);
+    rs("rs-server", &["quench", "Two", "--for", "1h", "--reason", "a test"]);
     scene.file("up.sql", "CREATE TABLE appdb.u (id INT PRIMARY KEY);\n");
     scene.file("plan.json", &rs("rs-cleanup", &["plan", "One"]).stdout);
     // a site file that would change something
@@ -153,7 +166,7 @@ fn a_dry_run_of_any_verb_leaves_world_and_state_byte_equal() {
     let mut quiet = Vec::new();
     for verb in all_verbs().iter().filter(|verb| verb.has("--dry-run")) {
         let mut planned = false;
-        for subject in ["One", "Two", "App 2", "M", "LB", "array-1"] {
+        for subject in ["One", "Two", "App 2", "App 3", "M", "LB", "array-1", "array-2"] {
             let args = verb.on(subject, &["--dry-run"]);
             let ran = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", "u-1").run();
             assert!(!ran.stderr.contains("error in the tool"), "it wanted to write\n{ran}");
