@@ -144,7 +144,7 @@ number() {
   local n=${1%[a-z]}
   [[ $1 == writes_on ]] && n=29
   printf '%s' "$n"
-} # 19p: 19
+}         # 19p: 19
 title() { # title LABEL: what upgrade.sh runs under this label
   case $1 in
   19p) printf 'stop the old processes to stay stopped' ;;

@@ -185,7 +185,7 @@ fill_in() { # values that hold the address of a server of the clone, now that it
   done
 }
 inactive() { rs-server list --state inactive --allow-none "$@"; } # inactive --role ROLE...
-point() { # every record whose servers are all up
+point() {                                                         # every record whose servers are all up
   local pair host server at up
   for host in $(printf '%s\n' "${REHEARSE_RECORD[@]%% => *}" | sort -u); do
     at=() up=yes
