@@ -256,6 +256,7 @@ fn audit_says_what_is_owed_and_believes_the_world() {
         inverse: vec!["rs-server".into(), "unlock".into()],
         due: Due::Window,
         deadline: None,
+        undo_on_deadline: false,
         before: Json::Null,
     };
     let state = site.state();

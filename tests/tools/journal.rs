@@ -237,6 +237,7 @@ fn watch_alarms_about_a_passed_deadline_and_leaves_a_heartbeat() {
         inverse: ["rs-maintenance", "stop", "--pool", "it's"].map(String::from).into(),
         due: Due::Window,
         deadline: deadline.map(String::from),
+        undo_on_deadline: false,
         before: Json::Null,
     };
     let state = store(&scene);

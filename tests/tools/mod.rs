@@ -3,6 +3,7 @@
 mod bad_input;
 mod cleanup;
 pub mod dbsync;
+mod deadlines;
 mod every_tool;
 mod flags;
 mod journal;

@@ -180,3 +180,22 @@ fn a_deployment_is_cloned_only_when_nothing_tells_it_for_the_original() {
     third[3] = "third";
     rs(&scene, "rs-clone", &third).exits(5).says("PEER");
 }
+
+#[test]
+fn what_is_made_for_the_upgrade_only_is_owed_until_it_is_gone() {
+    let scene = site("clone-temp");
+    let args = ["server", "balancer", "--name", "third", "--as", "temp"];
+    rs(&scene, "rs-clone", &[&args[..], &ISOLATED].concat()).exits(0);
+    let audit = rs(&scene, "rs-cleanup", &["audit"]).exits(3).says("rs-cleanup plan");
+    assert_eq!(
+        (&audit.record()["key"], &audit.record()["world"]),
+        (&"temp:third".into(), &"open".into())
+    );
+    rs(&scene, "rs-server", &["mark", "new", "third"]).exits(0);
+    assert_eq!(rs(&scene, "rs-cleanup", &["audit"]).exits(0).record()["world"], "settled");
+    rs(&scene, "rs-server", &["mark", "temp", "third"]).exits(0);
+    let plan = rs(&scene, "rs-cleanup", &["plan", "third"]).exits(0);
+    let plan = scene.file("plan", &plan.stdout);
+    rs(&scene, "rs-cleanup", &["retire", "--plan", &plan, "--delete"]).exits(0);
+    assert!(rs(&scene, "rs-cleanup", &["audit"]).exits(0).stdout.is_empty());
+}

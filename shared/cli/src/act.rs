@@ -332,10 +332,17 @@ impl Context {
                 since: now(),
                 inverse: spec.inverse.clone(),
                 due: spec.due,
-                deadline: spec.deadline.clone(),
+                deadline: spec.deadline.clone().or_else(|| self.deadline()),
+                undo_on_deadline: self.owing.undo_on_deadline,
                 before: spec.before.clone(),
             })
             .collect()
+    }
+
+    /// When what this verb opens must be settled, as `--deadline` says.
+    fn deadline(&self) -> Option<String> {
+        let within = self.owing.deadline?;
+        Some(format!("{:.3}", jiff::Timestamp::now().checked_add(within).ok()?))
     }
 
     /// Whether an act on the deployment may begin now, and under which epoch: an operator whose run was taken over

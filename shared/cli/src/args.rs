@@ -45,6 +45,18 @@ pub struct Changing {
     pub allow_none: bool,
 }
 
+/// Flags of every verb that opens a debt by what it does.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "What it owes")]
+pub struct Owing {
+    /// From then on rs-journal watch alarms, until it is put back, e.g. 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub deadline: Option<Duration>,
+    /// Then rs-journal watch also puts it back, unless a run holds the deployment or a migration was begun
+    #[arg(long, requires = "deadline")]
+    pub undo_on_deadline: bool,
+}
+
 /// Which servers and arrays. Without any of these they are read as records from stdin.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Which servers and arrays (else records on stdin)")]

@@ -11,7 +11,7 @@ use rs_records::Record;
 use crate::exit::EXIT_CODES;
 use crate::limit::{self, Limit};
 use crate::select::{self, What};
-use crate::{Changing, Common, Exit, Select, Subjects, report, table};
+use crate::{Changing, Common, Exit, Owing, Select, Subjects, report, table};
 
 /// What a tool knows of its call.
 pub struct Context {
@@ -23,6 +23,8 @@ pub struct Context {
     pub common: Common,
     /// Whether the verb was called with `--dry-run`.
     dry: bool,
+    /// Deadline of the debts that the verb opens.
+    pub(crate) owing: Owing,
     /// Acts begun and not ended: named when a signal comes.
     open: Arc<Mutex<Vec<Act>>>,
     /// Called by a clock: goes on during a run, which switches it off where it would harm.
@@ -92,11 +94,22 @@ pub fn main<A: Parser>(
     }
     let dry = level.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false)
         || matches.try_get_one::<bool>("dry_run").ok().flatten().copied().unwrap_or(false);
+    // flags that only some verbs have: what is not defined there is not given
+    let owing = Owing {
+        deadline: level.try_get_one("deadline").ok().flatten().copied(),
+        undo_on_deadline: level
+            .try_get_one("undo_on_deadline")
+            .ok()
+            .flatten()
+            .copied()
+            .unwrap_or_default(),
+    };
     let args = match A::from_arg_matches(&matches) {
         Ok(args) => args,
         Err(e) => return report::error(tool, &verb, wants_json, &anyhow::anyhow!("{e}")).into(),
     };
-    let cx = Context::new(tool, &verb, common(&args).clone(), dry);
+    let mut cx = Context::new(tool, &verb, common(&args).clone(), dry);
+    cx.owing = owing;
     cx.watch_signals();
     cx.watch_time();
     match run(args, &cx) {
@@ -196,6 +209,7 @@ impl Context {
             verb: verb.to_owned(),
             common,
             dry,
+            owing: Owing::default(),
             open: Arc::default(),
             clockwork: AtomicBool::new(false),
             ending: Arc::default(),

@@ -19,7 +19,7 @@ mod shell;
 mod table;
 
 pub use act::{DebtSpec, Done, Step};
-pub use args::{Changing, Common, Select, Set, duration, name_value};
+pub use args::{Changing, Common, Owing, Select, Set, duration, name_value};
 pub use context::{Context, main};
 pub use exit::Exit;
 pub use journal::{Journal, alive, host, now, owner};

@@ -135,7 +135,83 @@ pub struct Debt {
     /// When it alarms, RFC 3339 UTC; absent: never by the clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
+    /// Whether a clock may settle it once its deadline has passed ([`by_the_clock`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undo_on_deadline: bool,
     /// What was there before, needed to restore it exactly.
     #[serde(default, skip_serializing_if = "Json::is_null")]
     pub before: Json,
+}
+
+/// Whether a clock may settle a debt that is past its deadline; otherwise why not.
+///
+/// Only what was opened for that, with the run lock free, and with no migration begun since or in its run: a long
+/// `ALTER` is no dead operator, and what protects its data must not end by a clock.
+///
+/// - `holder`: the run that holds the lock of the deployment.
+/// - `acts`: those of the deployment.
+pub fn by_the_clock(debt: &Debt, holder: Option<&str>, acts: &[Act]) -> Result<(), String> {
+    if !debt.undo_on_deadline {
+        return Err("it was not opened with --undo-on-deadline".into());
+    }
+    if let Some(run) = holder {
+        return Err(format!("the run {run:?} holds the deployment"));
+    }
+    let migration = acts.iter().find(|act| {
+        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
+            && act.deployment == debt.deployment
+            && (act.at >= debt.since || act.owner.run.is_some() && act.owner.run == debt.owner.run)
+    });
+    match migration {
+        Some(act) => Err(format!("a migration was begun (act {} at {})", act.seq, act.at)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debt() -> Debt {
+        Debt {
+            key: "page:www".into(),
+            deployment: "site".into(),
+            kind: "page".into(),
+            subject: "www".into(),
+            owner: Owner { run: Some("u-1".into()), ..Owner::default() },
+            reason: "a test".into(),
+            since: "2026-01-01T12:00:00.000Z".into(),
+            inverse: vec!["rs-maintenance".into(), "stop".into()],
+            due: Due::Window,
+            deadline: Some("2026-01-01T13:00:00.000Z".into()),
+            undo_on_deadline: true,
+            before: Json::Null,
+        }
+    }
+
+    fn migrate(at: &str, run: Option<&str>, deployment: &str) -> Act {
+        serde_json::from_value(serde_json::json!({
+            "seq": 7, "at": at, "deployment": deployment, "subject": "server M", "tool": "rs-dbsync",
+            "verb": "migrate", "outcome": "open",
+            "owner": {"user": "u", "host": "h", "pid": 1, "run": run}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_clock_settles_only_what_may_be() {
+        let (debt, early, late) = (debt(), "2026-01-01T11:00:00.000Z", "2026-01-01T12:30:00.000Z");
+        assert_eq!(by_the_clock(&debt, None, &[]), Ok(()));
+        assert!(by_the_clock(&debt, Some("u-2"), &[]).unwrap_err().contains("u-2"));
+        let unasked = Debt { undo_on_deadline: false, ..debt.clone() };
+        assert!(by_the_clock(&unasked, None, &[]).unwrap_err().contains("--undo-on-deadline"));
+        for act in [migrate(late, None, "site"), migrate(early, Some("u-1"), "site")] {
+            assert!(by_the_clock(&debt, None, &[act]).unwrap_err().contains("migration"));
+        }
+        for act in [migrate(early, Some("u-0"), "site"), migrate(late, None, "other")] {
+            assert_eq!(by_the_clock(&debt, None, &[act]), Ok(()));
+        }
+        let by_hand = Debt { owner: Owner::default(), ..debt };
+        assert_eq!(by_the_clock(&by_hand, None, &[migrate(early, None, "site")]), Ok(()));
+    }
 }

@@ -175,12 +175,7 @@ fn of_array(array: &Array) -> Vec<String> {
     }
 }
 
-fn of_server(
-    server: &Server,
-    world: &World,
-    ending: &BTreeSet<&str>,
-    reach: Reach,
-) -> Vec<String> {
+fn of_server(server: &Server, world: &World, ending: &BTreeSet<&str>, reach: Reach) -> Vec<String> {
     let mut reasons = Vec::new();
     if server.locked {
         reasons.push("it is locked (rs-server unlock it, if it may go)".to_owned());
@@ -343,7 +338,7 @@ pub fn ends_with(debt: &Debt, name: &str) -> bool {
     let Some((kind, subject)) = debt.key.split_once(':') else { return false };
     match kind {
         "held" | "backups" | "quenched" | "array" | "lock" | "runtime-only" | "fenced"
-        | "sync_relay_log" => subject == name,
+        | "sync_relay_log" | "temp" => subject == name,
         "input" => subject.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')),
         "standby" => subject.split_once('/').is_some_and(|(_, server)| server == name),
         _ => false,

@@ -221,6 +221,7 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
         inverse: Vec::new(),
         due: Due::Retire,
         deadline: None,
+        undo_on_deadline: false,
         before: serde_json::Value::Null,
     };
     for (key, name, ends) in [

@@ -132,6 +132,13 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
             Seen::Settled(format!("server {name} is not locked"))
         });
     }
+    if kind == "temp" {
+        let temp = |tag: &String| tag.starts_with("rs_upgrade:") && tag.ends_with("=temp");
+        return Ok(match server.tags.iter().any(temp) {
+            true => Seen::Open(format!("server {name} is there, for the upgrade only")),
+            false => Seen::Settled(format!("server {name} is temporary no more")),
+        });
+    }
     if !server.state.is_up() && !server.foreign {
         return Ok(Seen::Settled(format!("server {name} has no machine any more")));
     }

@@ -130,7 +130,7 @@ impl Originals {
 }
 
 /// A part in a run.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Old,
     New,

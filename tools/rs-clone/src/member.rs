@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rs_cli::{Context, Done, Exit, Step, Subject, Subjects, What};
+use rs_cli::{Context, DebtSpec, Done, Exit, Step, Subject, Subjects, What};
 use rs_contract::{Error, Kind, Result, World};
 use rs_drivers::levels::{Book, overrides_from_current};
+use rs_model::act::Due;
 use rs_model::likeness::{self, Likeness};
 use rs_model::promote::Party;
 use rs_model::{Array, Inputs, Server, State, TemplateRef};
 use serde_json::json;
 
-use crate::{From, MemberArgs, quote};
+use crate::{From, MemberArgs, Part, quote};
 
 /// Clones servers.
 pub(crate) fn servers(cx: &Context, world: &World, args: MemberArgs) -> anyhow::Result<Exit> {
@@ -42,6 +43,19 @@ trait Way: Sync {
     fn shared(&self, book: &Book<'_>, clone: &Subject) -> Result<Vec<String>>;
 }
 
+/// What is made for the upgrade only has to go again.
+fn owed(deployment: &str, name: &str) -> DebtSpec {
+    let inverse = ["rs-cleanup", "plan", "--deployment", deployment, "--", name];
+    DebtSpec {
+        key: format!("temp:{name}"),
+        reason: "made for the upgrade only; rs-cleanup retire ends it by that plan".into(),
+        inverse: inverse.map(str::to_owned).into(),
+        due: Due::Retire,
+        deadline: None,
+        before: serde_json::Value::Null,
+    }
+}
+
 fn clone(cx: &Context, world: &World, args: MemberArgs, way: &dyn Way) -> anyhow::Result<Exit> {
     let cloud = world.cloud.as_ref();
     if args.to == 0 {
@@ -61,6 +75,7 @@ fn clone(cx: &Context, world: &World, args: MemberArgs, way: &dyn Way) -> anyhow
             None => None,
         },
     };
+    let temporary = args.part == Some(Part::Temp);
     let mut originals = Vec::new();
     for item in &subjects.items {
         originals.push(way.original(&book, item)?);
@@ -122,6 +137,7 @@ fn clone(cx: &Context, world: &World, args: MemberArgs, way: &dyn Way) -> anyhow
                     "rs-cleanup plan {} >plan && rs-cleanup retire --plan plan --delete",
                     quote(&name)
                 )),
+                opens: temporary.then(|| owed(&deployment, &name)).into_iter().collect(),
                 ..Step::default()
             });
             out.items.push(made);

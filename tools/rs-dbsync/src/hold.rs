@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind};
 use rs_model::Due;
 use rs_model::replica::HeldAt;
@@ -25,6 +25,8 @@ pub struct Hold {
     schema: Option<String>,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 /// Proves again in this process, then holds.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, Result, WritesState};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Due};
@@ -25,6 +25,8 @@ pub struct Off {
     limit: Duration,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 /// Whose writes.

@@ -14,7 +14,7 @@ mod show;
 use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use rs_cli::{Changing, Common, Context, Exit, Select};
+use rs_cli::{Changing, Common, Context, Exit, Owing, Select};
 use rs_model::{Bad, Phase, Value};
 
 /// Show, check and change the inputs of servers, arrays and the deployment.
@@ -136,6 +136,8 @@ struct SetArgs {
     on: On,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 /// Remove entries, so that the level below shows through

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step};
 use rs_contract::{Change, Cloud, Error, Kind, Result, Retag};
 use rs_model::act::Due;
 use rs_model::member::{Admin, Member};
@@ -44,6 +44,8 @@ pub struct Connect {
     wait: Duration,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {

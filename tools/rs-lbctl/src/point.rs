@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Step, Subject, Subjects, What};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Step, Subject, Subjects, What};
 use rs_contract::{Error, Kind, Result};
 use rs_drivers::settings::Settings;
 use rs_model::act::Due;
@@ -32,6 +32,8 @@ pub struct Point {
     ttl: u32,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {

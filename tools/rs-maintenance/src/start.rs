@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Step};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Step};
 use rs_contract::{Error, Kind, Result};
 use rs_model::act::Due;
 use rs_model::member::Page;
@@ -27,6 +27,8 @@ pub struct Start {
     runtime_only: bool,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::ValueEnum;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, What};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, What};
 use rs_contract::{Error, Kind, Target};
 use rs_model::input::resolve;
 use rs_model::{Due, Inputs, Level};
@@ -57,6 +57,8 @@ pub struct Disable {
     due: Until,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 /// Tags subjects with their part in the run; another part is replaced.

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Journal, Select, Step, alive, shell_words};
+use rs_cli::{
+    Changing, Context, DebtSpec, Done, Exit, Journal, Owing, Select, Step, alive, shell_words,
+};
 use rs_contract::{Error, Kind, Result, State, Txn};
 use rs_model::act::{Due, Outcome};
 use rs_model::snapshot::Schedule;
@@ -54,6 +56,8 @@ struct Off {
     select: Select,
     #[command(flatten)]
     changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
 }
 
 #[derive(clap::Args)]
