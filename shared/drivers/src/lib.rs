@@ -5,6 +5,7 @@
 pub mod credentials;
 pub mod http;
 pub mod levels;
+pub mod look;
 pub mod settings;
 
 mod dns;

@@ -7,7 +7,6 @@
 mod audit;
 mod plan;
 mod retire;
-mod world;
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@ use rs_model::retire::{self, Plan, Reach};
 use rs_records::Record;
 use sha2::{Digest, Sha256};
 
-use crate::world::Look;
+use rs_drivers::look::Look;
 
 /// Flags of `plan`.
 #[derive(clap::Args)]

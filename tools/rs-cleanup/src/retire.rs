@@ -17,7 +17,7 @@ use rs_records::Record;
 use serde_json::{Value as Json, json};
 
 use crate::plan::digest;
-use crate::world::Look;
+use rs_drivers::look::Look;
 
 /// Flags of `retire`.
 #[derive(clap::Args)]

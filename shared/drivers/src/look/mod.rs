@@ -1,24 +1,34 @@
-//! The world as the drivers show it: who is a member where, and what a debt is about.
+//! The world as all families together show it, for whoever compares it with what was written down.
 
+mod debts;
+
+pub use debts::{Seen, see};
+
+use crate::settings::Settings;
 use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
-use rs_drivers::settings::Settings;
 use rs_model::retire::World;
 use rs_model::{Array, Server};
 
 /// A deployment's servers and arrays, and the way to ask them.
 pub struct Look<'a> {
+    /// The control plane.
     pub cloud: &'a dyn Cloud,
+    /// Its deployment.
     pub deployment: &'a str,
+    /// Servers and instances, as the control plane lists them.
     pub servers: Vec<Server>,
+    /// Arrays.
     pub arrays: Vec<Array>,
 }
 
 impl<'a> Look<'a> {
+    /// Reads what the control plane knows; nobody else is asked yet.
     pub fn new(cloud: &'a dyn Cloud, deployment: &'a str) -> Result<Look<'a>> {
         let (servers, arrays) = (cloud.servers(deployment)?, cloud.arrays(deployment)?);
         Ok(Look { cloud, deployment, servers, arrays })
     }
 
+    /// A server or instance by its name.
     pub fn server(&self, name: &str) -> Option<&Server> {
         self.servers.iter().find(|server| server.name == name)
     }
@@ -36,18 +46,22 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// A balancer's driver.
     pub fn balancer(&self, server: &Server) -> Result<Box<dyn Balancer>> {
-        rs_drivers::balancer(server, &self.settings(server)?, self.channel(server)?)
+        crate::balancer(server, &self.settings(server)?, self.channel(server)?)
     }
 
+    /// A balancer's page.
     pub fn page(&self, server: &Server) -> Result<Box<dyn PageSwitch>> {
-        rs_drivers::page(server, &self.settings(server)?, self.channel(server)?)
+        crate::page(server, &self.settings(server)?, self.channel(server)?)
     }
 
+    /// A database server's driver.
     pub fn database(&self, server: &Server) -> Result<Box<dyn Database>> {
-        rs_drivers::database(server, &self.settings(server)?, self.channel(server)?, None)
+        crate::database(server, &self.settings(server)?, self.channel(server)?, None)
     }
 
+    /// A server's settings.
     pub fn settings_of(&self, server: &Server) -> Result<Settings> {
         self.settings(server)
     }

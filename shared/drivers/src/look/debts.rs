@@ -1,0 +1,222 @@
+//! What the world shows of a debt: whether it is still owed.
+
+use rs_contract::State;
+use rs_model::act::Debt;
+use rs_model::{Admin, Value};
+
+use super::Look;
+use crate::settings::Settings;
+
+/// What the world says of a debt.
+pub enum Seen {
+    /// It is as the debt says.
+    Open(String),
+    /// Somebody has put it back.
+    Settled(String),
+    /// It could not be found out, which counts as open.
+    Unknown(String),
+}
+
+/// Asks the world about one debt.
+pub fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Result<Seen> {
+    let Some((kind, subject)) = debt.key.split_once(':') else {
+        return Ok(Seen::Unknown("its key has no kind".into()));
+    };
+    match kind {
+        "page" => page(look, subject),
+        "writes" => writes(look, subject),
+        "standby" => standby(look, subject),
+        "record" => record(look, subject),
+        "pin" => pin(look, subject),
+        "array" => Ok(match look.arrays.iter().find(|array| array.name == subject) {
+            None => Seen::Settled(format!("array {subject} is gone")),
+            Some(array) if array.enabled => Seen::Settled(format!("array {subject} is enabled")),
+            Some(_) => Seen::Open(format!("array {subject} is disabled")),
+        }),
+        "input" => Ok(input(look, debt, subject)),
+        "backups" => backups(look, state, subject),
+        "runtime-only" => runtime_only(look, subject),
+        _ => of_server(look, kind, subject),
+    }
+}
+
+fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<Seen> {
+    let Some(server) = look.server(name) else {
+        return Ok(Seen::Settled(format!("server {name} is gone")));
+    };
+    if kind == "lock" {
+        return Ok(if server.locked {
+            Seen::Open(format!("server {name} is locked"))
+        } else {
+            Seen::Settled(format!("server {name} is not locked"))
+        });
+    }
+    if kind == "temp" {
+        let temp = |tag: &String| tag.starts_with("rs_upgrade:") && tag.ends_with("=temp");
+        return Ok(match server.tags.iter().any(temp) {
+            true => Seen::Open(format!("server {name} is there, for the upgrade only")),
+            false => Seen::Settled(format!("server {name} is temporary no more")),
+        });
+    }
+    if !server.state.is_up() && !server.foreign {
+        return Ok(Seen::Settled(format!("server {name} has no machine any more")));
+    }
+    Ok(match kind {
+        "held" if look.database(server)?.replica()?.is_held() => {
+            Seen::Open(format!("server {name} is held"))
+        }
+        "held" => Seen::Settled(format!("server {name} is not held")),
+        "quenched" => {
+            match crate::alerts(&Settings::of_deployment(look.cloud, look.deployment)?)? {
+                None => Seen::Unknown("the deployment has no alert system any more".into()),
+                Some(alerts) if alerts.quenched(look.deployment, server)? => {
+                    Seen::Open(format!("the alerts of {name} are silenced"))
+                }
+                Some(_) => Seen::Settled(format!("the alerts of {name} are on")),
+            }
+        }
+        "fenced" if !server.tags.iter().any(|tag| tag.starts_with("database:fenced=")) => {
+            Seen::Settled(format!("server {name} is no abandoned master any more"))
+        }
+        "fenced" => Seen::Open(format!("server {name} is an abandoned master")),
+        _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
+    })
+}
+
+fn page(look: &Look<'_>, pool: &str) -> rs_contract::Result<Seen> {
+    let mut asked = Vec::new();
+    for server in look.balancers().filter(|server| server.balances(pool)) {
+        let (active, saved) = look.page(server)?.active(pool)?;
+        if active || saved == Some(true) {
+            let also = if active { "" } else { " after its next reload" };
+            return Ok(Seen::Open(format!("{} shows the page{also}", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no balancer of pool {pool} is up"))
+    } else {
+        Seen::Settled(format!("no page on {}", asked.join(", ")))
+    })
+}
+
+fn writes(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
+    let masters = look.servers.iter().filter(|server| server.database_set() == Some((set, true)));
+    let mut asked = Vec::new();
+    for server in masters.filter(|server| server.state.is_up() || server.foreign) {
+        if look.database(server)?.writes()?.off {
+            return Ok(Seen::Open(format!("writes are off on {}", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no master of the set {set} is up"))
+    } else {
+        Seen::Settled(format!("writes are on on {}", asked.join(", ")))
+    })
+}
+
+fn standby(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
+    let Some((pool, name)) = subject.split_once('/') else {
+        return Ok(Seen::Unknown("its key names no pool and server".into()));
+    };
+    let Some(address) = look.server(name).and_then(|server| server.address) else {
+        return Ok(Seen::Settled(format!("server {name} has no address any more")));
+    };
+    let mut asked = 0;
+    for server in look.balancers().filter(|server| server.balances(pool)) {
+        let members = look.balancer(server)?.members(pool)?;
+        let mut found = members.iter().filter(|member| member.address == address);
+        if found.any(|member| member.admin == Admin::Maint) {
+            return Ok(Seen::Open(format!("{name} stands by in {pool} on {}", server.name)));
+        }
+        asked += 1;
+    }
+    Ok(if asked == 0 {
+        Seen::Unknown(format!("no balancer of pool {pool} is up"))
+    } else {
+        Seen::Settled(format!("{name} stands by on none of {asked} balancers"))
+    })
+}
+
+/// A backup schedule is in the state store; one that somebody removed is as much off as one that is switched off.
+fn backups(look: &Look<'_>, state: &dyn State, name: &str) -> rs_contract::Result<Seen> {
+    if !look.server(name).is_some_and(|server| server.state.is_up() || server.foreign) {
+        return Ok(Seen::Settled(format!("server {name} has no machine any more")));
+    }
+    let entry = state.get(&format!("schedule/{}/{name}", look.deployment))?;
+    let on = entry.is_some_and(|entry| entry.value["enabled"] == true);
+    Ok(if on {
+        Seen::Settled(format!("backups of {name} are on"))
+    } else {
+        Seen::Open(format!("backups of {name} are off"))
+    })
+}
+
+fn runtime_only(look: &Look<'_>, name: &str) -> rs_contract::Result<Seen> {
+    let Some(address) = look.server(name).and_then(|server| server.address) else {
+        return Ok(Seen::Settled(format!("server {name} has no address any more")));
+    };
+    let facts = look.facts(&|_| false);
+    if let Some((balancer, why)) = facts.unanswered.first() {
+        return Ok(Seen::Unknown(format!("{balancer} could not be asked: {why}")));
+    }
+    let mut members = facts.members.iter().filter(|member| member.address == address);
+    Ok(match members.find(|member| member.saved != Some(true)) {
+        Some(member) => Seen::Open(format!(
+            "a reload of {} would lose it from the pool {}",
+            member.balancer, member.pool
+        )),
+        None => Seen::Settled(format!("every membership of {name} outlives a reload")),
+    })
+}
+
+fn record(look: &Look<'_>, host: &str) -> rs_contract::Result<Seen> {
+    let dns = crate::dns(&Settings::of_deployment(look.cloud, look.deployment)?)?;
+    let (addresses, _) = dns.lookup(host)?;
+    Ok(if addresses.is_empty() {
+        Seen::Settled(format!("{host} points nowhere"))
+    } else {
+        Seen::Open(format!("{host} points to {addresses:?}"))
+    })
+}
+
+fn pin(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
+    let Some((lineage, label)) = subject.split_once('/') else {
+        return Ok(Seen::Unknown("its key names no lineage and label".into()));
+    };
+    let server =
+        look.servers.iter().find(|s| s.database_set().is_some_and(|(set, _)| set == lineage));
+    let Some(server) = server else {
+        return Ok(Seen::Unknown(format!("no server of the set {lineage} is defined")));
+    };
+    let store = crate::snapshots(&look.settings_of(server)?, None)?;
+    let mut found = store.list(lineage)?.into_iter();
+    Ok(match found.find(|snapshot| snapshot.label.as_deref() == Some(label)) {
+        None => Seen::Settled(format!("there is no snapshot {label:?} any more")),
+        Some(snapshot) if snapshot.pinned => {
+            Seen::Open(format!("snapshot {} is pinned", snapshot.id))
+        }
+        Some(snapshot) => Seen::Settled(format!("snapshot {} is not pinned", snapshot.id)),
+    })
+}
+
+/// An override that was set for a time only: gone, or no longer what the debt's act had set.
+fn input(look: &Look<'_>, debt: &Debt, subject: &str) -> Seen {
+    let Some((name, input)) = subject.rsplit_once('/') else {
+        return Seen::Unknown("its key names no server and input".into());
+    };
+    let next = look
+        .server(name)
+        .map(|server| &server.next)
+        .or_else(|| look.arrays.iter().find(|array| array.name == name).map(|array| &array.next));
+    let Some(next) = next else { return Seen::Settled(format!("{name} is gone")) };
+    let before = debt.before.as_str().and_then(|text| Value::parse(text).ok());
+    match next.get(input) {
+        None => Seen::Settled(format!("{name} overrides {input} no more")),
+        Some(value) if before.as_ref() == Some(value) => {
+            Seen::Settled(format!("{input} of {name} is {value} again"))
+        }
+        Some(value) => Seen::Open(format!("{name} overrides {input} with {value}")),
+    }
+}
