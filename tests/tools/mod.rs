@@ -7,6 +7,7 @@ mod deadlines;
 mod every_tool;
 mod flags;
 mod journal;
+mod page_outside;
 mod pool;
 mod rs_check;
 mod rs_check_probe;

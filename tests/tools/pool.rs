@@ -7,15 +7,15 @@ use rs_tests::{App, Call, Scene, root, until};
 use serde_json::Value as Json;
 
 /// Two launched balancers of the pool `www`, and applications that run already.
-struct Site {
-    scene: Scene,
-    apps: Vec<App>,
+pub(super) struct Site {
+    pub scene: Scene,
+    pub apps: Vec<App>,
 }
 
-const NAMES: [&str; 3] = ["App Server-1", "App $(touch owned);\"2\"", "App Server-3"];
+pub(super) const NAMES: [&str; 3] = ["App Server-1", "App $(touch owned);\"2\"", "App Server-3"];
 
 impl Site {
-    fn new(name: &str) -> Site {
+    pub fn new(name: &str) -> Site {
         let scene = Scene::new(name);
         scene.credential("LB_BYPASS", "open-sesame-7");
         let apps: Vec<App> = NAMES.iter().map(|name| scene.app(name)).collect();
@@ -44,28 +44,28 @@ impl Site {
         Site { scene, apps }
     }
 
-    fn lbctl(&self, args: &[&str]) -> Call {
+    pub fn lbctl(&self, args: &[&str]) -> Call {
         self.scene.tool("rs-lbctl").args(args)
     }
 
-    fn page(&self, args: &[&str]) -> Call {
+    pub fn page(&self, args: &[&str]) -> Call {
         self.scene.tool("rs-maintenance").args(args)
     }
 
-    fn balancers(&self) -> Vec<(String, String)> {
+    pub fn balancers(&self) -> Vec<(String, String)> {
         let list = self.scene.tool("rs-server").args(["list", "--role", "lb"]).run().exits(0);
         let text = |record: &Json, key: &str| record[key].as_str().unwrap_or_default().to_owned();
         list.records().iter().map(|r| (text(r, "address"), text(&r["current"], "home"))).collect()
     }
 
     /// What a client gets at a balancer.
-    fn get(&self, address: &str, path: &str) -> (u16, String) {
+    pub fn get(&self, address: &str, path: &str) -> (u16, String) {
         let probe = Probe::new(format!("{address}:8080").parse().unwrap(), "www.mysite.com", path);
         let answer = probe.send().unwrap();
         (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
     }
 
-    fn members(&self) -> Vec<(String, String, String)> {
+    pub fn members(&self) -> Vec<(String, String, String)> {
         let ran = self.lbctl(&["status", "--pool", "www", "--allow-none"]).run().exits(0);
         let text = |record: &Json, key: &str| record[key].as_str().unwrap_or("?").to_owned();
         let mut found: Vec<_> = ran
@@ -77,7 +77,7 @@ impl Site {
         found
     }
 
-    fn debts(&self) -> Vec<String> {
+    pub fn debts(&self) -> Vec<String> {
         let ran = self.scene.tool("rs-cleanup").args(["audit", "--json"]).run();
         let key = |r: &Json| r["key"].as_str().unwrap_or_default().to_owned();
         ran.records().iter().map(key).collect()

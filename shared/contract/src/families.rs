@@ -172,8 +172,11 @@ pub trait PageSwitch: Send + Sync {
     fn active(&self, pool: &str) -> Result<(bool, Option<bool>)>;
     /// Each process that still serves, in words, with whether it shows the page.
     fn processes(&self, pool: &str) -> Result<Vec<(String, bool)>>;
-    /// Every address at which clients of the pool are answered: where the page must be seen.
+    /// Every address at which clients of the pool are answered: where the page must be seen. One that cannot be asked
+    /// as it is written, and is not named otherwise, is [`crate::Kind::Declined`].
     fn listens(&self, pool: &str) -> Result<Vec<Listen>>;
+    /// What the page must look like; absent when that cannot be known.
+    fn content(&self, pool: &str) -> Result<Option<Vec<u8>>>;
     /// Checks (and puts) page file and rule; `page` replaces the page's content, at most 15,000 bytes.
     fn prepare(&self, pool: &str, page: Option<&[u8]>) -> Result<()>;
     /// Switches.

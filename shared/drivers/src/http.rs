@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result, Secret};
-use rs_model::member::PageSeen;
 use ureq::config::Config;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -30,6 +29,8 @@ pub struct Probe {
     pub host: String,
     /// Path and query, e.g. `/health`.
     pub path: String,
+    /// A POST with an empty body instead of a GET.
+    pub post: bool,
     /// Further headers. Their values may be secret.
     pub headers: Vec<(String, Secret)>,
     /// For the whole of it.
@@ -80,6 +81,7 @@ impl Probe {
             authorities: None,
             host: host.to_owned(),
             path: path.to_owned(),
+            post: false,
             headers: Vec::new(),
             timeout: Duration::from_secs(5),
         }
@@ -119,18 +121,28 @@ impl Probe {
         let scheme = if self.tls { "https" } else { "http" };
         let url = format!("{scheme}://{host}:{}{}", self.address.port(), self.path);
         let uri: Uri = url.parse().map_err(|_| bad(format!("{url:?} is no address to ask")))?;
+        let header = |name: &str, value: &str| {
+            HeaderValue::from_str(value)
+                .map_err(|_| bad(format!("the value of the header {name} is no header's value")))
+        };
         let agent = self.agent()?;
         let begun = Instant::now();
-        let mut request = agent.get(uri).header("host", &host);
+        let mut headers = vec![(HeaderName::from_static("host"), header("host", &host)?)];
         for (name, value) in &self.headers {
-            let name: HeaderName =
+            let known: HeaderName =
                 name.parse().map_err(|_| bad(format!("{name:?} is no header's name")))?;
-            let mut value = HeaderValue::from_str(value.expose())
-                .map_err(|_| bad(format!("the value of the header {name} is no header's value")))?;
+            let mut value = header(name, value.expose())?;
             value.set_sensitive(true);
-            request = request.header(name, value);
+            headers.push((known, value));
         }
-        let mut response = request.call().map_err(|e| self.no_answer(&e))?;
+        let response = if self.post {
+            let request = headers.into_iter().fold(agent.post(uri), |r, (n, v)| r.header(n, v));
+            request.send_empty()
+        } else {
+            let request = headers.into_iter().fold(agent.get(uri), |r, (n, v)| r.header(n, v));
+            request.call()
+        };
+        let mut response = response.map_err(|e| self.no_answer(&e))?;
         let body =
             response.body_mut().with_config().limit(BODY).read_to_vec().or_else(|e| match e {
                 ureq::Error::BodyExceedsLimit(_) => Ok(Vec::new()),
@@ -184,31 +196,6 @@ impl Probe {
             .because(e)
             .hint("does the process run there, and is it the right address and port?")
     }
-}
-
-/// What a client sees of the maintenance page at one address. No answer is an answer here.
-pub fn page_seen(probe: &Probe) -> PageSeen {
-    let mut seen = PageSeen {
-        url: probe.url(),
-        status: None,
-        retry_after_seconds: None,
-        no_store: false,
-        problem: None,
-    };
-    match probe.send() {
-        Ok(answer) => {
-            seen.status = Some(answer.status);
-            seen.retry_after_seconds =
-                answer.header("retry-after").and_then(|text| text.trim().parse().ok());
-            seen.no_store =
-                answer.header("cache-control").is_some_and(|text| text.contains("no-store"));
-            if answer.status == 503 && answer.body.is_empty() {
-                seen.problem = Some("the page has no body".into());
-            }
-        }
-        Err(e) => seen.problem = Some(e.to_string()),
-    }
-    seen
 }
 
 /// Whatever the name is, it is here.

@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod http;
 pub mod levels;
 pub mod look;
+pub mod outside;
 pub mod settings;
 
 mod dns;

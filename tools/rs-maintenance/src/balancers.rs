@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use rs_cli::{Context, Subject, Subjects};
 use rs_contract::{Cloud, Error, Kind, PageSwitch, Result};
-use rs_drivers::http::{Probe, page_seen};
+use rs_drivers::http::Probe;
+use rs_drivers::outside;
 use rs_drivers::settings::Settings;
 use rs_model::member::{Page, PageSeen};
 use rs_model::{Server, pool};
@@ -184,7 +185,40 @@ impl Lb {
     /// What a client sees at each of its addresses.
     pub fn seen(&self, pool: &str) -> Result<Vec<PageSeen>> {
         let path = self.settings.or("LB_PROBE_PATH", "/")?;
-        Ok(self.probes(pool, &path)?.iter().map(page_seen).collect())
+        let bypass = self.settings.or("LB_BYPASS_HEADER", "X-Maintenance-Bypass")?;
+        let page = self.driver.content(pool)?;
+        let look = |probe: &Probe| outside::look(probe, page.as_deref(), &bypass);
+        Ok(self.probes(pool, &path)?.iter().map(look).collect())
+    }
+
+    /// What the page must spare: the balancer's own health and status pages, and whoever has the bypass.
+    pub fn spared(&self, pool: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        let mut ask = |probe: Probe, what: &str| {
+            let url = probe.url();
+            match probe.send() {
+                Ok(answer) if answer.status == 503 && answer.header("retry-after").is_some() => {
+                    found.push(format!("{what} is hidden by the page: {url}"));
+                }
+                Ok(_) => {}
+                Err(e) => found.push(format!("{what}: {e}")),
+            }
+        };
+        for (input, what) in
+            [("LB_MONITOR_URI", "the health page"), ("LB_STATUS_URI", "the status page")]
+        {
+            if let Some(path) = self.settings.get(input)?.filter(|path| !path.is_empty()) {
+                self.probes(pool, &path)?.into_iter().for_each(|probe| ask(probe, what));
+            }
+        }
+        if !self.settings.values.contains_key("LB_BYPASS_SECRET") {
+            return Ok(found);
+        }
+        let path = self.settings.or("HEALTH_CHECK_URI", "/health")?;
+        for probe in self.probes(pool, &path)? {
+            ask(probe.bypass(&self.settings)?, "the bypass");
+        }
+        Ok(found)
     }
 
     /// As told and as seen.

@@ -118,6 +118,8 @@ fn switch(pool: &Pool, before: &[Page], retry_after: Option<u64>) -> Result<Vec<
     let seen = switched.and_then(|_| {
         let pages = pool.pages()?;
         let mut problems: Vec<String> = pages.iter().flat_map(not_on).collect();
+        let spared = pool.on_all(|lb| lb.spared(&pool.name));
+        problems.extend(spared.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten());
         if let Some(wanted) = retry_after {
             let others = pages.iter().flat_map(|page| &page.seen);
             problems.extend(

@@ -56,7 +56,11 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
         for (lb, page) in pool.lbs.iter().zip(pool.pages()?) {
             problems.extend(match args.require {
                 None => Vec::new(),
-                Some(Want::On) => not_on(&page),
+                Some(Want::On) => {
+                    let mut found = not_on(&page);
+                    found.extend(lb.spared(name)?);
+                    found
+                }
                 Some(Want::Off) => {
                     let mut found = still_on(&page, &lb.driver.processes(name)?);
                     found.extend(not_open(&page));

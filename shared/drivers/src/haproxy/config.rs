@@ -60,6 +60,17 @@ pub struct Bind {
     pub port: u16,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// Whether `::` answers IPv4 as well (`v4v6`).
+    pub both: bool,
+}
+
+/// Where clients are answered, and what of it is no address with a port: a socket, a host name, QUIC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binds {
+    /// In the file's order, each once.
+    pub found: Vec<Bind>,
+    /// As the file has them, with the port where there is one.
+    pub unread: Vec<(String, Option<u16>)>,
 }
 
 /// The rule that shows the page.
@@ -67,6 +78,8 @@ pub struct Bind {
 pub struct PageRule {
     /// The page's file.
     pub file: Option<String>,
+    /// The file is a format that is filled in for each request.
+    pub composed: bool,
     /// Answers 503.
     pub status_503: bool,
     /// Has a `Retry-After`.
@@ -400,31 +413,43 @@ fn without(parameters: &[String], what: &[(&str, bool)]) -> Vec<String> {
 }
 
 /// Where clients reach a backend: the `bind` lines of the frontends that use it, or of the `listen` itself.
-pub fn binds(text: &str, backend: &str, expand: Expand<'_>) -> Vec<Bind> {
-    let mut found = Vec::new();
-    for section in sections(text, expand) {
-        if !uses(&section, backend) {
-            continue;
-        }
+pub fn binds(text: &str, backend: &str, expand: Expand<'_>) -> Binds {
+    let mut all = Binds::default();
+    for section in sections(text, expand).iter().filter(|section| uses(section, backend)) {
         for (_, words, _) in &section.lines {
             if words.first().is_none_or(|word| word != "bind") {
                 continue;
             }
-            let tls = words.iter().any(|word| word == "ssl");
+            let has = |name: &str| words.iter().any(|word| word == name);
             for place in words.get(1).map(String::as_str).unwrap_or_default().split(',') {
-                let plain = place.strip_prefix("ipv4@").or(place.strip_prefix("ipv6@"));
-                if let Some((host, port)) = plain.unwrap_or(place).rsplit_once(':')
-                    && let Ok(port) = port.parse()
-                {
-                    let bind = Bind { host: host.trim_matches(['[', ']']).to_owned(), port, tls };
-                    if !found.contains(&bind) {
-                        found.push(bind);
+                let Some((host, ports)) = host_and_ports(place) else {
+                    let port = place.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                    all.unread.push((place.to_owned(), port));
+                    continue;
+                };
+                for port in ports {
+                    let host = host.to_owned();
+                    let bind = Bind { host, port, tls: has("ssl"), both: has("v4v6") };
+                    if !all.found.contains(&bind) {
+                        all.found.push(bind);
                     }
                 }
             }
         }
     }
-    found
+    all
+}
+
+/// Host and ports of `HOST:PORT` or `HOST:FIRST-LAST`; absent when it is no address.
+fn host_and_ports(place: &str) -> Option<(&str, std::ops::RangeInclusive<u16>)> {
+    let plain = place.strip_prefix("ipv4@").or(place.strip_prefix("ipv6@")).unwrap_or(place);
+    let (host, port) = plain.rsplit_once(':')?;
+    let host = host.trim_matches(['[', ']']);
+    if !host.is_empty() && host != "*" {
+        host.parse::<IpAddr>().ok()?;
+    }
+    let (first, last) = port.split_once('-').unwrap_or((port, port));
+    Some((host, first.parse().ok()?..=last.parse().ok()?))
 }
 
 /// The rules that show the page by that map, itself or through an `acl`: one for each frontend that uses the backend,
@@ -469,19 +494,20 @@ fn rule_of(words: &[String]) -> PageRule {
     };
     PageRule {
         file: after("file").or(after("lf-file")).cloned(),
+        composed: after("lf-file").is_some(),
         status_503: after("status").is_some_and(|status| status == "503"),
         retry_after: header("Retry-After").is_some(),
         no_store: header("Cache-Control").is_some_and(|three| three[2].contains("no-store")),
     }
 }
 
-/// Whether a section answers clients of the backend.
+/// Whether a section answers clients of the backend, or may do so: a backend that is chosen by a sample can be any.
 fn uses(section: &Section<'_>, backend: &str) -> bool {
     match section.kind.as_str() {
         "listen" => section.name == backend,
         "frontend" => section.lines.iter().any(|(_, words, _)| {
             matches!(words.first().map(String::as_str), Some("default_backend" | "use_backend"))
-                && words.get(1).is_some_and(|name| name == backend)
+                && words.get(1).is_some_and(|name| name == backend || name.contains("%["))
         }),
         _ => false,
     }
@@ -591,12 +617,29 @@ backend other
         let found = binds(FILE, "be_www", &expand);
         let of = |bind: &Bind| (bind.host.clone(), bind.port, bind.tls);
         assert_eq!(
-            found.iter().map(of).collect::<Vec<_>>(),
+            found.found.iter().map(of).collect::<Vec<_>>(),
             [
                 ("127.0.1.1".into(), 8080, false),
                 ("::1".into(), 8080, false),
                 ("127.0.1.2".into(), 8443, true)
             ]
+        );
+        assert!(found.unread.is_empty());
+    }
+
+    #[test]
+    fn a_bind_that_is_no_address_is_told_and_a_backend_chosen_by_a_sample_can_be_any() {
+        let text = "frontend f\n bind :::80-81 v4v6\n bind www.mysite.com:82,unix@/run/x\n bind quic4@:443 ssl\n use_backend %[req.hdr(host),map(/m)]\nbackend b\n";
+        let all = binds(text, "b", &none);
+        let of = |bind: &Bind| (bind.host.clone(), bind.port, bind.both);
+        assert_eq!(
+            all.found.iter().map(of).collect::<Vec<_>>(),
+            [("::".into(), 80, true), ("::".into(), 81, true)]
+        );
+        let unread: Vec<_> = all.unread.iter().map(|(what, port)| (what.as_str(), *port)).collect();
+        assert_eq!(
+            unread,
+            [("www.mysite.com:82", Some(82)), ("unix@/run/x", None), ("quic4@:443", Some(443))]
         );
     }
 

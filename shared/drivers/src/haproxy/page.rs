@@ -102,6 +102,38 @@ impl Page {
         Ok(())
     }
 
+    /// Where it is reached when it listens on every address.
+    fn own_address(&self) -> Result<Option<IpAddr>> {
+        let written = self.site.settings.get("LB_BIND_ADDRESS")?;
+        let written = written.and_then(|text| text.parse::<IpAddr>().ok());
+        Ok(written.filter(|address| !address.is_unspecified()).or(self.site.address))
+    }
+
+    /// What nobody can ask as the file writes it must be named by `LB_PROBE_URL`: an address that nobody looked at is
+    /// one without the page.
+    fn must_be_named(&self, unread: &[(String, Option<u16>)]) -> Result<()> {
+        let urls = self.site.settings.or("LB_PROBE_URL", "")?;
+        let ports: Vec<&str> = urls
+            .split(',')
+            .filter_map(|url| url.split_once("://")?.1.split('/').next()?.rsplit(':').next())
+            .collect();
+        let is_named = |port: &Option<u16>| match port {
+            Some(port) => ports.iter().any(|named| *named == port.to_string()),
+            None => !ports.is_empty(),
+        };
+        match unread.iter().find(|(_, port)| !is_named(port)) {
+            None => Ok(()),
+            Some((what, _)) => Err(Error::new(
+                Kind::Declined,
+                format!(
+                    "{:?} answers clients at {what:?}, which cannot be asked so",
+                    self.site.name
+                ),
+            )
+            .hint("LB_PROBE_URL names how it is reached from outside, such as http://[::1]:8080")),
+        }
+    }
+
     /// When the page's file was changed, and when the process began that read it, in seconds of the server's clock.
     fn times(&self) -> Result<Option<(u64, u64)>> {
         let Some(channel) = &self.site.channel else { return Ok(None) };
@@ -220,20 +252,32 @@ impl PageSwitch for Page {
 
     fn listens(&self, pool: &str) -> Result<Vec<Listen>> {
         let backend = self.site.backend(pool)?;
-        let own = self.site.settings.get("LB_BIND_ADDRESS")?.and_then(|text| text.parse().ok());
-        let own: Option<IpAddr> = own.or(self.site.address);
-        let mut found: Vec<Listen> = match self.site.config()? {
-            Some(text) => config::binds(&text, backend, &|name| self.site.expand(name))
-                .into_iter()
-                .filter_map(|bind| {
-                    let any = bind.host.is_empty() || bind.host == "*";
-                    let address = if any { own } else { bind.host.parse().ok() }?;
-                    let address = if address.is_unspecified() { own? } else { address };
-                    Some(Listen { address, port: bind.port, tls: bind.tls })
-                })
-                .collect(),
-            None => Vec::new(),
+        let own = self.own_address()?;
+        let binds = match self.site.config()? {
+            Some(text) => config::binds(&text, backend, &|name| self.site.expand(name)),
+            None => config::Binds::default(),
         };
+        let (mut found, mut unread): (Vec<Listen>, _) = (Vec::new(), binds.unread);
+        for bind in binds.found {
+            let of = |address| Listen { address, port: bind.port, tls: bind.tls };
+            match bind.host.parse::<IpAddr>() {
+                Ok(address) if !address.is_unspecified() => found.push(of(address)),
+                Ok(IpAddr::V6(_)) => {
+                    let v6 = own.filter(IpAddr::is_ipv6);
+                    let v4 = own.filter(|own| bind.both && own.is_ipv4());
+                    found.extend(v6.or(v4).map(of));
+                    if v6.is_none() {
+                        unread.push((format!("[::]:{}", bind.port), Some(bind.port)));
+                    }
+                }
+                // every IPv4 address of its own
+                _ => match own.filter(IpAddr::is_ipv4) {
+                    Some(own) => found.push(of(own)),
+                    None => unread.push((format!("*:{}", bind.port), Some(bind.port))),
+                },
+            }
+        }
+        self.must_be_named(&unread)?;
         if found.is_empty() {
             let address = own.ok_or_else(|| {
                 Error::new(Kind::Declined, format!("{:?} has no address", self.site.name))
@@ -243,6 +287,23 @@ impl PageSwitch for Page {
             found.push(Listen { address, port, tls: false });
         }
         Ok(found)
+    }
+
+    fn content(&self, pool: &str) -> Result<Option<Vec<u8>>> {
+        let (Some(channel), Some(text)) = (&self.site.channel, self.site.config()?) else {
+            return Ok(None);
+        };
+        let backend = self.site.backend(pool)?;
+        let rules = config::page_rules(&text, backend, &self.map, &|name| self.site.expand(name));
+        // a page that is composed for each request looks like no file
+        if rules.iter().flat_map(|(_, rule)| rule).any(|rule| rule.composed) {
+            return Ok(None);
+        }
+        match channel.get(&self.file) {
+            Ok(content) => Ok(Some(content)),
+            Err(e) if e.kind() == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn prepare(&self, pool: &str, page: Option<&[u8]>) -> Result<()> {
