@@ -20,3 +20,4 @@ mod site_file;
 mod small_site;
 mod templates;
 mod verbs;
+mod wrong_usage;

@@ -11,7 +11,7 @@ use rs_records::Record;
 use crate::exit::EXIT_CODES;
 use crate::limit::{self, Limit};
 use crate::select::{self, What};
-use crate::{Changing, Common, Exit, Owing, Select, Subjects, report, table};
+use crate::{Changing, Common, Exit, Owing, Select, Subjects, report, table, usage};
 
 /// What a tool knows of its call.
 pub struct Context {
@@ -25,6 +25,10 @@ pub struct Context {
     dry: bool,
     /// Deadline of the debts that the verb opens.
     pub(crate) owing: Owing,
+    /// Whether the verb knows `--dry-run`.
+    changes: bool,
+    /// Whether the verb knows `--allow-none`.
+    takes_none: bool,
     /// Acts begun and not ended: named when a signal comes.
     open: Arc<Mutex<Vec<Act>>>,
     /// Called by a clock: goes on during a run, which switches it off where it would harm.
@@ -34,6 +38,10 @@ pub struct Context {
     /// What `--timeout` counts.
     pub(crate) limit: Arc<Limit>,
 }
+
+/// What to try where a control plane holds nothing: it may be a typing error in its name.
+const NOTHING_THERE: &str =
+    "look at RS_CLOUD and --cloud: nothing is there; rs-server apply FILE makes a deployment";
 
 /// How signals reach a tool that ends by itself.
 #[derive(Default)]
@@ -57,25 +65,14 @@ pub fn main<A: Parser>(
     if let Some(what) = generate(&command) {
         return what;
     }
-    let asked = asked_verb(&command);
+    let (asked, known) = (asked_verb(&command), command.clone());
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,
         Err(e) if !e.use_stderr() => {
             return write(e.render().to_string().as_bytes()).into();
         }
         Err(e) => {
-            let text = e.render().to_string();
-            let mut lines = text.trim_end().lines().map(str::trim).filter(|line| !line.is_empty());
-            let mut what =
-                lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            let mut rest: Vec<&str> = lines.collect();
-            if what.ends_with(':') {
-                // what is missing stands in the lines below: all of it belongs into the sentence
-                let usage = rest.iter().position(|line| line.starts_with("Usage:"));
-                let missing: Vec<&str> = rest.drain(..usage.unwrap_or(rest.len())).collect();
-                what = format!("{what} {}", missing.join(", "));
-            }
-            let error = Error::new(Kind::Usage, what).hint(rest.join("; "));
+            let error = usage::error(&known, &asked, &e);
             return report::error(tool, &asked, wants_json, &error.into()).into();
         }
     };
@@ -110,6 +107,8 @@ pub fn main<A: Parser>(
     };
     let mut cx = Context::new(tool, &verb, common(&args).clone(), dry);
     cx.owing = owing;
+    let has = |flag: &str| level.try_get_one::<bool>(flag).is_ok_and(|found| found.is_some());
+    (cx.changes, cx.takes_none) = (has("dry_run"), has("allow_none"));
     cx.watch_signals();
     cx.watch_time();
     match run(args, &cx) {
@@ -210,6 +209,8 @@ impl Context {
             common,
             dry,
             owing: Owing::default(),
+            changes: true,
+            takes_none: true,
             open: Arc::default(),
             clockwork: AtomicBool::new(false),
             ending: Arc::default(),
@@ -220,6 +221,16 @@ impl Context {
     /// Whether this is a dry run.
     pub fn dry(&self) -> bool {
         self.dry
+    }
+
+    /// Whether the verb is one that changes something.
+    pub(crate) fn changes(&self) -> bool {
+        self.changes
+    }
+
+    /// Whether `--allow-none` may be given.
+    pub(crate) fn takes_allow_none(&self) -> bool {
+        self.takes_none
     }
 
     /// Says that a clock calls this verb (backups that are due, the minimum of arrays): it goes on while a run holds
@@ -256,16 +267,17 @@ impl Context {
                 format!("no deployment is called {name:?} in {}", cloud.place()),
             )
             .hint(if all.is_empty() {
-                "rs-server apply FILE makes one".into()
+                NOTHING_THERE.into()
             } else {
-                format!("there are {}", names())
+                let near = rs_model::name::did_you_mean(name, all.iter().map(|d| d.name.as_str()));
+                near.unwrap_or_else(|| format!("there are {}", names()))
             })),
             None if all.len() == 1 => Ok(all[0].name.clone()),
             None if all.is_empty() => Err(Error::new(
                 Kind::NotFound,
                 format!("there is no deployment in {}", cloud.place()),
             )
-            .hint("rs-server apply FILE makes one")),
+            .hint(NOTHING_THERE)),
             None => Err(Error::new(Kind::Usage, "there are several deployments")
                 .hint(format!("set RS_DEPLOYMENT or --deployment to one of {}", names()))),
         }

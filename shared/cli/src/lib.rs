@@ -17,6 +17,7 @@ mod report;
 mod select;
 mod shell;
 mod table;
+mod usage;
 
 pub use act::{DebtSpec, Done, Step};
 pub use args::{Changing, Common, Owing, Select, Set, duration, name_value};

@@ -128,7 +128,7 @@ pub fn find(
         }));
     }
     let mut items = Vec::new();
-    for name in &select.names {
+    for (at, name) in select.names.iter().enumerate() {
         let server = servers
             .iter()
             .filter(|s| s.name == *name)
@@ -140,7 +140,13 @@ pub fn find(
         let mut found: Vec<Subject> = server.chain(array).collect();
         match found.len() {
             1 => items.append(&mut found),
-            0 => return Err(not_there(name, deployment, &servers, &arrays)),
+            0 => {
+                let error = not_there(name, deployment, &servers, &arrays);
+                return Err(match torn(&select.names, at, &servers, &arrays) {
+                    Some(whole) => error.hint(format!("quote a name with blanks: {whole:?}")),
+                    None => error,
+                });
+            }
             _ => {
                 return Err(Error::new(
                     Kind::Usage,
@@ -231,30 +237,41 @@ fn fits(item: &Subject, run: Option<&str>, select: &Select) -> bool {
 }
 
 fn not_there(name: &str, deployment: &str, servers: &[Server], arrays: &[Array]) -> Error {
-    let names: Vec<&str> = servers
-        .iter()
-        .map(|s| s.name.as_str())
-        .chain(arrays.iter().map(|a| a.name.as_str()))
-        .collect();
-    let near =
-        names.iter().filter(|known| known.eq_ignore_ascii_case(name) || near(known, name)).copied();
-    let near: Vec<String> = near.take(3).map(|n| format!("{n:?}")).collect();
-    let error = Error::new(
-        Kind::NotFound,
-        format!("no server or array of {deployment:?} is called {name:?}"),
-    );
-    if near.is_empty() {
-        error.hint("rs-server list --all shows the names")
-    } else {
-        error.hint(format!("did you mean {}", near.join(" or ")))
-    }
+    let known = || servers.iter().map(|s| s.name.as_str()).chain(arrays.iter().map(|a| &*a.name));
+    let hint = rs_model::name::did_you_mean(name, known());
+    Error::new(Kind::NotFound, format!("no server or array of {deployment:?} is called {name:?}"))
+        .hint(hint.unwrap_or_else(|| "rs-server list --all shows the names".into()))
 }
 
-fn near(a: &str, b: &str) -> bool {
-    let plain = |text: &str| {
-        text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
-    };
-    plain(a) == plain(b)
+/// A name with blanks that a shell took apart: the words together are one that is there.
+fn torn(names: &[String], at: usize, servers: &[Server], arrays: &[Array]) -> Option<String> {
+    let known = || servers.iter().map(|s| &s.name).chain(arrays.iter().map(|a| &a.name));
+    (0..=at)
+        .flat_map(|from| (from + 2..=names.len()).map(move |to| (from, to)))
+        .filter(|(_, to)| *to > at)
+        .filter_map(|(from, to)| names.get(from..to))
+        .map(|words| words.join(" "))
+        .find(|joined| known().any(|name| name == joined))
+}
+
+/// Takes deployments as there that a dry run upstream made.
+fn assume(cloud: &dyn Cloud, records: &[Record]) -> Result<()> {
+    let planned = || records.iter().filter(|record| record.planned());
+    let of = |record: &Record| Some(record.body.get("deployment")?.as_str()?.to_owned());
+    let mut assumed: Vec<Deployment> = planned()
+        .filter(|record| record.is::<Deployment>())
+        .map(|record| Ok(record.decode()?))
+        .collect::<Result<_>>()?;
+    // a filter in the pipe may have left the deployment's own record out
+    for name in planned().filter_map(of) {
+        if !assumed.iter().any(|known| known.name == name) {
+            assumed.push(Deployment { name, ..Deployment::default() });
+        }
+    }
+    if !assumed.is_empty() {
+        cloud.assume(&assumed);
+    }
+    Ok(())
 }
 
 /// Reads the subjects from stdin, all of it, and resolves them against the world: what is planned by a dry run
@@ -276,11 +293,12 @@ pub fn from_stdin(
         .map_err(|e| Error::new(Kind::Usage, "stdin cannot be read as text").because(e))?;
     let records = rs_records::parse_all(&text)?;
     if records.is_empty() && !allow_none {
+        let none = if cx.takes_allow_none() { "; --allow-none if nothing is fine" } else { "" };
         return Err(Error::new(
             Kind::Usage,
-            "nothing came in: the command before it found nothing or failed",
+            "nothing came in: nothing is named, and the command before it found nothing or failed",
         )
-        .hint("look at its message; --allow-none if nothing is fine"));
+        .hint(format!("name what is meant, or look at the message of that command{none}")));
     }
     for record in &records {
         if let Some(why) = record.failed() {
@@ -291,6 +309,20 @@ pub fn from_stdin(
             .hint("put that right first, or leave it out of the stream; nothing has been done"));
         }
     }
+    if cx.changes()
+        && !cx.dry()
+        && let Some(record) = records.iter().find(|record| record.planned())
+    {
+        return Err(Error::new(
+            Kind::Usage,
+            format!(
+                "{:?} comes from a dry run: its record says what is planned, not what is",
+                record.name()
+            ),
+        )
+        .hint("--dry-run here too, or the command before without it; nothing has been done"));
+    }
+    assume(cloud, &records)?;
     let mut items = Vec::new();
     let mut known: Option<(String, Vec<Server>, Vec<Array>)> = None;
     for record in records {

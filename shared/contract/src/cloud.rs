@@ -95,6 +95,9 @@ pub struct RunResult {
 pub trait Cloud: Send + Sync {
     /// The place in words, for messages. Never holds a secret.
     fn place(&self) -> String;
+    /// Answers as if these deployments were there, empty, unless they are: a dry run made them, and the plan goes on from
+    /// there. Nothing is written.
+    fn assume(&self, _planned: &[Deployment]) {}
     /// Every deployment.
     fn deployments(&self) -> Result<Vec<Deployment>>;
     /// Every server of a deployment, instances of arrays included, in the order of creation.

@@ -65,6 +65,36 @@ pub fn host(name: &str) -> Result<(), Bad> {
     }
 }
 
+/// The known names that somebody may have meant, the likeliest first, at most three: those that differ in case, blanks
+/// or signs only, else those with a typing error or two.
+pub fn alike<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let plain = |text: &str| {
+        text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase()
+    };
+    let wanted = plain(given);
+    let errors = match wanted.chars().count() {
+        0..=2 => 0,
+        3..=5 => 1,
+        _ => 2,
+    };
+    let mut found: Vec<(usize, &str)> = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&plain(name), &wanted), name))
+        .filter(|(far, _)| !wanted.is_empty() && *far <= errors)
+        .collect();
+    found.sort_by_key(|(far, _)| *far);
+    if found.first().is_some_and(|(far, _)| *far == 0) {
+        found.retain(|(far, _)| *far == 0);
+    }
+    found.into_iter().map(|(_, name)| name).take(3).collect()
+}
+
+/// [`alike`] as a hint, `did you mean "A" or "B"`; absent when nothing is.
+pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near: Vec<String> = alike(given, known).iter().map(|name| format!("{name:?}")).collect();
+    (!near.is_empty()).then(|| format!("did you mean {}", near.join(" or ")))
+}
+
 /// Checks the name of a run, such as `u-42`: it becomes part of a tag (`[A-Za-z0-9_.-]`, at most 64).
 pub fn run(name: &str) -> Result<(), Bad> {
     word("run", name, 64, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
@@ -93,6 +123,18 @@ mod tests {
         for name in ["", " a", "a\nb", "a\u{0}", &"x".repeat(201)] {
             object("server", name).unwrap_err();
         }
+    }
+
+    #[test]
+    fn what_may_have_been_meant_is_offered_and_nothing_far_from_it() {
+        let known = ["App Server-1", "App Server-2", "Master DB", "One"];
+        assert_eq!(alike("app server 1", known), ["App Server-1"]);
+        assert_eq!(alike("App Server-9", known), ["App Server-1", "App Server-2"]);
+        assert_eq!(alike("Matser DB", known), ["Master DB"]);
+        for given in ["", "-", "no", "Load Balancer"] {
+            assert!(alike(given, known).is_empty(), "{given}");
+        }
+        assert_eq!(did_you_mean("one", known).unwrap(), "did you mean \"One\"");
     }
 
     #[test]

@@ -54,7 +54,11 @@ pub(crate) fn unset(cx: &Context, world: &World, args: UnsetArgs) -> anyhow::Res
     }
     let rules = Rules { settle: args.at.next(), ..Rules::default() };
     let (next, current) = (args.at.next(), args.at.current);
-    on_subjects(cx, world, args.on, &args.changing, &rules, |_, _, _| {
+    on_subjects(cx, world, args.on, &args.changing, &rules, |_, party, known| {
+        // it may have been one until the last call: nothing to do is no error
+        for name in wanted.keys().filter(|name| !known.contains(*name)) {
+            cx.warn(&format!("{name} of {:?} is not there, and no script declares it", party.name));
+        }
         let values = wanted.keys().map(|name| (name.clone(), None));
         Ok((next.then(|| wanted.clone()), current.then(|| values.collect())))
     })
@@ -213,7 +217,13 @@ fn unknown<'n>(
             book.deployment.name
         ),
     )
-    .hint("rs-inputs show lists the names; `set --create` for a new one; nothing has been done"))
+    .hint(match rs_model::name::did_you_mean(strange[0], known.iter().map(String::as_str)) {
+        Some(near) => format!("{near}; nothing has been done"),
+        None => {
+            "rs-inputs show lists the names; `set --create` for a new one; nothing has been done"
+                .into()
+        }
+    }))
 }
 
 /// Changes the deployment's own entries; emits the deployment.

@@ -19,7 +19,7 @@ pub struct Connect {
     #[command(flatten)]
     select: Select,
     /// TCP port of the application [default: APPLICATION_PORT of each, else 8000]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// Present, but in maint: gets no request
     #[arg(long)]

@@ -17,7 +17,7 @@ struct Which {
     #[command(flatten)]
     select: Select,
     /// TCP port of the application [default: APPLICATION_PORT of each, else 8000]
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// How long requests in flight may take to end
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]

@@ -166,6 +166,7 @@ fn targets(
                 .filter(|s| s.state == rs_model::State::Operational)
                 .filter(|s| !named.contains(s.name.as_str()))
                 .collect(),
+            What::Deployment(_) if subjects.items.len() > 1 => continue,
             What::Deployment(_) => {
                 return Err(Error::new(
                     Kind::Usage,
@@ -262,6 +263,19 @@ fn check(
         )
         .hint(format!("its scripts: {}; nothing was run", scripts.join(", "))));
     };
+    if let Some(input) = inputs.keys().find(|input| !script.inputs.contains_key(*input)) {
+        let declared = || script.inputs.keys().map(String::as_str);
+        let names = || match declared().collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => "it declares none".into(),
+            names => format!("its inputs: {names}"),
+        };
+        let hint = rs_model::name::did_you_mean(input, declared()).unwrap_or_else(names);
+        return Err(Error::new(
+            Kind::Usage,
+            format!("{:?} of {reference} on {name:?} declares no input {input}", script.name),
+        )
+        .hint(format!("{hint}; nothing was run")));
+    }
     let there = |input: &String| match inputs.get(input) {
         Some(Value::Inherit) | None => {
             current.inputs.get(input).is_some_and(|resolved| resolved.value != Value::Ignore)

@@ -98,6 +98,11 @@ pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, &launch.select, &launch.changing)?;
+    if launch.to.is_some() && !subjects.is_empty() && subjects.arrays().next().is_none() {
+        return Err(Error::new(Kind::Usage, "--to is for arrays, and none is among these")
+            .hint("name an array, or leave --to out; nothing was launched")
+            .into());
+    }
     let known = Known::read(cloud, &deployment)?;
     let mut refused = Vec::new();
     let mut todo = BTreeMap::new();
@@ -108,6 +113,8 @@ pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
             What::Array(array) => {
                 plan_array(array, launch.to, &known, &inputs, item.record.planned(), cx)
             }
+            // rs-clone deployment names it before its servers
+            What::Deployment(_) if subjects.items.len() > 1 => continue,
             What::Deployment(_) => {
                 Err(Error::new(Kind::Usage, format!("{} cannot be launched as such", item.title()))
                     .hint("name servers and arrays, or --all"))

@@ -4,6 +4,7 @@
 //! compare-and-set, so that two tools at once never lose a write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rs_contract::{
     Channel, Cloud, Launch, Mode, Progress, Result, Retag, RunRequest, RunResult, State, Target,
@@ -29,17 +30,24 @@ mod yaml;
 
 /// Opens the control plane whose objects are in the state store at `url`.
 pub fn open(url: &str, mode: Mode) -> Result<Box<dyn Cloud>> {
-    Ok(Box::new(Managed { state: crate::open(crate::STATES, "state store", url, mode)? }))
+    let state = crate::open(crate::STATES, "state store", url, mode)?;
+    Ok(Box::new(Managed { state, assumed: Mutex::default() }))
 }
 
 /// Our own control plane.
 struct Managed {
     state: Box<dyn State>,
+    /// Deployments that only a dry run made.
+    assumed: Mutex<Vec<Deployment>>,
 }
 
 impl Managed {
     fn word(&self) -> String {
         self.state.place()
+    }
+
+    fn assumed(&self) -> MutexGuard<'_, Vec<Deployment>> {
+        self.assumed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,8 +56,19 @@ impl Cloud for Managed {
         self.word()
     }
 
+    fn assume(&self, planned: &[Deployment]) {
+        self.assumed().extend_from_slice(planned);
+    }
+
     fn deployments(&self) -> Result<Vec<Deployment>> {
-        Ok(self.all(keys::DEPLOYMENTS)?.into_iter().map(|stored| stored.is).collect())
+        let mut all: Vec<Deployment> =
+            self.all(keys::DEPLOYMENTS)?.into_iter().map(|stored| stored.is).collect();
+        for assumed in self.assumed().iter() {
+            if !all.iter().any(|there| there.name == assumed.name) {
+                all.push(assumed.clone());
+            }
+        }
+        Ok(all)
     }
 
     fn servers(&self, deployment: &str) -> Result<Vec<Server>> {

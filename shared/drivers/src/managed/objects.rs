@@ -83,8 +83,11 @@ impl Managed {
     }
 
     pub(super) fn find_deployment(&self, name: &str) -> Result<Deployment> {
-        let read = self.read::<Deployment>(&keys::deployment(name))?;
-        read.map(|read| read.stored.is).ok_or_else(|| self.no_deployment(name))
+        if let Some(read) = self.read::<Deployment>(&keys::deployment(name))? {
+            return Ok(read.stored.is);
+        }
+        let assumed = self.assumed().iter().find(|assumed| assumed.name == name).cloned();
+        assumed.ok_or_else(|| self.no_deployment(name))
     }
 
     pub(super) fn find_server(&self, deployment: &str, name: &str) -> Result<Server> {

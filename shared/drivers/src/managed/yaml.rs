@@ -7,9 +7,13 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 use rs_contract::{Error, Kind};
+use rs_model::name;
 
 /// Nodes in one file, aliases expanded: a bomb of aliases ends here.
 const MOST_NODES: usize = 200_000;
+
+/// Faults that one message names: of a file that is none of ours, nobody wants to read every line.
+const MOST_FAULTS: usize = 20;
 
 /// A file, for messages; a metadata block's lines are those of the script that it stands in.
 #[derive(Clone, Debug, Default)]
@@ -49,15 +53,20 @@ impl Faults {
             first.hint.clone()
         } else {
             let mut hints: Vec<&str> = Vec::new();
-            for fault in &self.0 {
+            for fault in self.0.iter().take(MOST_FAULTS) {
                 if !hints.contains(&fault.hint.as_str()) {
                     hints.push(&fault.hint);
                 }
             }
             hints.join("; ")
         };
-        let what: Vec<&str> = self.0.iter().map(|fault| fault.what.as_str()).collect();
-        Err(Error::new(Kind::Usage, what.join("; ")).hint(hint))
+        let what: Vec<&str> =
+            self.0.iter().take(MOST_FAULTS).map(|fault| fault.what.as_str()).collect();
+        let more = match self.0.len().saturating_sub(MOST_FAULTS) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Err(Error::new(Kind::Usage, what.join("; ") + &more).hint(hint))
     }
 }
 
@@ -371,11 +380,9 @@ impl<'a> Fields<'a> {
                         entries.push(entry);
                     } else {
                         let what = format!("{what} has no key {:?}", entry.0.text);
-                        let near = known.iter().find(|k| k.eq_ignore_ascii_case(&entry.0.text));
-                        let hint = match near {
-                            Some(near) => format!("write {near:?}"),
-                            None => format!("its keys are {}", known.join(", ")),
-                        };
+                        let near = name::did_you_mean(&entry.0.text, known.iter().copied());
+                        let hint =
+                            near.unwrap_or_else(|| format!("its keys are {}", known.join(", ")));
                         faults.add(at, entry.0.line, &what, hint);
                     }
                 }
