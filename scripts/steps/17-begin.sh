@@ -2,10 +2,12 @@
 # Step 17: begin: everything that the window needs is there
 #
 #   needs   steps 1 to 16
-#   leaves  nothing changed
+#   leaves  nothing changed, but the note what the balancers' configuration is
 #   proves  preflight: every check is ok; unknown is not ok
 #   undo    nothing to undo
 step_17() {
-  rs-check preflight --window "$WINDOW"
+  local allow
+  mapfile -t allow < <(allow)
+  rs-check preflight --window "$WINDOW" --record ${STAGING:+--rehearsal "$STAGING"} "${allow[@]}"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 17 "$@"; }

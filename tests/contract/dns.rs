@@ -31,6 +31,7 @@ fn bind(named: &Named, key_name: &str, key: &str) -> Box<dyn Dns> {
 /// What every driver must do.
 fn suite(dns: &dyn Dns, has_ttl: bool) {
     let name = "test1.mysite.com";
+    dns.try_key().unwrap();
     assert_eq!(dns.lookup(name).unwrap(), (Vec::new(), None), "not there yet");
     dns.set(name, &[B, A, A], 60).unwrap();
     assert_eq!(dns.lookup(name).unwrap(), (vec![A, B], has_ttl.then_some(60)));
@@ -77,6 +78,8 @@ fn rfc2136_keeps_the_contract_on_a_real_knot() {
     ] {
         let error = bind(&knot, key_name, key).set("a.mysite.com", &[A], 60).unwrap_err();
         assert_eq!(error.kind(), Kind::Failed, "{key_name}: {error}");
+        let error = bind(&knot, key_name, key).try_key().unwrap_err();
+        assert_eq!(error.kind(), Kind::Failed, "tried without a change, {key_name}: {error}");
     }
     assert!(knot.dig("a.mysite.com").is_empty());
 }

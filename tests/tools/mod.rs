@@ -9,6 +9,7 @@ mod flags;
 mod journal;
 mod page_outside;
 mod pool;
+mod preflight;
 mod rs_check;
 mod rs_check_probe;
 mod rs_clone;

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use rs_tests::{App, Call, Scene, root};
 use serde_json::Value as Json;
 
-struct Site {
-    scene: Scene,
-    apps: Vec<App>,
+pub struct Site {
+    pub scene: Scene,
+    pub apps: Vec<App>,
 }
 
 impl Site {
     /// A balancer of the pool `www` with two applications connected, and a hook for alerts.
-    fn new(name: &str) -> Site {
+    pub fn new(name: &str) -> Site {
         let scene = Scene::new(name);
         scene.credential("LB_BYPASS", "open-sesame-7");
         let hook = scene.file(
@@ -48,13 +48,27 @@ impl Site {
         Site { scene, apps }
     }
 
+    fn balancer(&self) -> Json {
+        self.scene.tool("rs-server").args(["list", "Load Balancer-1"]).run().exits(0).record()
+    }
+
+    /// The balancer's folder.
+    pub fn home(&self) -> String {
+        self.balancer()["current"]["home"].as_str().unwrap().to_owned()
+    }
+
+    /// The balancer's address.
+    pub fn address(&self) -> String {
+        self.balancer()["address"].as_str().unwrap().to_owned()
+    }
+
     fn check(&self, args: &[&str]) -> Call {
         self.scene.tool("rs-check").args(args)
     }
 }
 
 /// The checks that a refused gate puts into its error.
-fn found(stderr: &str) -> Vec<Json> {
+pub fn found(stderr: &str) -> Vec<Json> {
     let last: Json = serde_json::from_str(stderr.trim_end().lines().last().unwrap()).unwrap();
     assert_eq!(last["exit"], 3);
     last["found"].as_array().unwrap().clone()

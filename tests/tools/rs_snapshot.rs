@@ -6,7 +6,7 @@ use rs_tests::{Call, Scene, root, until};
 use serde_json::Value as Json;
 
 /// A master database of the deployment `production`, launched.
-fn launched(name: &str) -> Scene {
+pub fn launched(name: &str) -> Scene {
     let scene = Scene::new(name);
     for secret in ["ADMIN", "OTHERS"] {
         scene.credential(secret, "p\"a'ss #\\x;");

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use rs_model::Position;
+use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 pub use rs_model::silence::{Privileged, Session, SilenceFacts};
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,8 @@ pub trait Database: Send + Sync {
 
     /// Who could write. `allowed` are accounts that may (heartbeats).
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts>;
+    /// What it says of itself before a window; nothing is changed.
+    fn survey(&self) -> Result<Survey>;
     /// Read-only on, sessions that could write ended, events off; gives up within `limit` and names what is in the
     /// way. Returns what `writes_on` has to restore.
     fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState>;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use rs_model::member::{Admin, Member};
+use rs_model::ready::{Configured, Sticky};
 use rs_model::snapshot::Snapshot;
 use rs_model::{Position, Server};
 
@@ -146,6 +147,10 @@ pub trait Balancer: Send + Sync {
     fn apply(&self, pool: &str, changes: &[Change]) -> Result<Vec<Member>>;
     /// Whether what survives a reload can be kept in step; the reason why not is the error.
     fn can_save(&self, pool: &str) -> Result<()>;
+    /// What ties users to a member of a pool; absent when the configuration is out of reach.
+    fn sticky(&self, pool: &str) -> Result<Option<Sticky>>;
+    /// The configuration's digest, our own lines left out, and the processes.
+    fn configured(&self) -> Result<Configured>;
     /// Ends the sessions of a member at once; how many there were.
     fn kill_sessions(&self, pool: &str, address: IpAddr, port: u16) -> Result<u64>;
 }
@@ -195,6 +200,8 @@ pub trait Dns: Send + Sync {
     fn lookup(&self, name: &str) -> Result<(Vec<Ipv4Addr>, Option<u32>)>;
     /// Whether the name has AAAA records too.
     fn has_aaaa(&self, name: &str) -> Result<bool>;
+    /// Whether what is needed to change records is accepted: an update that changes nothing, where the driver has one.
+    fn try_key(&self) -> Result<String>;
     /// Replaces the A records of a name.
     fn set(&self, name: &str, addresses: &[Ipv4Addr], ttl_seconds: u32) -> Result<()>;
 }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rs_contract::{Error, Kind, Result, Secret};
+use rs_contract::{Error, Kind, PageSwitch, Result, Secret};
 use ureq::config::Config;
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -192,10 +192,76 @@ impl Probe {
     }
 
     fn no_answer(&self, e: &ureq::Error) -> Error {
+        let distrusted = match e {
+            ureq::Error::Io(e) => e.kind() == std::io::ErrorKind::InvalidData,
+            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+            _ => false,
+        };
+        if self.tls && distrusted {
+            return Error::new(Kind::Failed, format!("{} is not believed", self.url()))
+                .because(e)
+                .hint("LB_PROBE_CA names the authorities to believe, LB_HOSTNAME the name in the certificate");
+        }
         Error::new(Kind::Unreachable, format!("{} does not answer", self.url()))
             .because(e)
             .hint("does the process run there, and is it the right address and port?")
     }
+}
+
+/// A request to each address where a balancer answers clients of the pool, besides those of `LB_PROBE_URL`; with the
+/// authorities of `LB_PROBE_CA`.
+pub fn probes(
+    page: &dyn PageSwitch,
+    settings: &Settings,
+    pool: &str,
+    path: &str,
+) -> Result<Vec<Probe>> {
+    let host = settings.or("LB_HOSTNAME", "")?;
+    let authorities = match settings.get("LB_PROBE_CA")?.filter(|path| !path.is_empty()) {
+        Some(path) => Some(std::fs::read(&path).map_err(|e| {
+            Error::new(Kind::Usage, format!("LB_PROBE_CA of {} is {path:?}", settings.subject))
+                .because(e)
+                .hint("a file of this machine with certificates, PEM")
+        })?),
+        None => None,
+    };
+    let mut found: Vec<Probe> = page
+        .listens(pool)?
+        .into_iter()
+        .map(|listen| {
+            let mut probe = Probe::new((listen.address, listen.port).into(), &host, path);
+            probe.tls = listen.tls;
+            probe
+        })
+        .collect();
+    let urls = settings.or("LB_PROBE_URL", "")?;
+    for url in urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
+        let probe = written(settings, url, &host, path)?;
+        if !found.iter().any(|known| known.address == probe.address) {
+            found.push(probe);
+        }
+    }
+    for probe in &mut found {
+        probe.authorities.clone_from(&authorities);
+    }
+    Ok(found)
+}
+
+fn written(settings: &Settings, url: &str, host: &str, path: &str) -> Result<Probe> {
+    let bad = || {
+        Error::new(Kind::Usage, format!("LB_PROBE_URL of {} is {url:?}", settings.subject))
+            .hint("write http://127.0.0.1:8080 or https://[::1]:8443, several with commas")
+    };
+    let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+    let place = rest.split('/').next().unwrap_or_default();
+    let address: SocketAddr = place.parse().map_err(|_| bad())?;
+    let mut probe = Probe::new(address, host, path);
+    probe.tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(bad()),
+    };
+    Ok(probe)
 }
 
 /// Whatever the name is, it is here.

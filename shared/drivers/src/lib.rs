@@ -2,6 +2,8 @@
 //!
 //! Drivers print nothing, decide nothing and do not use one another; a tool composes families.
 
+pub mod agents;
+pub mod certificate;
 pub mod credentials;
 pub mod http;
 pub mod levels;

@@ -62,6 +62,26 @@ fn like(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// What the window took in the newest rehearsal of a deployment, milliseconds: as clients saw it, else the steps from
+/// page to page (18 to 31). Absent: none came so far.
+pub fn rehearsed_ms(acts: &[Act], deployment: &str) -> Option<u64> {
+    let of = |act: &&Act| act.deployment == deployment && act.tool == "rs-journal";
+    let run = &acts.iter().rev().find(of)?.owner.run;
+    let marks = || acts.iter().filter(of).filter(|act| act.owner.run == *run);
+    let seen = marks().rfind(|act| act.subject == "window as clients saw it");
+    if let Some(seen) = seen {
+        return seen.ms;
+    }
+    if !marks().any(|act| act.subject == "step 31") {
+        return None;
+    }
+    let dark = marks().filter(|act| {
+        let number = act.subject.strip_prefix("step ").and_then(|label| label.get(..2));
+        number.and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (18..=31).contains(&n))
+    });
+    Some(dark.filter_map(|act| act.ms).sum())
+}
+
 /// Whether every intent has an outcome: one check per act that has none, all of them named, or a single ok.
 ///
 /// An open act whose process is gone was cut off: a no, unless a later act of the same tool on the same subject came

@@ -14,6 +14,7 @@ pub mod name;
 pub mod pool;
 pub mod position;
 pub mod promote;
+pub mod ready;
 pub mod replica;
 pub mod retire;
 pub mod server;

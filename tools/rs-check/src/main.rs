@@ -5,6 +5,7 @@
 //!         `rs.request/1`, `rs.summary/1`   of `probe`
 
 mod alerts;
+mod drift;
 mod gate;
 mod preflight;
 mod probe;
@@ -47,8 +48,14 @@ enum Verb {
     /// Is everything there that a window needs
     #[command(before_help = "Examples:
   rs-check preflight --window 10m
+  rs-check preflight --window 10m --horizon 24h --allow heartbeat --record
   rs-check preflight --accept 'space for backups'")]
     Preflight(preflight::Preflight),
+    /// Is the balancers' configuration still as preflight recorded it, and does no old process serve
+    #[command(before_help = "Examples:
+  rs-check drift
+  rs-check drift --record")]
+    Drift(drift::Drift),
     /// Watch the site as clients do: read and write at a fixed rate, and say what was lost
     #[command(before_help = "Examples:
   rs-check probe --pool www --rate 100 --until /tmp/stop --log probe.log
@@ -67,6 +74,7 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Site(site) => site::run(&site, cx),
         Verb::Alerts(alerts) => alerts::run(&alerts, cx),
         Verb::Preflight(preflight) => preflight::run(&preflight, cx),
+        Verb::Drift(drift) => drift::run(&drift, cx),
         Verb::Probe(probe) => probe::run(&probe, cx),
     }
 }

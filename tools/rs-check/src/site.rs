@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rs_cli::{Context, Exit};
 use rs_contract::{Cloud, Error, Kind, Result};
-use rs_drivers::http::{Answer as Got, Probe};
+use rs_drivers::http::{Answer as Got, Probe, probes};
 use rs_drivers::settings::Settings;
 use rs_model::member::Admin;
 use rs_model::{Answer, Check, Server};
@@ -97,12 +97,9 @@ fn through_pool(
         host = settings.or("LB_HOSTNAME", "")?;
         let channel = || if server.foreign { None } else { cloud.channel(server).ok() };
         let page = rs_drivers::page(server, &settings, channel())?;
-        match page.listens(pool) {
-            Ok(listens) => {
-                for listen in listens {
-                    let mut probe =
-                        Probe::new(SocketAddr::new(listen.address, listen.port), &host, &site.path);
-                    probe.tls = listen.tls;
+        match probes(page.as_ref(), &settings, pool, &site.path) {
+            Ok(found) => {
+                for mut probe in found {
                     if site.bypass {
                         probe = probe.bypass(&settings)?;
                     }

@@ -1,10 +1,8 @@
 //! The balancers of a pool with their page.
 
-use std::net::SocketAddr;
-
 use rs_cli::{Context, Subject, Subjects};
 use rs_contract::{Cloud, Error, Kind, PageSwitch, Result};
-use rs_drivers::http::Probe;
+use rs_drivers::http::{Probe, probes};
 use rs_drivers::outside;
 use rs_drivers::settings::Settings;
 use rs_model::member::{Page, PageSeen};
@@ -130,56 +128,7 @@ impl Pool {
 impl Lb {
     /// A request to each address where it answers clients, besides those of `LB_PROBE_URL`.
     pub fn probes(&self, pool: &str, path: &str) -> Result<Vec<Probe>> {
-        let host = self.settings.or("LB_HOSTNAME", "")?;
-        let authorities = match self.settings.get("LB_PROBE_CA")?.filter(|path| !path.is_empty()) {
-            Some(path) => Some(std::fs::read(&path).map_err(|e| {
-                Error::new(
-                    Kind::Usage,
-                    format!("LB_PROBE_CA of {:?} is {path:?}", self.server.name),
-                )
-                .because(e)
-                .hint("a file of this machine with certificates, PEM")
-            })?),
-            None => None,
-        };
-        let mut found: Vec<Probe> = self
-            .driver
-            .listens(pool)?
-            .into_iter()
-            .map(|listen| {
-                let mut probe = Probe::new((listen.address, listen.port).into(), &host, path);
-                probe.tls = listen.tls;
-                probe
-            })
-            .collect();
-        let urls = self.settings.or("LB_PROBE_URL", "")?;
-        for url in urls.split(',').map(str::trim).filter(|url| !url.is_empty()) {
-            let probe = self.named(url, &host, path)?;
-            if !found.iter().any(|known| known.address == probe.address) {
-                found.push(probe);
-            }
-        }
-        for probe in &mut found {
-            probe.authorities.clone_from(&authorities);
-        }
-        Ok(found)
-    }
-
-    fn named(&self, url: &str, host: &str, path: &str) -> Result<Probe> {
-        let bad = || {
-            Error::new(Kind::Usage, format!("LB_PROBE_URL of {:?} is {url:?}", self.server.name))
-                .hint("write http://127.0.0.1:8080 or https://[::1]:8443, several with commas")
-        };
-        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let place = rest.split('/').next().unwrap_or_default();
-        let address: SocketAddr = place.parse().map_err(|_| bad())?;
-        let mut probe = Probe::new(address, host, path);
-        probe.tls = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(bad()),
-        };
-        Ok(probe)
+        probes(self.driver.as_ref(), &self.settings, pool, path)
     }
 
     /// What a client sees at each of its addresses.

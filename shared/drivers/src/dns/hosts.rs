@@ -66,6 +66,13 @@ impl Dns for Hosts {
         Ok(addresses(&self.text()?, name).any(|(address, _)| address.is_ipv6()))
     }
 
+    fn try_key(&self) -> Result<String> {
+        let folder = self.path.parent().unwrap_or(std::path::Path::new("/"));
+        rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
+            .map(|()| format!("{} can be replaced", self.path.display()))
+            .map_err(|e| self.failed("replaced", &e.into()))
+    }
+
     fn set(&self, name: &str, addresses: &[Ipv4Addr], _ttl_seconds: u32) -> Result<()> {
         rs_model::name::host(name)?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));

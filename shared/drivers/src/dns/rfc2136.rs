@@ -89,7 +89,13 @@ impl Rfc2136 {
     }
 
     fn update(&self, name: &Name, before: &[Ipv4Addr], after: &[Ipv4Addr], ttl: u32) -> Result<()> {
-        let mut message = words::replace(id()?, &self.zone, name, before, after, ttl);
+        let message = words::replace(id()?, &self.zone, name, before, after, ttl);
+        let read = self.signed(message)?;
+        words::accepted(&self.place(), &self.zone, name, &self.key_name, &read)
+    }
+
+    /// Sends a message that our key signs; an answer that accepts our key must be signed by it too.
+    fn signed(&self, mut message: Message) -> Result<Message> {
         let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
         let (tsig, verifier) =
             self.signer()?.sign_message(&message, now).map_err(|e| unreadable(&e))?;
@@ -97,8 +103,9 @@ impl Rfc2136 {
         let bytes = message.to_vec().map_err(|e| unreadable(&e))?;
         let answer = transport::tcp(self.server, &bytes).map_err(|e| self.unreachable(&e))?;
         let read = Message::from_vec(&answer).map_err(|e| unreadable(&e))?;
-        words::accepted(&self.place(), &self.zone, name, &self.key_name, &read)?;
-        if let Some(mut verifier) = verifier {
+        if let Some(mut verifier) = verifier
+            && words::accepts(&read)
+        {
             verifier.verify(&answer).map_err(|e| {
                 Error::new(
                     Kind::Failed,
@@ -108,7 +115,7 @@ impl Rfc2136 {
                 .hint("somebody else may answer at that address")
             })?;
         }
-        Ok(())
+        Ok(read)
     }
 }
 
@@ -128,6 +135,17 @@ impl Dns for Rfc2136 {
 
     fn has_aaaa(&self, name: &str) -> Result<bool> {
         Ok(self.ask(&words::name(name)?, RecordType::AAAA)?.any)
+    }
+
+    fn try_key(&self) -> Result<String> {
+        let (message, name) = words::futile(id()?, &self.zone)?;
+        let read = self.signed(message)?;
+        if words::is_futile(&read) {
+            return Ok(format!("{} accepts {:?}", self.place(), self.key_name));
+        }
+        words::accepted(&self.place(), &self.zone, &name, &self.key_name, &read)?;
+        Err(Error::new(Kind::Failed, format!("{} took what it had to refuse", self.place()))
+            .hint("it does not look at the prerequisites of an update: RFC 2136 section 3.2"))
     }
 
     fn set(&self, name: &str, addresses: &[Ipv4Addr], ttl_seconds: u32) -> Result<()> {

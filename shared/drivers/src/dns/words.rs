@@ -52,6 +52,30 @@ pub fn replace(
     message
 }
 
+/// An update that cannot change anything: it wants a name in use that nobody has. Whoever answers that the name is not
+/// there has accepted the key.
+pub fn futile(id: u16, zone: &Name) -> Result<(Message, Name)> {
+    let nobody = zone
+        .prepend_label(format!("rs-nobody-{id:04x}"))
+        .map_err(|e| Error::new(Kind::Usage, format!("{zone} is too long a zone")).because(e))?;
+    let mut message = Message::new(id, MessageType::Query, OpCode::Update);
+    message.add_query(Query::query(zone.clone(), RecordType::SOA));
+    message.add_answer(without_data(&nobody, RecordType::ANY, DNSClass::ANY));
+    let nowhere = RData::A(A(Ipv4Addr::LOCALHOST));
+    message.add_authority(Record::from_rdata(nobody.clone(), 60, nowhere));
+    Ok((message, nobody))
+}
+
+/// Whether this is the answer to [`futile`] that accepts the key.
+pub fn is_futile(answer: &Message) -> bool {
+    answer.metadata.response_code == ResponseCode::NXDomain
+}
+
+/// Whether an answer accepts our key, and must therefore be signed by it.
+pub fn accepts(answer: &Message) -> bool {
+    answer.metadata.response_code == ResponseCode::NoError || is_futile(answer)
+}
+
 fn without_data(name: &Name, what: RecordType, class: DNSClass) -> Record {
     let mut record = Record::update0(name.clone(), 0, what);
     record.dns_class = class;

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Balancer, Change, Command, Error, Kind, Result};
 use rs_model::member::{Admin, Member};
+use rs_model::ready::{Configured, Sticky};
 
 use super::client::Client;
 use super::config::{self, Backend, Wanted};
 use super::words::{self, ServerState};
-use super::{ANSWER, Site};
+use super::{ANSWER, Site, ready};
 
 /// How long the sessions of a member that goes may take to end, once it is in maint.
 const LAST_SESSIONS: Duration = Duration::from_secs(10);
@@ -473,6 +474,14 @@ impl Balancer for Haproxy {
 
     fn members(&self, pool: &str) -> Result<Vec<Member>> {
         self.read(pool)
+    }
+
+    fn sticky(&self, pool: &str) -> Result<Option<Sticky>> {
+        ready::sticky(&self.site, pool)
+    }
+
+    fn configured(&self) -> Result<Configured> {
+        ready::configured(&self.site)
     }
 
     fn prepare(&self, pool: &str, changes: &[Change]) -> Result<()> {

@@ -163,14 +163,18 @@ const SECTIONS: &[&str] = &[
     "log-forward",
 ];
 
-struct Section<'a> {
-    kind: String,
-    name: String,
+/// A section of the file.
+pub struct Section<'a> {
+    /// `backend`, `defaults` …
+    pub kind: String,
+    /// Its name; empty when it has none.
+    pub name: String,
     /// Index and words of each line, the head left out; lines without words too.
-    lines: Vec<(usize, Vec<String>, &'a str)>,
+    pub lines: Vec<(usize, Vec<String>, &'a str)>,
 }
 
-fn sections<'a>(text: &'a str, expand: Expand<'_>) -> Vec<Section<'a>> {
+/// The sections, in order.
+pub fn sections<'a>(text: &'a str, expand: Expand<'_>) -> Vec<Section<'a>> {
     let mut found: Vec<Section<'a>> = Vec::new();
     for (at, raw) in text.lines().enumerate() {
         let words = split(raw, expand);

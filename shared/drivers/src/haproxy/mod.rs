@@ -7,6 +7,7 @@ mod balancer;
 mod client;
 mod config;
 mod page;
+mod ready;
 mod words;
 
 use std::net::IpAddr;

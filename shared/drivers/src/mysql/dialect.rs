@@ -66,6 +66,8 @@ pub struct Dialect {
     pub foreign_events: &'static str,
     /// Percent done of a running statement: `{id}`; column `percent`.
     pub progress: Option<&'static str>,
+    /// How fast the binary log grew since the server started, bytes a second.
+    pub log_growth: &'static str,
     /// A role that only some engines know: the sessions' own threads of the server.
     pub server_threads: &'static [&'static str],
 }
@@ -180,6 +182,9 @@ pub static MARIADB: Dialect = Dialect {
         "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
          FROM information_schema.processlist WHERE ID = {id}",
     ),
+    log_growth: "SELECT MAX(IF(VARIABLE_NAME = 'BINLOG_BYTES_WRITTEN', VARIABLE_VALUE, 0)) \
+                 / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 1) AS rate \
+                 FROM information_schema.global_status",
     server_threads: &["system user", "event_scheduler"],
 };
 
@@ -256,6 +261,10 @@ pub static MYSQL: Dialect = Dialect {
          FROM performance_schema.events_stages_current s JOIN performance_schema.threads t \
          USING (THREAD_ID) WHERE t.PROCESSLIST_ID = {id}",
     ),
+    log_growth: "SELECT (SELECT SUM(SUM_NUMBER_OF_BYTES_WRITE) FROM \
+                 performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/binlog') \
+                 / GREATEST((SELECT VARIABLE_VALUE FROM performance_schema.global_status \
+                 WHERE VARIABLE_NAME = 'Uptime'), 1) AS rate",
     server_threads: &["system user", "event_scheduler", "mysql.session"],
 };
 

@@ -6,6 +6,7 @@ mod facts;
 mod migrate;
 mod options;
 mod replication;
+mod survey;
 mod writes;
 
 use std::sync::OnceLock;
@@ -17,6 +18,7 @@ use rs_contract::{
     Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret,
     SilenceFacts, SourceSpec, Work, WritesState,
 };
+use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 use rs_model::{Position, Server};
 
@@ -163,6 +165,10 @@ impl Database for Mysql {
 
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts> {
         writes::silence(self, allowed)
+    }
+
+    fn survey(&self) -> Result<Survey> {
+        survey::survey(self)
     }
 
     fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState> {

@@ -119,7 +119,7 @@ fn accounts(
 
 /// Every session, judged by its account's grants and not by its name. A session whose user no account has by name
 /// came in as the anonymous one.
-fn sessions(
+pub fn sessions(
     db: &Mysql,
     session: &mut Session,
     dialect: &Dialect,

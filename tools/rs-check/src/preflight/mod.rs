@@ -1,16 +1,18 @@
 //! `preflight`: what must be so before a window begins. Each question by itself; nothing is taken for granted.
 
+mod balancers;
+mod database;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rs_cli::{Context, Exit, Journal};
-use rs_contract::{Channel, Cloud, Command, Database, Error, Kind, Result, State, World};
+use rs_contract::{Channel, Cloud, Command, Error, Kind, Result, State, World};
 use rs_drivers::settings::Settings;
-use rs_model::snapshot::{Schedule, Snapshot};
-use rs_model::{Answer, Check, Server, State as Life, Value};
+use rs_model::{Answer, Check, Server, State as Life, Value, ready};
 use serde_json::json;
 
-use crate::gate;
+use crate::{drift, gate};
 
 /// Flags of `preflight`.
 #[derive(clap::Args)]
@@ -21,6 +23,30 @@ pub struct Preflight {
     /// The newest backup must be younger
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "24h")]
     backup_age: Duration,
+    /// Some backup must have been restored and asked within
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "7d")]
+    proven_age: Duration,
+    /// How long after the window one wants to be able to come back: the binary log must be kept and fit
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "4h")]
+    horizon: Duration,
+    /// No statement may run longer: read-only waits behind it
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "1m")]
+    long: Duration,
+    /// An account that may write though writes are off, or that watches and is paused; repeat it for several
+    #[arg(long, value_name = "USER")]
+    allow: Vec<String>,
+    /// A program that rewrites configuration here, besides those that are known
+    #[arg(long, value_name = "PROGRAM")]
+    agent: Vec<String>,
+    /// A program that is paused, or rewrites nothing of ours
+    #[arg(long, value_name = "PROGRAM")]
+    allow_agent: Vec<String>,
+    /// The deployment where this was rehearsed: what it took must fit the window
+    #[arg(long, value_name = "DEPLOYMENT")]
+    rehearsal: Option<String>,
+    /// When all is well, note what the balancers' configuration is: rs-check drift compares it
+    #[arg(long)]
+    record: bool,
     /// A question whose answer does not count; it is asked and shown all the same
     #[arg(long, value_name = "NAME")]
     accept: Vec<String>,
@@ -30,8 +56,6 @@ pub struct Preflight {
 const STATE_BYTES: u64 = 100 << 20;
 /// Longest time to live that a name may have that moves in an upgrade, seconds.
 const TTL_SECONDS: u32 = 60;
-/// How far a database's clock may be from ours, seconds.
-const SKEW_SECONDS: f64 = 2.0;
 /// What needs a clock must have run within this, seconds.
 const BEAT_SECONDS: i64 = 15 * 60;
 /// Commands on servers here only look.
@@ -48,16 +72,18 @@ pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
     checks.extend(site.names());
     checks.extend(site.balancers());
     for server in servers.iter().filter(|server| server.has_role("db") && site.up(server)) {
-        checks.extend(site.database(server));
+        checks.extend(site.database(server, preflight));
         checks.extend(site.backups(server, preflight));
     }
     checks.extend(site.servers_settled());
+    checks.extend(site.agents(preflight));
     checks.extend(site.clocks());
-    for check in &mut checks {
-        if check.answer != Answer::Ok && preflight.accept.contains(&check.name) {
-            check.detail = format!("accepted by --accept: {}", check.detail);
-            check.answer = Answer::Ok;
-        }
+    if let Some(rehearsed) = &preflight.rehearsal {
+        checks.push(site.rehearsal(rehearsed, preflight.window));
+    }
+    gate::accept(&mut checks, &preflight.accept);
+    if preflight.record && checks.iter().all(|check| check.answer == Answer::Ok) {
+        drift::record(&world, &deployment, &servers)?;
     }
     gate::answer(cx, &deployment, "rs-check preflight", &checks)
 }
@@ -173,91 +199,19 @@ impl Site<'_> {
             });
             gate::tried("name", name, found)
         });
-        asked.collect()
-    }
-
-    /// Each pool of each balancer: reachable, no worker left from an earlier reload, and what we change survives one.
-    fn balancers(&self) -> Vec<Check> {
-        let mut checks = Vec::new();
-        for server in self.servers.iter().filter(|s| s.has_role("lb") && self.up(s)) {
-            let opened = self.settings(server).and_then(|settings| {
-                let balancer = rs_drivers::balancer(server, &settings, self.channel(server))?;
-                let page = rs_drivers::page(server, &settings, self.channel(server))?;
-                Ok((balancer.pools()?, balancer, page))
-            });
-            let (pools, balancer, page) = match opened {
-                Ok(opened) => opened,
-                Err(e) => {
-                    checks.push(gate::tried("balancer answers", &server.name, Err(e)));
-                    continue;
-                }
-            };
-            for pool in pools {
-                let subject = format!("{pool} on {}", server.name);
-                let members = balancer.members(&pool).map(|m| format!("{} members", m.len()));
-                checks.push(gate::tried("balancer answers", &subject, members));
-                let saved = balancer.can_save(&pool).map(|()| "the markers are there".to_owned());
-                checks.push(gate::tried("changes survive a reload", &subject, saved));
-                let alone = page.processes(&pool).and_then(|processes| match processes.len() {
-                    1 => Ok(processes[0].0.clone()),
-                    many => Err(Error::new(Kind::No, format!("{many} processes serve"))
-                        .hint("old workers keep their clients: end them before the window")),
-                });
-                checks.push(gate::tried("one process serves", &subject, alone));
-            }
-        }
+        let mut checks: Vec<Check> = asked.collect();
+        checks.push(gate::tried("DNS key", &dns.place(), dns.try_key()));
         checks
     }
 
-    fn open(&self, server: &Server, settings: &Settings) -> Result<Box<dyn Database>> {
-        rs_drivers::database(server, settings, self.channel(server), None)
-    }
-
-    fn database(&self, server: &Server) -> Vec<Check> {
-        let name = &server.name;
-        let opened = self.settings(server).and_then(|settings| {
-            let database = self.open(server, &settings)?;
-            let version = database.identity()?.version;
-            Ok((settings, database, version))
-        });
-        let (settings, database, version) = match opened {
-            Ok(opened) => opened,
-            Err(e) => return vec![gate::tried("database answers", name, Err(e))],
+    /// What a rehearsal took: the window as clients saw it there, else the steps from page to page.
+    fn rehearsal(&self, deployment: &str, window: Option<Duration>) -> Check {
+        let acts = match Journal::new(self.state()).acts() {
+            Ok(acts) => acts,
+            Err(e) => return gate::tried("rehearsal fits the window", deployment, Err(e)),
         };
-        let mut checks = vec![gate::tried("database answers", name, Ok(version))];
-        if settings.values.contains_key("DBMIGRATION_USER") {
-            let migrates = settings.need("DBMIGRATION_USER").and_then(|user| {
-                let account = Some((user.clone(), settings.secret("DBMIGRATION_PASSWORD")?));
-                rs_drivers::database(server, &settings, self.channel(server), account)?
-                    .identity()?;
-                Ok(format!("{user:?} can log in"))
-            });
-            checks.push(gate::tried("migration account", name, migrates));
-        }
-        if server.has_role("slave") {
-            checks.push(gate::tried("slave replicates", name, replicates(database.as_ref())));
-        }
-        checks.push(gate::tried("clock", name, skew(database.as_ref())));
-        if let Ok(Some(schema)) = settings.get("DB_SCHEMA_NAME")
-            && !schema.is_empty()
-        {
-            checks.push(self.room(server, &settings, database.as_ref(), &schema));
-        }
-        checks
-    }
-
-    /// A change of a table may copy it: there must be room for the largest one and half of it again.
-    fn room(&self, server: &Server, settings: &Settings, db: &dyn Database, schema: &str) -> Check {
-        let name = "space for the migration";
-        let found = (|| {
-            let data = settings.path_of(&settings.or("DB_DATA_DIR", "data")?);
-            let free = self.free(server, &data)?;
-            Ok((free, db.largest_table_bytes(schema)?))
-        })();
-        match found {
-            Ok((free, largest)) => enough(name, &server.name, free, largest + largest / 2),
-            Err(e) => Check { answer: Answer::Unknown, ..gate::tried(name, &server.name, Err(e)) },
-        }
+        let took = rs_model::journal::rehearsed_ms(&acts, deployment);
+        ready::judge_rehearsal(deployment, took, window.map(|window| window.as_secs()))
     }
 
     /// Free bytes where a folder of a server lies.
@@ -280,60 +234,6 @@ impl Site<'_> {
             Error::new(Kind::Failed, format!("free space of {folder} on {:?}", server.name))
                 .because(output.text.trim())
         })
-    }
-
-    fn backups(&self, server: &Server, preflight: &Preflight) -> Vec<Check> {
-        let name = &server.name;
-        let opened = self.settings(server).and_then(|settings| {
-            let lineage = settings.need("DB_LINEAGE_NAME")?;
-            let folder = settings.path_of(&settings.need("BACKUP_DIR")?);
-            let all = rs_drivers::snapshots(&settings, self.channel(server))?.list(&lineage)?;
-            Ok((all, folder))
-        });
-        let (all, folder) = match opened {
-            Ok(opened) => opened,
-            Err(e) => return vec![gate::tried("backup is young", name, Err(e))],
-        };
-        let newest = all.iter().rev().find(|one| one.perfect);
-        let age = newest.and_then(|one| age(one.completed_at.as_deref()?));
-        let most = i64::try_from(preflight.backup_age.as_secs()).unwrap_or(i64::MAX);
-        let young = match (newest, age) {
-            (Some(one), Some(age)) if age < most => Ok(format!("{:?} is {age} s old", one.id)),
-            (Some(one), age) => Err(Error::new(Kind::No, format!("{:?} is {age:?} s old", one.id))
-                .hint("rs-snapshot take")),
-            (None, _) => {
-                Err(Error::new(Kind::No, "there is no complete backup").hint("rs-snapshot take"))
-            }
-        };
-        let mut checks = vec![gate::tried("backup is young", name, young)];
-        let largest = all.iter().map(|one: &Snapshot| one.bytes).max().unwrap_or(0);
-        checks.push(match self.free(server, &folder) {
-            Ok(free) => enough("space for backups", name, free, largest.saturating_mul(2)),
-            Err(e) => {
-                Check { answer: Answer::Unknown, ..gate::tried("space for backups", name, Err(e)) }
-            }
-        });
-        if let Some(window) = preflight.window {
-            let schedule = self
-                .state()
-                .get(&format!("schedule/{}/{name}", self.deployment))
-                .map(|entry| entry.and_then(|e| serde_json::from_value::<Schedule>(e.value).ok()));
-            let clear = schedule.and_then(|schedule| match schedule {
-                Some(schedule) if schedule.enabled => {
-                    let every = i64::try_from(schedule.every_minutes).unwrap_or(0) * 60;
-                    let due = every - age.unwrap_or(every);
-                    let window = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
-                    if due > window {
-                        return Ok(format!("the next one is due in {due} s"));
-                    }
-                    Err(Error::new(Kind::No, format!("a backup is due in {} s", due.max(0)))
-                        .hint("rs-snapshot schedule off --role db (step 15)"))
-                }
-                _ => Ok("no backup is taken by the clock".to_owned()),
-            });
-            checks.push(gate::tried("no backup in the window", name, clear));
-        }
-        checks
     }
 
     /// Nobody is between states: what boots in the dark with old code connects itself and writes.
@@ -392,40 +292,4 @@ fn enough(name: &str, subject: &str, free: u64, needed: u64) -> Check {
         Answer::Ok => check,
         _ => check.hint("free space there before the window"),
     }
-}
-
-fn replicates(database: &dyn Database) -> Result<String> {
-    let replica = database.replica()?;
-    if replica.is_held() {
-        return Ok("held".into());
-    }
-    let [channel] = replica.channels.as_slice() else {
-        return Err(Error::new(Kind::No, format!("{} channels", replica.channels.len()))
-            .hint("rs-dbsync status shows it; rs-dbsync init makes it a slave"));
-    };
-    if channel.io_running == "Yes" && channel.sql_running == "Yes" && channel.last_error.is_empty()
-    {
-        return Ok(format!("from {}:{}", channel.source_host, channel.source_port));
-    }
-    Err(Error::new(
-        Kind::No,
-        format!("receiver {}, applier {}", channel.io_running, channel.sql_running),
-    )
-    .because(&channel.last_error)
-    .hint("rs-dbsync status shows it"))
-}
-
-fn skew(database: &dyn Database) -> Result<String> {
-    let begun = Instant::now();
-    let text = database.scalar("SELECT UNIX_TIMESTAMP(NOW(6))")?;
-    let here = jiff::Timestamp::now().as_duration().as_secs_f64();
-    let there: f64 = text
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::new(Kind::Failed, "the database did not say what time it is"))?;
-    let (apart, took) = (here - there, begun.elapsed().as_secs_f64());
-    if apart.abs() <= SKEW_SECONDS + took {
-        return Ok(format!("{apart:.3} s apart"));
-    }
-    Err(Error::new(Kind::No, format!("its clock is {apart:.1} s behind ours"))
-        .hint("set the clocks right: reports and deadlines depend on them"))
 }
