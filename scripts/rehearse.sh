@@ -41,7 +41,7 @@ trap 'leftmost "${PIPESTATUS[@]}"' ERR
 # ---- which rehearsal ----------------------------------------------------------------------------------------------
 # Each clone is a run of its own; --down ends it by a mark. Marks of the clone: ready, step NN, ended.
 marked() { # marked RUN-PATTERN WHAT
-  command rs-journal verify --deployment "$clone" --run "$1" --marked "$2" >/dev/null 2>&1
+  command rs-journal verify --no-world --deployment "$clone" --run "$1" --marked "$2" >/dev/null 2>&1
 }
 mark() { command rs-journal mark "$@" --deployment "$clone" --upgrade "$run" >/dev/null; }
 number=1

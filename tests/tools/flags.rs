@@ -86,7 +86,7 @@ fn terminal(scene: &Scene, words: &[String]) -> String {
 }
 
 /// A balancer of ours with two applications behind it, a database, and servers of a small template: one launched.
-fn mixed(name: &str) -> (Scene, MariaDb, Vec<rs_tests::App>) {
+pub fn mixed(name: &str) -> (Scene, MariaDb, Vec<rs_tests::App>) {
     let scene = Scene::new(name);
     scene.credential("LB_BYPASS", "open-sesame-7");
     let db = scene.mariadb("m");

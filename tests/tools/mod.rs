@@ -1,6 +1,7 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
 mod bad_input;
+mod behind;
 mod cleanup;
 pub mod dbsync;
 mod deadlines;

@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod check;
+pub mod claims;
 pub mod input;
 pub mod journal;
 pub mod likeness;

@@ -8,6 +8,7 @@
 
 mod lock;
 mod watch;
+mod world;
 
 use std::process::ExitCode;
 
@@ -51,12 +52,12 @@ Examples:
   rs-journal show --open
 ")]
     Show(Show),
-    /// A gate: whether every act came to an end (exit 3 names those that did not)
+    /// A gate: whether every act came to an end, and the world is as they left it (exit 3 names what is not)
     #[command(before_help = "\
 Examples:
   rs-journal verify
   rs-journal verify --run u-42 --json
-  rs-journal verify --deployment staging --run 'u-42-rehearsal-*' --marked 'step 38'
+  rs-journal verify --no-world --deployment staging --run 'u-42-rehearsal-*' --marked 'step 38'
 ")]
     Verify(Verify),
     /// What a run did: acts by tool with their times, steps, and how each act is undone
@@ -116,6 +117,9 @@ struct Verify {
     /// Something that must be marked as done, e.g. 'step 38'
     #[arg(long, value_name = "WHAT")]
     marked: Vec<String>,
+    /// Only the journal itself: the world is not asked
+    #[arg(long)]
+    no_world: bool,
 }
 
 #[derive(ClapArgs)]
@@ -235,8 +239,15 @@ fn deployment(cx: &Context) -> Result<String> {
 }
 
 fn verify(cx: &Context, what: Verify) -> Result<Exit> {
-    let acts = journal::select(acts(cx)?, &wanted(cx, what.of));
+    let all = acts(cx)?;
+    let wanted = wanted(cx, what.of);
+    let acts = journal::select(all.clone(), &wanted);
     let mut checks = journal::verify(&acts, &alive);
+    if !what.no_world {
+        let world = rs_drivers::world(&cx.place()?)?;
+        let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
+        checks.extend(world::compare(cx, &world, &all, &asked)?);
+    }
     checks.extend(what.marked.iter().map(|marked| journal::marked(&acts, marked)));
     let records: Vec<Record> = checks.iter().map(Record::of).collect();
     let bad: Vec<_> = checks.iter().filter(|check| check.answer != Answer::Ok).collect();
@@ -248,13 +259,14 @@ fn verify(cx: &Context, what: Verify) -> Result<Exit> {
         let hint = check.hint.as_deref().unwrap_or_default();
         cx.warn(&format!("{}: {} (try: {hint})", check.subject, check.detail));
     }
-    let open = bad.iter().filter(|check| check.subject.starts_with("act ")).count();
-    let (what, why) = match open {
-        0 => (format!("{:?} is not marked as done", first.subject), &first.detail),
-        _ => (format!("{open} of {} acts have no outcome", acts.len()), &first.subject),
+    let what = match bad.len() {
+        1 => format!("{:?}: no to \"{}\"", first.subject, first.name),
+        no => {
+            format!("{no} answers are not ok; the first: {:?}: \"{}\"", first.subject, first.name)
+        }
     };
     Err(Error::new(Kind::No, what)
-        .because(why)
+        .because(&first.detail)
         .hint(first.hint.clone().unwrap_or_default())
         .found(records.into_iter().map(|record| record.body.into()).collect())
         .into())
