@@ -9,6 +9,7 @@ pub mod http;
 pub mod levels;
 pub mod look;
 pub mod outside;
+pub mod owed;
 pub mod settings;
 
 mod dns;

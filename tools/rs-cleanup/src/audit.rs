@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use rs_cli::{Context, Exit, Journal, alive, shell_words};
-use rs_drivers::look::{Look, Seen, see};
+use rs_drivers::look::Look;
+use rs_drivers::owed::{Seen, see};
 use rs_model::act::Due;
 use rs_records::Record;
 

@@ -2,7 +2,8 @@
 
 use rs_cli::{Context, Journal};
 use rs_contract::{Result, World};
-use rs_drivers::look::{Look, Seen, see};
+use rs_drivers::look::Look;
+use rs_drivers::owed::{Seen, see};
 use rs_drivers::settings::Settings;
 use rs_model::act::Act;
 use rs_model::check::{Answer, Check};

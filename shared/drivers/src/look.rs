@@ -1,9 +1,5 @@
 //! The world as all families together show it, for whoever compares it with what was written down.
 
-mod debts;
-
-pub use debts::{Seen, see};
-
 use crate::settings::Settings;
 use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
 use rs_model::retire::World;

@@ -4,7 +4,7 @@ use rs_contract::State;
 use rs_model::act::Debt;
 use rs_model::{Admin, Value};
 
-use super::Look;
+use crate::look::Look;
 use crate::settings::Settings;
 
 /// What the world says of a debt.
