@@ -222,7 +222,7 @@ python     | 3.9   | python3 | python3 python3-pymysql python3-dnspython
 curl       | -     | curl | curl
 jq         | -     | jq | jq
 socat      | -     | socat | socat
-procps     | -     | ps pgrep pkill | procps
+procps     | -     | ps pgrep pkill kill | procps
 git        | -     | git | git
 '
 python_modules='import dns.query, dns.resolver, dns.tsigkeyring, dns.update, http.server, json, pymysql, socketserver, ssl, urllib.request'

@@ -30,7 +30,7 @@ impl Site {
             })
             .collect();
         let template = root().join("scripts/templates/load-balancer.yml").canonicalize().unwrap();
-        let path = std::env::var("PATH").unwrap();
+        let path = scene.search_path();
         let text = format!(
             "Deployment: production\nMachines:\n  Local:\n    Root: machines\n    Addresses: {net}.128/25\n    Path: {path}:/usr/sbin:/sbin\n    User: nobody\n\
              Inputs:\n  LB_APPLISTENER_NAME: text:www\n  LB_HOSTNAME: text:www.mysite.com\n  LB_BYPASS_SECRET: cred:LB_BYPASS\n  HEALTH_CHECK_URI: text:/health\n\
