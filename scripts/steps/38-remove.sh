@@ -4,7 +4,7 @@
 #   needs   step 37
 #   leaves  they are archived in the journal and gone
 #   proves  nothing that runs is touched
-#   undo    none by a command; the definition with its inputs is kept in the state store (archive/DEPLOYMENT/NAME)
+#   undo    rs-cleanup recreate NAME: the definition with its inputs, not the machine (rs-cleanup archive lists them)
 step_38() {
   local plan
   plan=$(mktemp)

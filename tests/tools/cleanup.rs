@@ -156,6 +156,43 @@ fn a_plan_is_followed_to_the_end_and_may_be_followed_again() {
 }
 
 #[test]
+fn what_was_deleted_is_defined_again_as_it_was() {
+    let site = Site::new("recreate");
+    let as_file = || site.run("rs-server", &["list", "--as-file"]).exits(0).stdout;
+    let odd = SERVERS[0].0;
+    let old = ["--role", "server", "--as", "old"];
+    let _ = site
+        .run("rs-inputs", &[&["set", "--next", "GREETING=text:of this one"], &old[..]].concat())
+        .exits(0);
+    let before = as_file();
+    site.run("rs-cleanup", &["archive"]).exits(4).says("retire");
+    site.run("rs-cleanup", &["recreate", odd]).exits(4).says("archive");
+    let plan = site.plan(&["--as", "old", "--as", "warm", "--include-warm"]);
+    site.retire(&plan, &["--delete"]).exits(0);
+    assert_ne!(as_file(), before);
+    let listed = site.run("rs-cleanup", &["archive"]).exits(0);
+    let names = listed.by_name();
+    assert_eq!(names.len(), 6, "three servers, an array and its two instances\n{listed}");
+    assert!(names[odd]["archived_at"].is_string(), "{listed}");
+    // the inputs of the deployment are another level: a difference is said, not undone
+    site.run("rs-cleanup", &["recreate", "array-1 #1"]).exits(5).says("instance of");
+    let all = ["recreate", SERVERS[0].0, SERVERS[1].0, SERVERS[2].0, "array-1"];
+    let dry = site.run("rs-cleanup", &[&all[..], &["--dry-run"]].concat()).exits(0);
+    assert!(dry.records().iter().all(|record| record["planned"] == true), "{dry}");
+    assert_eq!(site.states(), BTreeMap::new(), "a dry run defines nothing");
+    let done = site.run("rs-cleanup", &all).exits(0);
+    assert!(done.records().iter().all(|record| record["did"][0]["changed"] == true), "{done}");
+    assert_eq!(as_file(), before);
+    let again = site.run("rs-cleanup", &all).exits(0);
+    assert!(again.records().iter().all(|record| record["did"][0]["changed"] == false), "{again}");
+    // it can be launched, with the inputs that it had
+    site.run("rs-server", &["launch", odd]).exits(0);
+    let list = site.run("rs-server", &["list", odd]).exits(0).record();
+    assert_eq!(list["current"]["inputs"]["GREETING"]["value"], "text:of this one");
+    site.run("rs-journal", &["verify"]).exits(0);
+}
+
+#[test]
 fn what_must_not_end_forbids_each_by_name_and_nothing_is_done() {
     let site = Site::new("forbidden");
     site.run("rs-server", &["lock", SERVERS[0].0]).exits(0);

@@ -2,8 +2,9 @@
 //!
 //! stdout  `rs.plan/1`    plan
 //!         `rs.debt/1`    audit: every temporary change that is owed, with what the world says of it
-//!         subjects       retire: what ended, as it is now
+//!         subjects       retire: what ended, as it is now; archive, recreate: what was kept
 
+mod archive;
 mod audit;
 mod plan;
 mod retire;
@@ -59,6 +60,20 @@ Examples:
   rs-cleanup audit --settle
 ")]
     Audit(audit::AuditArgs),
+    /// Definitions that ended, with their inputs
+    #[command(before_help = "\
+Examples:
+  rs-cleanup archive
+  rs-cleanup archive 'App Server-1'
+")]
+    Archive(archive::ArchiveArgs),
+    /// Define again what is archived, as it was; nothing is launched
+    #[command(before_help = "\
+Examples:
+  rs-cleanup recreate 'App Server-1' --dry-run
+  rs-cleanup recreate 'App Server-1' array-1 | rs-server launch
+")]
+    Recreate(archive::RecreateArgs),
 }
 
 fn main() -> ExitCode {
@@ -70,5 +85,7 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Plan(args) => plan::run(cx, &args),
         Verb::Retire(args) => retire::run(cx, &args),
         Verb::Audit(args) => audit::run(cx, &args),
+        Verb::Archive(args) => archive::list(cx, &args),
+        Verb::Recreate(args) => archive::recreate(cx, &args),
     }
 }

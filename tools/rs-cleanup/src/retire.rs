@@ -313,9 +313,9 @@ fn definitions_end(
                     needed: !gone,
                     before: json!({"defined": !gone}),
                     expect: json!({"defined": false}),
-                    undo: Some(format!(
-                        "the definition is in the state store under {}",
-                        archive_key(deployment, name)
+                    undo: Some(rs_cli::shell_words(
+                        &["rs-cleanup", "recreate", "--deployment", deployment, "--", name]
+                            .map(str::to_owned),
                     )),
                     settles: settled_by(debts, name),
                     ..Step::default()
@@ -476,7 +476,7 @@ fn show_now(
 }
 
 /// Where a definition is archived: `archive/DEPLOYMENT/NAME`; a deployment itself has no name there.
-fn archive_key(deployment: &str, name: &str) -> String {
+pub fn archive_key(deployment: &str, name: &str) -> String {
     let plain = |text: &str| text.replace('%', "%25").replace('/', "%2F");
     format!("archive/{}/{}", plain(deployment), plain(name))
 }
