@@ -104,12 +104,28 @@ vendors_apart() {
   done
 }
 
+# Help texts show the guide's own names: whole example lines are no code.
+without_examples() { grep -vE '^[^:]+:[0-9]+:([^"]*Examples:|[[:space:]]*(rs-[a-z]+|--[a-z-]+|[|]) )|"write |hint\(' || true; }
+
+# What the demo calls its servers, tables, pool, zone and ports stands in scripts/demo only: read there, looked for everywhere.
+demo_apart() {
+  local names tables values ports
+  names=$(sed -n 's/^ *- Name: //p' scripts/demo/site.sh | sort -u | paste -sd'|')
+  tables=$(sed -n 's/^CREATE TABLE \([a-z_]*\).*/\1/p' scripts/demo/app/*/db/*.sql | sort -u | paste -sd'|')
+  values=$(grep -E '^deployment=' scripts/demo/site.sh | grep -oE '\b(deployment|zone|pool|schema|application)=[a-z.]+' | cut -d= -f2 | sort -u | paste -sd'|')
+  # a port that is the documented default of an input is no name of the demo's
+  ports=$(grep -oE '_port=[0-9]+' scripts/demo/site.sh | cut -d= -f2 | grep -vxFf <(grep -oE '\b[0-9]{4}\b' docs/SITE.md) | paste -sd'|')
+  [[ -n $names && -n $tables && -n $values && -n $ports ]] || fault "scripts/demo/site.sh: its names were not found"
+  { code shared tools | without_examples && bash_code scripts/steps scripts/templates scripts/*.sh | grep -vE '^scripts/(setup|check)\.sh:'; } |
+    matching "\\b($names)\\b|\\b(FROM|INTO|TABLE|UPDATE) ($tables)\\b|/($tables)\\b|[=:\"]($values)([^a-z._-]|\$)|scripts/demo" |
+    forbid 'the demo is known in scripts/demo only'
+  { code shared tools && bash_code scripts/steps scripts/*.sh; } | matching "\\b($ports)\\b" |
+    forbid "the demo's ports stand in scripts/demo only"
+}
+
 # Scripts of the upgrade are pipes of our tools: whoever's site it is, whatever runs there.
 site_apart() {
   local tools
-  { code shared/drivers shared/contract shared/model/src && bash_code scripts/steps scripts/*.sh; } |
-    matching '(Load Balancer|App Server)-[0-9]|(Master|Slave) DB\b|\barray-[0-9]\b|scripts/demo' |
-    grep -vE '^scripts/(setup|check)\.sh:' | forbid 'the demo is known in scripts/demo only' || true
   bash_code scripts/steps | matching '\b(mariadb|mysql|haproxy|socat|curl|dig|svn|ssh|systemctl|sqlite3?)\b' |
     forbid 'a step uses our tools only'
   tools=$(find tools -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | paste -sd'|')
@@ -128,6 +144,7 @@ rooms() {
   model_is_pure
   vendors_apart
   site_apart
+  demo_apart
   small_files
 }
 

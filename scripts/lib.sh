@@ -23,13 +23,13 @@ die() {
 # ---- settings -----------------------------------------------------------------------------------------------------
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
-  NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE MIGRATION_SCRIPT SNAPSHOT WINDOW CODE_UPDATE APP_START
+  NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE SNAPSHOT WINDOW ALERTS WAIT_AT_BOOT CODE_UPDATE APP_START
   APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE)
 # shellcheck disable=SC2034 # the steps read them
-lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
+lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
   REHEARSE_RECORD REHEARSE_SETTING)
 # shellcheck disable=SC2034 # the steps read them
-WARM=() RELEASE=() ISOLATION=() KEEP=() MIGRATION_SQL=() ALLOW_WRITER=() REHEARSE_SET=() REHEARSE_SET_ON=()
+WARM=() RELEASE=() ISOLATION=() KEEP=() MIGRATION_SQL=() MIGRATION_SCRIPT=() ALLOW_WRITER=() REHEARSE_SET=() REHEARSE_SET_ON=()
 # shellcheck disable=SC2034 # rehearse.sh reads them
 REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 
@@ -52,22 +52,27 @@ settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line a
 }
 
 defaults() {
-  : "${DEPLOYMENT:=${RS_DEPLOYMENT:-}}" "${UPGRADE:=${RS_UPGRADE:-}}" "${POOL:=www}" "${TEST_POOL:=test1}"
+  : "${DEPLOYMENT:=${RS_DEPLOYMENT:-}}" "${UPGRADE:=${RS_UPGRADE:-}}" "${POOL:=}" "${TEST_POOL:=}"
   : "${TEST_HOST:=}" "${TEST_LB_LIKE:=}" "${TEST_LB:=}" "${APP_LIKE:=}" "${APP_NAME:=}" "${NEW_APPS:=2}"
   : "${OLD_ARRAY:=}" "${NEW_ARRAY:=}" "${NEW_ARRAY_MIN:=2}" "${STAGING:=}" "${BACKUP_MAX_AGE:=2h}"
-  : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${MIGRATION_SCRIPT:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
+  : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
-  : "${WORKER_START:=worker start}" "${WORKER_STOP:=worker stop}" "${RESTART_APP:=no}"
+  # empty on purpose: a site without workers, one whose applications never start by themselves
+  : "${WORKER_START=worker start}" "${WORKER_STOP=worker stop}" "${RESTART_APP:=no}"
+  : "${ALERTS:=yes}" "${WAIT_AT_BOOT=APP_START_AT_BOOT=text:false}"
   : "${REHEARSE_ROOT:=}" "${REHEARSE_ADDRESSES:=}" "${REHEARSE_RATE:=}"
   local needed missing=()
-  for needed in DEPLOYMENT UPGRADE TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
+  for needed in DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
     [[ -n ${!needed} ]] || missing+=("$needed")
   done
   ((${#WARM[@]})) || missing+=(WARM)
   ((${#RELEASE[@]})) || missing+=(RELEASE)
   ((${#ISOLATION[@]})) || ISOLATION=("LB_HOSTNAME=text:$TEST_HOST" "LB_APPLISTENER_NAME=text:$TEST_POOL")
   ((${#missing[@]} == 0)) || die 2 "settings are missing: ${missing[*]}" "see $scripts/upgrade.conf.example"
+  one_way MIGRATION_SQL "${MIGRATION_SQL[@]}"
+  one_way MIGRATION_SCRIPT "${MIGRATION_SCRIPT[@]}"
   [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
+  [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
 }
@@ -79,15 +84,28 @@ load() { # the settings of this run, from $RS_UPGRADE_CONF or upgrade.conf
   settings_loaded=yes
 }
 
+# SET => VALUE in MIGRATION_SQL and MIGRATION_SCRIPT; without a set it is for every one.
+set_of() { [[ $1 != *' => '* ]] || printf '%s' "${1%% => *}"; }
+sets_of() { # sets_of ENTRY...: each set once, in order; a blank line stands for all
+  local entry set seen=$'\n'
+  for entry; do
+    set=$(set_of "$entry")
+    [[ $seen != *$'\n'"$set"$'\n'* ]] || continue
+    seen+=$set$'\n'
+    printf '%s\n' "$set"
+  done
+}
+one_way() { # one_way NAME ENTRY...: a set must not get statements by two kinds of lines
+  local sets
+  mapfile -t sets < <(sets_of "${@:2}")
+  ((${#sets[@]} < 2)) || [[ $'\n'$(printf '%s\n' "${sets[@]}")$'\n' != *$'\n\n'* ]] ||
+    die 2 "$1 names a database set on some lines and none on others" "write $1=SET => VALUE on each"
+}
 names() { printf '%s\n' "${@%%=*}"; } # NAME of each NAME=VALUE
 joined() {
   local IFS=,
   printf '%s' "$*"
 } # a,b,c
-warm_names() {
-  local w
-  for w in "${WARM[@]}"; do printf '%s\n' "${w#* => }"; done
-}
 allow() {
   local a
   for a in "${ALLOW_WRITER[@]}"; do printf -- '--allow\n%s\n' "$a"; done

@@ -64,7 +64,7 @@ dark=no
 case $migrated in
 yes)
   price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
-  part "the migration has begun: the warm slave becomes the master. The price: $price"
+  part "the migration has begun: the warm slave becomes the master. The price: ${price//$'\n'/; }"
   ;;
 *) part "the migration has not begun: going back is free" ;;
 esac
@@ -126,7 +126,7 @@ if [[ $dark == yes ]]; then
 fi
 part "arrays, workers, backups, alerts as before"
 [[ -z $OLD_ARRAY ]] || rs-server enable "$OLD_ARRAY" >/dev/null
-old | rs-run "$WORKER_START" >/dev/null
+[[ -z $WORKER_START ]] || old | rs-run "$WORKER_START" >/dev/null
 rs-server list --role master | rs-snapshot schedule on >/dev/null
 rs-server list --as old --role server --allow-none | rs-server unquench --allow-none >/dev/null
 say ""

@@ -77,6 +77,7 @@ Inputs:
   BACKUP_DIR: $(q "text:${backups:-$root-backups}")
   BACKUP_EVERY_MINUTES: text:60
   DB_BACKUP_KEEP: text:5
+  PROBE_WRITE_PATH: text:/orders
   PROBE_ROWS_QUERY: $(q "text:SELECT number FROM $schema.orders WHERE number LIKE '{prefix}%'")
   DNS_DRIVER: text:rfc2136
   DNS_ZONE: text:$zone

@@ -11,7 +11,7 @@ step_14() {
     return 0
   }
   local set=() pair
-  for pair in "${RELEASE[@]}" "${ISOLATION[@]}" APP_START_AT_BOOT=text:false; do set+=(--set "$pair"); done
+  for pair in "${RELEASE[@]}" "${ISOLATION[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"}; do set+=(--set "$pair"); done
   rs-clone array "$OLD_ARRAY" --name "$NEW_ARRAY" --as new --drop-tag "application:active_$POOL=true" "${set[@]}" |
     rs-inputs check --phase boot --require |
     rs-server launch --to "$NEW_ARRAY_MIN"

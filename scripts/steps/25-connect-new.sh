@@ -16,9 +16,9 @@ step_25_members() {
 }
 step_25_inputs() {
   local isolation
-  mapfile -t isolation < <(names "${ISOLATION[@]}")
+  mapfile -t isolation < <(names "${ISOLATION[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"})
   rs-server list --as new |
-    rs-inputs unset --next APP_START_AT_BOOT "${isolation[@]}" |
-    rs-inputs copy --from next --to current APP_START_AT_BOOT "${isolation[@]}"
+    rs-inputs unset --next "${isolation[@]}" |
+    rs-inputs copy --from next --to current "${isolation[@]}"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 25 "$@"; }

@@ -13,6 +13,10 @@ step_29_app() {
   rs-server list --as new --role server | rs-run "$APP_START"
 }
 step_29_workers() {
+  [[ -n $WORKER_START ]] || {
+    nothing "WORKER_START is empty: there are no workers"
+    return 0
+  }
   rs-server list --as new --role server | rs-run "$WORKER_START"
 }
 step_writes_on() {

@@ -8,10 +8,10 @@
 step_36() {
   local release isolation
   mapfile -t release < <(names "${RELEASE[@]}")
-  mapfile -t isolation < <(names "${ISOLATION[@]}")
+  mapfile -t isolation < <(names "${ISOLATION[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"})
   rs-server list --as new |
     rs-inputs promote --promote "$(joined "${release[@]}")" \
-      --drop "$(joined "${isolation[@]}"),APP_START_AT_BOOT" ${KEEP[0]:+--keep "$(joined "${KEEP[@]}")"} \
+      --drop "$(joined "${isolation[@]}")" ${KEEP[0]:+--keep "$(joined "${KEEP[@]}")"} \
       --also-affects-old
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 36 "$@"; }

@@ -10,8 +10,19 @@ const WAIT: Duration = Duration::from_secs(30);
 /// Probes for as long as `during` takes, and returns the log's path.
 fn probe(scene: &Scene, sites: &[&Site], more: &[&str], during: impl FnOnce()) -> String {
     let (stop, log) = (scene.text("stop"), scene.text("probe.log"));
-    let mut args =
-        vec!["probe", "--rate", "200", "--write-every", "2", "--until", &stop, "--log", &log];
+    let mut args = vec![
+        "probe",
+        "--write-path",
+        "/rows",
+        "--rate",
+        "200",
+        "--write-every",
+        "2",
+        "--until",
+        &stop,
+        "--log",
+        &log,
+    ];
     let urls: Vec<String> = sites.iter().map(|site| format!("http://{}", site.address)).collect();
     for url in &urls {
         args.extend(["--url", url]);
@@ -141,7 +152,19 @@ fn slow_answers_do_not_slow_the_schedule() {
     let log = scene.text("probe.log");
     let summary = scene
         .tool("rs-check")
-        .args(["probe", "--url", &url, "--rate", "100", "--for", "2s", "--log", &log])
+        .args([
+            "probe",
+            "--write-path",
+            "/rows",
+            "--url",
+            &url,
+            "--rate",
+            "100",
+            "--for",
+            "2s",
+            "--log",
+            &log,
+        ])
         .run()
         .exits(0)
         .record();
@@ -155,7 +178,10 @@ fn a_signal_ends_it_with_its_summary() {
     let scene = Scene::new("probe-signal");
     let site = scene.site("2.0");
     let url = format!("http://{}", site.address);
-    let mut child = scene.tool("rs-check").args(["probe", "--url", &url, "--for", "10m"]).start();
+    let mut child = scene
+        .tool("rs-check")
+        .args(["probe", "--write-path", "/rows", "--url", &url, "--for", "10m"])
+        .start();
     wait_for(&site, 20);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -174,7 +200,12 @@ fn a_signal_ends_it_with_its_summary() {
 fn a_site_that_is_not_there_is_errors_and_bad_input_is_refused() {
     let scene = Scene::new("probe-bad");
     let url = format!("http://{}:8080", scene.address());
-    let call = |args: &[&str]| scene.tool("rs-check").args(["probe"].iter().chain(args)).run();
+    let call = |args: &[&str]| {
+        let all = ["probe", "--write-path", "/rows"].iter().chain(args);
+        scene.tool("rs-check").args(all).run()
+    };
+    let nowhere = ["probe", "--url", &url, "--for", "1s"];
+    let _ = scene.tool("rs-check").args(nowhere).run().exits(2).says("--write-path");
     let gone = call(&["--url", &url, "--for", "300ms", "--most-errors", "0"]).exits(3);
     let last: Json = serde_json::from_str(gone.stdout.lines().last().unwrap()).unwrap();
     assert_eq!(last["classes"]["ok"], 0, "{last}");

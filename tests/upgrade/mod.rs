@@ -3,5 +3,6 @@
 mod rehearse;
 mod releases;
 mod scripts;
+mod second_site;
 mod site;
 mod whole;

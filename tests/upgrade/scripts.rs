@@ -2,7 +2,7 @@
 
 use rs_tests::{Scene, root};
 
-const SETTINGS: &str = "DEPLOYMENT=production\nUPGRADE=u-1\nTEST_HOST=test1.mysite.com\n\
+const SETTINGS: &str = "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
     TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
     WARM=Slave DB => Slave2 DB\nOLD_ARRAY=array-1\nNEW_ARRAY=array-2\nRELEASE=APPLICATION=text:shop 2.0\n\
     MIGRATION_SCRIPT=migrate\n";

@@ -59,8 +59,8 @@ enum Verb {
     /// Watch the site as clients do: read and write at a fixed rate, and say what was lost
     #[command(before_help = "Examples:
   rs-check probe --pool www --rate 100 --until /tmp/stop --log probe.log
-  rs-check probe --url http://127.0.1.1:8080 --host www.mysite.com --for 60s --log probe.log \\
-    --rows-command 'mariadb shop -NBe \"SELECT number FROM orders\"'
+  rs-check probe --url http://127.0.1.1:8080 --host www.mysite.com --write-path /sales --for 60s --log probe.log \\
+    --rows-command 'mariadb DATABASE -NBe \"SELECT number FROM sales\"'
   rs-check probe --summarise probe.log")]
     Probe(probe::Probe),
 }

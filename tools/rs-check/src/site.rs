@@ -35,7 +35,7 @@ pub struct Site {
     /// The answer must hold this text
     #[arg(long, value_name = "TEXT")]
     expect: Option<String>,
-    /// The release that must answer: header X-Release, else what /version says
+    /// The release that must answer: header X-Release, else what VERSION_URI (/version) says
     #[arg(long, value_name = "RELEASE")]
     expect_release: Option<String>,
     /// http: an answer is wanted; process: that something listens is enough
@@ -49,6 +49,8 @@ enum Mode {
     Process,
 }
 
+/// Where a release says which one it is, unless VERSION_URI says otherwise.
+const VERSION: &str = "/version";
 const CONNECT: Duration = Duration::from_secs(3);
 
 /// Asks.
@@ -103,7 +105,9 @@ fn through_pool(
                     if site.bypass {
                         probe = probe.bypass(&settings)?;
                     }
-                    checks.push(ask(site, &format!("{pool} through {}", server.name), &probe));
+                    let version = settings.or("VERSION_URI", VERSION)?;
+                    let subject = format!("{pool} through {}", server.name);
+                    checks.push(ask(site, &subject, &probe, &version));
                 }
             }
             Err(e) => checks.push(gate::tried("site answers", &server.name, Err(e))),
@@ -127,11 +131,17 @@ fn through_pool(
         );
     }
     for ((address, port), balancers) in members {
-        let name = servers.iter().find(|server| server.address == Some(address));
-        let name = name.map_or_else(|| address.to_string(), |server| server.name.clone());
+        let of = servers.iter().find(|server| server.address == Some(address));
+        let name = of.map_or_else(|| address.to_string(), |server| server.name.clone());
+        let version = match of {
+            Some(of) => {
+                Settings::among(cloud, deployment, of, &servers)?.or("VERSION_URI", VERSION)?
+            }
+            None => VERSION.to_owned(),
+        };
         let probe = Probe::new(SocketAddr::new(address, port), &host, &site.path);
         let subject = format!("{name} directly (member on {})", balancers.join(", "));
-        checks.push(ask(site, &subject, &probe));
+        checks.push(ask(site, &subject, &probe, &version));
     }
     Ok(checks)
 }
@@ -164,12 +174,12 @@ fn public(site: &Site, written: &str) -> Result<Vec<Check>> {
     let ask = |address: &SocketAddr| {
         let mut probe = Probe::new(*address, &host, &path);
         probe.tls = tls;
-        ask(site, &format!("{written} at {address}"), &probe)
+        ask(site, &format!("{written} at {address}"), &probe, VERSION)
     };
     Ok(addresses.iter().map(ask).collect())
 }
 
-fn ask(site: &Site, subject: &str, probe: &Probe) -> Check {
+fn ask(site: &Site, subject: &str, probe: &Probe, version: &str) -> Check {
     if site.mode == Mode::Process {
         return match TcpStream::connect_timeout(&probe.address, CONNECT) {
             Ok(_) => {
@@ -195,7 +205,7 @@ fn ask(site: &Site, subject: &str, probe: &Probe) -> Check {
     };
     let mut release = got.header("x-release").map(str::to_owned);
     if release.is_none() && site.expect_release.is_some() {
-        let version = Probe { path: "/version".into(), ..probe.clone() };
+        let version = Probe { path: version.to_owned(), ..probe.clone() };
         release = version.send().ok().and_then(|got| got.release());
     }
     let (answer, detail, hint) = judge(site, &got, release.as_deref());
@@ -233,7 +243,7 @@ fn judge(site: &Site, got: &Got, release: Option<&str>) -> (Answer, String, Opti
             (
                 Answer::Unknown,
                 detail,
-                Some("the application names it: header X-Release, or /version"),
+                Some("the application names it: header X-Release, or at VERSION_URI (/version)"),
             )
         }
         _ => {

@@ -187,17 +187,34 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
         _ => site.master(&slave.set)?.clone(),
     };
     let master = if old.state.is_up() || old.foreign { Some(site.open(&old)?) } else { None };
-    let settings = Settings::of_deployment(site.cloud(), &site.deployment)?;
-    let mut names = Vec::new();
-    for input in ["DB_HOST_NAME", "DB_READ_HOST_NAME"] {
-        names.extend(settings.get(input)?.filter(|name| !name.is_empty()));
-    }
-    let dns = if names.is_empty() {
-        None
-    } else {
-        Some(Record { dns: rs_drivers::dns(&settings)?, names })
-    };
+    let dns = names(site, &slave)?;
     Ok(Plan { slave, held, master, old, dns, half })
+}
+
+/// The names that move with the set: its own master's, and the one for reads unless that leads to another set.
+fn names(site: &Site<'_>, slave: &Open) -> Result<Option<Record>> {
+    let settings = Settings::of_deployment(site.cloud(), &site.deployment)?;
+    let of = |input: &str| -> Result<Option<String>> {
+        let own = slave.settings.get(input)?;
+        Ok(own.or(settings.get(input)?).filter(|name| !name.is_empty()))
+    };
+    let (write, read) = (of("DB_HOST_NAME")?, of("DB_READ_HOST_NAME")?);
+    if write.is_none() && read.is_none() {
+        return Ok(None);
+    }
+    let dns = rs_drivers::dns(&settings)?;
+    let mut names: Vec<String> = write.into_iter().collect();
+    if let Some(name) = read {
+        let (addresses, _) = dns.lookup(&name)?;
+        let elsewhere = site.servers.iter().any(|server| {
+            server.address.is_some_and(|at| addresses.iter().any(|a| at == *a))
+                && server.database_set().is_some_and(|(set, _)| set != slave.set)
+        });
+        if !elsewhere {
+            names.push(name);
+        }
+    }
+    Ok(Some(Record { dns, names }))
 }
 
 fn conditions(

@@ -44,7 +44,7 @@ pub struct Probe {
     /// Path that is read
     #[arg(long, value_name = "PATH", default_value = "/")]
     read_path: String,
-    /// Path that numbered rows are written to [default: with --pool the input PROBE_WRITE_PATH, else /orders]
+    /// Path that numbered rows are written to [with --pool: the input PROBE_WRITE_PATH]
     #[arg(long, value_name = "PATH")]
     write_path: Option<String>,
     /// Field that takes the number [default: with --pool the input PROBE_NUMBER_FIELD, else number]
@@ -221,13 +221,19 @@ fn plan(probe: &Probe, site: Option<&Site>) -> anyhow::Result<Plan> {
             .hint("--url http://ADDRESS:PORT for each, or --pool POOL")
             .into());
     }
-    let from = |flag: &Option<String>, input: &str, default: &str| -> Result<String> {
+    let from = |flag: &Option<String>, input: &str| -> Result<Option<String>> {
         match (flag, site) {
-            (Some(text), _) => Ok(text.clone()),
-            (None, Some(site)) => site.settings.or(input, default),
-            (None, None) => Ok(default.to_owned()),
+            (Some(text), _) => Ok(Some(text.clone())),
+            (None, Some(site)) => Ok(site.settings.get(input)?.filter(|text| !text.is_empty())),
+            (None, None) => Ok(None),
         }
     };
+    let write_path = from(&probe.write_path, "PROBE_WRITE_PATH")?;
+    if write_path.is_none() && probe.write_every > 0 {
+        return Err(Error::new(Kind::Usage, "where numbered rows are written is not said")
+            .hint("--write-path, the input PROBE_WRITE_PATH, or --write-every 0 to read only")
+            .into());
+    }
     let mut bytes = [0_u8; 4];
     getrandom::fill(&mut bytes)
         .map_err(|e| Error::new(Kind::Failed, "no random number is to be had").because(e))?;
@@ -238,8 +244,9 @@ fn plan(probe: &Probe, site: Option<&Site>) -> anyhow::Result<Plan> {
         rate: probe.rate,
         write_every: probe.write_every,
         read_path: probe.read_path.clone(),
-        write_path: from(&probe.write_path, "PROBE_WRITE_PATH", "/orders")?,
-        number_field: from(&probe.number_field, "PROBE_NUMBER_FIELD", "number")?,
+        write_path: write_path.unwrap_or_else(|| "/".to_owned()),
+        number_field: from(&probe.number_field, "PROBE_NUMBER_FIELD")?
+            .unwrap_or_else(|| "number".to_owned()),
         prefix: format!("probe-{nonce}-"),
         timeout: probe.request_timeout,
     };

@@ -45,7 +45,10 @@ pub fn read(
     let query = query.trim().trim_end_matches(';');
     let database = match (&rows.db, cloud) {
         (Some(place), _) => by_address(rows, place)?,
-        (None, Some((cloud, deployment, _))) => master(cloud, deployment)?,
+        (None, Some((cloud, deployment, settings))) => {
+            let set = settings.get("PROBE_ROWS_SET")?.filter(|set| !set.is_empty());
+            master(cloud, deployment, set.as_deref())?
+        }
         (None, None) => {
             return Err(Error::new(Kind::Usage, "which database is to be asked is not said")
                 .hint("--db ADDRESS:PORT with --db-user and --db-password-file"));
@@ -101,15 +104,26 @@ fn by_address(rows: &Rows, place: &str) -> Result<Box<dyn Database>> {
     rs_drivers::database(&server, &settings, None, Some((user, password)))
 }
 
-fn master(cloud: &dyn Cloud, deployment: &str) -> Result<Box<dyn Database>> {
+fn master(cloud: &dyn Cloud, deployment: &str, set: Option<&str>) -> Result<Box<dyn Database>> {
     let servers = cloud.servers(deployment)?;
-    let masters: Vec<&Server> = servers.iter().filter(|server| server.has_role("master")).collect();
+    let masters: Vec<&Server> = servers
+        .iter()
+        .filter(|server| match (server.database_set(), set) {
+            (Some((of, true)), Some(set)) => of == set,
+            (Some((_, is_master)), None) => is_master,
+            _ => false,
+        })
+        .collect();
     let [master] = masters.as_slice() else {
+        let of = set.map(|set| format!(" of the set {set:?}")).unwrap_or_default();
         return Err(Error::new(
             Kind::Usage,
-            format!("{deployment:?} has {} masters", masters.len()),
+            format!("{deployment:?} has {} masters{of}", masters.len()),
         )
-        .hint("say which database has the rows: --db ADDRESS:PORT, or --rows-command"));
+        .hint(
+            "say which database has the rows: the deployment's input PROBE_ROWS_SET, \
+             --db ADDRESS:PORT, or --rows-command",
+        ));
     };
     let settings = Settings::among(cloud, deployment, master, &servers)?;
     let channel = if master.foreign { None } else { cloud.channel(master).ok() };
