@@ -90,7 +90,8 @@ WORDS
 
 vendors_apart() {
   local folder words others all rust shell
-  all=$(find shared/drivers/src -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort)
+  # look is no vendor: it puts the families together, by the tables in lib.rs
+  all=$(find shared/drivers/src -mindepth 1 -maxdepth 1 -type d ! -name look -printf '%f\n' | sort)
   rust=$(code shared tools)
   shell=$(bash_code scripts/steps scripts/*.sh | matching '^scripts/' | grep -vE '^scripts/(setup|check)\.sh:' || true)
   while read -r folder words; do
