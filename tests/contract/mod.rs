@@ -9,6 +9,7 @@ mod dns;
 mod lies;
 mod machines;
 mod page;
+mod silence;
 mod snapshots;
 mod state;
 

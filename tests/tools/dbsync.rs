@@ -63,6 +63,9 @@ pub fn names(ran: &rs_tests::Ran) -> String {
     error["what"].as_str().unwrap().to_owned()
 }
 
+/// What servers that are only named by address cannot have: backups through their own machines.
+const NO_BACKUPS: [&str; 4] = ["--override", "rollback pair", "--override", "abandoned data kept"];
+
 #[test]
 fn from_status_over_proof_hold_and_migration_to_promotion() {
     let set = set("dbsync-way");
@@ -143,7 +146,9 @@ fn from_status_over_proof_hold_and_migration_to_promotion() {
     assert!(names(&ran).contains("is not held"), "{ran}");
     set.dbsync(&["promote", "Slave2 DB", "--override", "no such"], 2);
 
-    let ran = set.dbsync(&["promote", "Slave2 DB", "--accept-loss", "3"], 0);
+    let promote: Vec<&str> =
+        ["promote", "Slave2 DB", "--accept-loss", "3"].into_iter().chain(NO_BACKUPS).collect();
+    let ran = set.dbsync(&promote, 0);
     assert_eq!(did(&ran)["after"]["role"], "master");
     assert_eq!(did(&set.dbsync(&["promote", "Slave2 DB"], 0))["changed"], false);
     assert_eq!(warm.sql("SELECT @@read_only; SHOW SLAVE STATUS"), "0");
@@ -187,7 +192,10 @@ fn a_promotion_moves_the_names_and_ends_who_still_has_the_old_address() {
     let dns = rs_drivers::dns(&Settings::given("production", None, values)).unwrap();
     dns.set("master-db.mysite.com", &["192.0.2.1".parse().unwrap()], 60).unwrap();
     let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
-    assert!(names(&ran).ends_with(": DNS record ours"), "{ran}");
+    assert!(
+        names(&ran).ends_with(": rollback pair, abandoned data kept, DNS record ours"),
+        "{ran}"
+    );
     point("master-db.mysite.com", "Master DB");
     point("slave-db.mysite.com", "Slave DB");
     let mut idle = set
@@ -200,15 +208,41 @@ fn a_promotion_moves_the_names_and_ends_who_still_has_the_old_address() {
             .sql("SELECT COUNT(*) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'")
             == "1"
     });
-    let ran = set.dbsync(&["promote", "Slave2 DB", "--dry-run"], 0);
+    // every other word about who is the master counts too
+    let with = |more: &[&'static str]| -> Vec<&'static str> {
+        ["promote", "Slave2 DB", "--json"]
+            .into_iter()
+            .chain(NO_BACKUPS)
+            .chain(more.iter().copied())
+            .collect()
+    };
+    let refused = |more: &[&'static str], condition: &str| {
+        let ran = set.dbsync(&with(more), 5);
+        assert!(names(&ran).ends_with(&format!(": {condition}")), "{ran}");
+    };
+    refused(&["--expect-master", "Slave DB"], "expected master");
+    refused(&["--max-ttl", "59s"], "DNS record ours");
+    refused(&["--lose-after", "2020-01-01T00"], "hold time stated");
+    point("master-db.mysite.com", "Slave DB");
+    refused(&[], "expected master");
+    point("master-db.mysite.com", "Master DB");
+    set.warm.sql("SET GLOBAL read_only=0");
+    refused(&[], "hold unbroken, read-only since the hold");
+    set.warm.sql("SET GLOBAL read_only=1");
+    set.warm.sql("SET sql_log_bin=0; SET GLOBAL read_only=0; ALTER TABLE appdb.t ADD COLUMN k INT; SET GLOBAL read_only=1");
+    refused(&[], "schema before the migration");
+    set.warm.sql("SET sql_log_bin=0; SET GLOBAL read_only=0; ALTER TABLE appdb.t DROP COLUMN k; SET GLOBAL read_only=1");
+    let ran = set.dbsync(&with(&["--dry-run"]), 0);
     assert_eq!(did(&ran)["planned"], true);
     assert_eq!(named.dig("master-db.mysite.com"), std::slice::from_ref(&set.master.address));
-    set.dbsync(&["promote", "Slave2 DB"], 0);
+    set.dbsync(&with(&[]), 0);
     for name in ["master-db.mysite.com", "slave-db.mysite.com"] {
         assert_eq!(named.dig(name), std::slice::from_ref(&set.warm.address));
     }
     assert!(!idle.wait().unwrap().success(), "the old session was ended");
-    assert_eq!(set.debts(), ["fenced:Master DB"]);
+    let mut debts = set.debts();
+    debts.sort();
+    assert_eq!(debts, ["fenced:Master DB", "rebuild:Slave DB"]);
 }
 
 #[test]
@@ -257,6 +291,31 @@ fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked() {
     assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 2);
     let other = ["migrate", "Slave DB", "Master DB", "--script", "migrate", "--token", "x"];
     set.dbsync(&other, 2).says("--first");
+}
+
+#[test]
+fn a_master_that_does_not_answer_is_no_dead_master_and_a_dead_one_may_be_left() {
+    let set = set("dbsync-dead");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    let pid = std::fs::read_to_string(set.master.dir.join("db.pid")).unwrap();
+    set.scene.call("kill", "kill").args(["-STOP", pid.trim()]).run().exits(0);
+    let ran =
+        set.dbsync(&["promote", "Slave2 DB", "--lose-writes", "--json", "--timeout", "60s"], 5);
+    let refused = names(&ran);
+    assert!(refused.contains("master fenced, application sessions gone"), "{ran}");
+    assert_eq!(set.warm.sql("SELECT @@read_only"), "1", "nothing was begun");
+    // somebody has cut it off by other means, and says so
+    let more = ["--override", "master fenced", "--override", "application sessions gone"];
+    let all: Vec<&str> = ["promote", "Slave2 DB", "--lose-writes", "--timeout", "60s"]
+        .into_iter()
+        .chain(NO_BACKUPS)
+        .chain(more)
+        .collect();
+    set.dbsync(&all, 0);
+    assert_eq!(set.warm.sql("SELECT @@read_only; SHOW SLAVE STATUS"), "0");
+    set.scene.call("kill", "kill").args(["-CONT", pid.trim()]).run().exits(0);
+    assert!(set.debts().contains(&"rebuild:Slave DB".to_owned()), "{:?}", set.debts());
 }
 
 #[test]
@@ -398,7 +457,19 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
 
     let file = scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 7;");
     dbsync(&["migrate", "Master DB", "--sql", &file], 0);
+    // a pair: the held slave, and a pinned backup of the same position
+    let ran = dbsync(&["promote", "Slave DB", "--json"], 5);
+    assert!(names(&ran).ends_with(": rollback pair"), "{ran}");
+    let take = ["take", "Slave DB", "--label", "pre-upgrade", "--pin"];
+    scene.tool("rs-snapshot").args(take).env("RS_UPGRADE", "u-1").run().exits(0);
     dbsync(&["promote", "Slave DB"], 0);
+    let list = scene.tool("rs-snapshot").args(["list", "--role", "db"]).run().exits(0);
+    let kept: Vec<Json> = list.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let kept = kept
+        .iter()
+        .find(|s| s["label"].as_str().is_some_and(|l| l.starts_with("abandoned-")))
+        .unwrap_or_else(|| panic!("the abandoned master's state was snapshotted first: {list}"));
+    assert_eq!((&kept["pinned"], &kept["server"]), (&true.into(), &"Master DB".into()));
     restart("Slave DB");
     assert_eq!(sql(&scene, "Slave DB", "SELECT @@read_only"), "0", "it was installed read-only");
     sql(&scene, "Slave DB", "INSERT INTO appdb.t VALUES (3)");
@@ -406,7 +477,11 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     assert_eq!(sql(&scene, "Master DB", "SELECT @@read_only"), "1", "the old master stays fenced");
 
     dbsync(&["init", "Master DB"], 5);
-    dbsync(&["init", "Master DB", "--rebuild", "--fresh"], 0);
+    // the newest backup is the abandoned master's: not this one's data
+    let ran = dbsync(&["init", "Master DB", "--rebuild"], 0);
+    assert_ne!(did(&ran)["after"]["snapshot"], kept["id"]);
+    let columns = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='appdb' AND column_name='n'";
+    assert_eq!(sql(&scene, "Master DB", columns), "0", "the migration is gone");
     restart("Master DB");
     assert_eq!(sql(&scene, "Master DB", "SELECT MAX(id) FROM appdb.t; SELECT @@read_only"), "3\n1");
     dbsync(&["status", "--role", "slave", "--require", "replicating"], 0);

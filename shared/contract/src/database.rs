@@ -11,7 +11,7 @@ use crate::{Progress, Result, Secret, Work};
 /// Whether writes are off, and what `on` has to restore.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WritesState {
-    /// `@@read_only` is set.
+    /// Whether writes are off (of what `writes_off` returns: whether they were before).
     pub off: bool,
     /// The event scheduler as it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,6 +43,10 @@ pub struct MigrationEvent {
     pub of: usize,
     /// Its text, cut at 200 characters.
     pub text: String,
+    /// Milliseconds that are still expected for this statement, by what it has done so far; absent when the engine does
+    /// not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
     /// Percent done as the engine says; absent when it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,

@@ -2,7 +2,8 @@
 
 use rs_contract::State;
 use rs_model::act::Debt;
-use rs_model::{Admin, Value};
+use rs_model::replica::judge_replicating;
+use rs_model::{Admin, Answer, Server, Value};
 
 use crate::look::Look;
 use crate::settings::Settings;
@@ -78,8 +79,29 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
         "fenced" if !server.tags.iter().any(|tag| tag.starts_with("database:fenced=")) => {
             Seen::Settled(format!("server {name} is no abandoned master any more"))
         }
+        "rebuild" => rebuild(look, server)?,
         "fenced" => Seen::Open(format!("server {name} is an abandoned master")),
         _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
+    })
+}
+
+/// A slave that followed an abandoned master is settled once it follows the present one.
+fn rebuild(look: &Look<'_>, slave: &Server) -> rs_contract::Result<Seen> {
+    let name = &slave.name;
+    let Some((set, false)) = slave.database_set() else {
+        return Ok(Seen::Settled(format!("server {name} is no slave any more")));
+    };
+    let masters: Vec<&Server> =
+        look.servers.iter().filter(|s| s.database_set() == Some((set, true))).collect();
+    let [master] = masters.as_slice() else {
+        return Ok(Seen::Unknown(format!("the set {set} has {} masters", masters.len())));
+    };
+    let replica = look.database(slave)?.replica()?;
+    let identity = look.database(master)?.identity()?;
+    let follows = judge_replicating(name, &replica, &identity);
+    Ok(match follows.iter().find(|check| check.answer != Answer::Ok) {
+        None => Seen::Settled(format!("server {name} replicates from {}", master.name)),
+        Some(check) => Seen::Open(format!("server {name}: {}: {}", check.name, check.detail)),
     })
 }
 

@@ -22,6 +22,7 @@ pub mod server;
 pub mod silence;
 pub mod snapshot;
 pub mod sql;
+pub mod takeover;
 pub mod template;
 
 pub use act::{Act, Debt, Did, Due, Outcome, Owner};

@@ -60,8 +60,14 @@ pub struct SilenceFacts {
     pub prepared_xa: Vec<String>,
     /// Open transactions that hold changed rows.
     pub open_transactions: u64,
+    /// Whose they are, in words.
+    #[serde(default)]
+    pub open_by: Vec<String>,
     /// The server itself replicates from somewhere.
     pub incoming_replication: bool,
+    /// From where: each channel in words.
+    #[serde(default)]
+    pub sources: Vec<String>,
     /// Position when this was read.
     pub position: Position,
 }
@@ -113,7 +119,10 @@ pub fn judge_silence(name: &str, facts: &SilenceFacts) -> Vec<Check> {
         check(
             "no open transaction",
             facts.open_transactions == 0,
-            format!("{} transactions with changed rows", facts.open_transactions),
+            match facts.open_transactions {
+                0 => "none".into(),
+                n => format!("{n} with changed rows: {}", or(facts.open_by.join(", "), "unknown")),
+            },
             "rs-dbsync writes off ends them",
         ),
         check(
@@ -125,7 +134,10 @@ pub fn judge_silence(name: &str, facts: &SilenceFacts) -> Vec<Check> {
         check(
             "no incoming replication",
             !facts.incoming_replication,
-            format!("replicates from elsewhere: {}", facts.incoming_replication),
+            match facts.incoming_replication {
+                false => "none".into(),
+                true => format!("from {}", or(facts.sources.join(", "), "unknown")),
+            },
             "this server is a slave of another one: name the master",
         ),
     ]

@@ -68,6 +68,17 @@ pub fn kind(statement: &str) -> Kind {
     }
 }
 
+/// How much longer a statement takes that did `percent` of its work in `so_far`, in milliseconds. Below one percent
+/// nothing can be said.
+pub fn left_ms(so_far: std::time::Duration, percent: f64) -> Option<u64> {
+    if !(1.0..=100.0).contains(&percent) {
+        return None;
+    }
+    let left = so_far.as_secs_f64() * 1000.0 * (100.0 - percent) / percent;
+    // a time of years is no expectation
+    (left < 1e11).then_some(left as u64)
+}
+
 /// The first word in capitals, comments skipped.
 fn first_word(statement: &str) -> String {
     let mut rest = statement.trim_start();
@@ -196,6 +207,16 @@ mod tests {
         ] {
             let bad = split(text).unwrap_err();
             assert!(bad.what.starts_with(&format!("line {line}: ")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_statement_is_expected_by_what_it_did() {
+        let ten = std::time::Duration::from_secs(10);
+        assert_eq!(left_ms(ten, 25.0), Some(30_000));
+        assert_eq!(left_ms(ten, 100.0), Some(0));
+        for nonsense in [0.0, 0.5, -3.0, 101.0, f64::NAN] {
+            assert_eq!(left_ms(ten, nonsense), None);
         }
     }
 

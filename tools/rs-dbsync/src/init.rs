@@ -7,10 +7,11 @@ use rs_cli::{Changing, Context, Done, Exit, Select, Step};
 use rs_contract::{Error, Kind, Result, RunRequest, Target, Work};
 use rs_model::replica::judge_replicating;
 use rs_model::snapshot::Snapshot;
+use rs_model::takeover::of_this_history;
 use rs_model::{Answer, Server};
 use serde_json::json;
 
-use crate::sets::{Open, Site, held_key};
+use crate::sets::{Open, Site, held_key, rebuild_key};
 use crate::writes::of;
 
 /// What to make.
@@ -83,7 +84,7 @@ pub fn run(init: &Init, cx: &Context) -> anyhow::Result<Exit> {
             needed: !replicates,
             before: json!({ "replicating": replicates }),
             expect: json!({ "replicating": true, "source": master.server.name }),
-            settles: vec![format!("fenced:{}", open.server.name)],
+            settles: vec![format!("fenced:{}", open.server.name), rebuild_key(&open.server.name)],
             ..Step::default()
         });
         opened.push((at, open));
@@ -135,7 +136,12 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     let work = || Work { timeout: cx.common.timeout.saturating_sub(begun.elapsed()) };
     let say = |line: &str| cx.say(&format!("{name}: {line}"));
     let lineage = open.settings.or("DB_LINEAGE_NAME", &open.set)?;
-    let there = snapshots.list(&lineage)?;
+    let mut there = snapshots.list(&lineage)?;
+    if init.snapshot.is_none() {
+        // the newest may be of a master that was abandoned: its data is not this master's
+        let state = site.open(site.master(&open.set)?)?.db.replica()?.own_state;
+        there.retain(|one| of_this_history(one, state.as_deref()));
+    }
     let snapshot = if init.fresh || (init.snapshot.is_none() && !there.iter().any(|s| s.perfect)) {
         say("reading a backup from the master");
         take(site, &open.set, &lineage, work(), &say)?

@@ -11,6 +11,7 @@ mod promote;
 mod proof;
 mod sets;
 mod status;
+mod takeover;
 mod writes;
 
 use std::process::ExitCode;

@@ -91,7 +91,9 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         let db = site.database(&open.server, &open.settings, Some(account))?;
         let before = open.db.schema_fingerprint(&schema)?;
         let say = |event: &MigrationEvent| {
-            let percent = event.percent.map(|p| format!(", {p:.0} %")).unwrap_or_default();
+            let left = event.left_ms.map(|ms| format!(", about {} s left", ms.div_ceil(1000)));
+            let percent = event.percent.map(|p| format!(", {p:.0} %{}", left.unwrap_or_default()));
+            let percent = percent.unwrap_or_default();
             cx.say(&format!(
                 "{}: statement {} of {}, {} s{percent}: {}",
                 open.server.name,

@@ -2,19 +2,20 @@
 //! its name overrides it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
 use rs_contract::{Dns, Error, Kind, Result, Target};
 use rs_drivers::settings::Settings;
-use rs_model::replica::{HeldAt, judge_held};
-use rs_model::silence::judge_silence;
-use rs_model::{Answer, Check, Due, Server};
+use rs_model::replica::HeldAt;
+use rs_model::snapshot::Snapshot;
+use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover};
+use rs_model::{Check, Due, Server};
 use serde_json::json;
 
 use crate::command;
-use crate::price::lost;
-use crate::sets::{Open, Site, held_key, refuse, writes_key};
+use crate::sets::{Open, Site, held_key, rebuild_key, refuse, writes_key};
+use crate::takeover;
 
 /// Whom to promote.
 #[derive(clap::Args)]
@@ -27,50 +28,43 @@ pub struct Promote {
     /// Lose at most so many transactions
     #[arg(long, value_name = "N", conflicts_with = "lose_writes")]
     accept_loss: Option<u64>,
+    /// Time of the hold, as the operator knows it: what was written since then is lost; another time is declined
+    #[arg(long, value_name = "TIME")]
+    lose_after: Option<String>,
     /// Go on although this condition does not hold; repeated, by name
     #[arg(long = "override", value_name = "CONDITION")]
-    overrides: Vec<String>,
+    pub overrides: Vec<String>,
     /// Who has to be the master now
     #[arg(long, value_name = "SERVER")]
     expect_master: Option<String>,
-    /// Give up on the old master's sessions after this
+    /// Longest time to live that the master's names may have
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "5m")]
+    pub max_ttl: Duration,
+    /// Give up on the old master's sessions, and on application servers that still see the old address, after this
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
     limit: Duration,
     #[command(flatten)]
     changing: Changing,
 }
 
-/// Every condition that a promotion asks, by name.
-const CONDITIONS: [&str; 12] = [
-    "rollback point",
-    "hold unbroken",
-    "one candidate",
-    "page active",
-    "master fenced",
-    "application sessions gone",
-    "price accepted",
-    "abandoned data kept",
-    "backups off",
-    "DNS record ours",
-    "expected master",
-    "other slaves",
-];
-
 /// What a promotion works with.
-struct Plan {
-    slave: Open,
-    held: HeldAt,
-    master: Option<Open>,
-    old: Server,
-    dns: Option<Record>,
+pub struct Plan {
+    pub slave: Open,
+    pub held: HeldAt,
+    pub master: Option<Open>,
+    pub old: Server,
+    pub dns: Option<Record>,
+    /// Slaves of the set that will have to be rebuilt.
+    pub others: Vec<Server>,
     /// An earlier promotion was cut off after the slave had become a master.
-    half: bool,
+    pub half: bool,
 }
 
 /// The names that point at the master.
-struct Record {
-    dns: Box<dyn Dns>,
-    names: Vec<String>,
+pub struct Record {
+    pub dns: Box<dyn Dns>,
+    /// The master's own name comes first.
+    pub names: Vec<String>,
 }
 
 /// Checks, fences, promotes, moves tags and names.
@@ -104,7 +98,8 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             continue;
         }
         let plan = plan(&site, slave)?;
-        let checks = conditions(promote, cx.common.upgrade.as_deref(), &site, &plan)?;
+        let facts = takeover::gather(promote, cx.common.upgrade.as_deref(), &site, &plan)?;
+        let checks = judge_takeover(&facts);
         let bad: Vec<Check> = checks
             .iter()
             .filter(|check| !promote.overrides.contains(&check.name))
@@ -112,15 +107,15 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             .collect();
         refuse(Kind::Declined, "the promotion may not be", &bad)?;
         steps.push(step(&site, &deployment, at, &plan, before));
-        plans.push((at, plan, checks));
+        plans.push((at, plan, facts, checks));
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
-        let (_, plan, checks) =
-            plans.iter().find(|(at, _, _)| *at == step.at).ok_or_else(|| {
+        let (_, plan, facts, checks) =
+            plans.iter().find(|(at, ..)| *at == step.at).ok_or_else(|| {
                 Error::new(Kind::Failed, "a step without its server")
                     .hint("this is a fault of the tool")
             })?;
-        act(promote, cx, &site, plan, checks)
+        act(promote, cx, &site, plan, facts, checks)
     })?;
     cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
@@ -144,24 +139,39 @@ fn step(
             plan.old.name,
             words(&command(deployment, &["init", "--rebuild"], &plan.old.name))
         )),
-        opens: if plan.old.name == plan.slave.server.name {
-            Vec::new()
-        } else {
-            vec![DebtSpec {
-                key: format!("fenced:{}", plan.old.name),
-                reason: format!(
-                    "{:?} was the master: read-only, locked, its data kept",
-                    plan.old.name
-                ),
-                inverse: command(deployment, &["init", "--rebuild"], &plan.old.name),
-                due: Due::Retire,
-                deadline: None,
-                before: json!({ "tags": plan.old.tags, "locked": plan.old.locked, "site": site.deployment }),
-            }]
-        },
+        opens: debts(site, deployment, plan),
         settles: vec![held_key(&plan.slave.server.name), writes_key(set)],
         ..Step::default()
     }
+}
+
+/// What is owed from then on: the old master is kept aside, and the other slaves are marked: they follow what was
+/// abandoned.
+fn debts(site: &Site<'_>, deployment: &str, plan: &Plan) -> Vec<DebtSpec> {
+    let old = &plan.old.name;
+    let mut debts: Vec<DebtSpec> = plan
+        .others
+        .iter()
+        .map(|other| DebtSpec {
+            key: rebuild_key(&other.name),
+            reason: format!("{:?} holds the data of {old:?}, which was abandoned", other.name),
+            inverse: command(deployment, &["init"], &other.name),
+            due: Due::Retire,
+            deadline: None,
+            before: json!({ "source": old }),
+        })
+        .collect();
+    if *old != plan.slave.server.name {
+        debts.push(DebtSpec {
+            key: format!("fenced:{old}"),
+            reason: format!("{old:?} was the master: read-only, locked, its data kept"),
+            inverse: command(deployment, &["init", "--rebuild"], old),
+            due: Due::Retire,
+            deadline: None,
+            before: json!({ "tags": plan.old.tags, "locked": plan.old.locked, "site": site.deployment }),
+        });
+    }
+    debts
 }
 
 fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
@@ -188,7 +198,14 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
     };
     let master = if old.state.is_up() || old.foreign { Some(site.open(&old)?) } else { None };
     let dns = names(site, &slave)?;
-    Ok(Plan { slave, held, master, old, dns, half })
+    let others = site
+        .servers
+        .iter()
+        .filter(|s| s.database_set().is_some_and(|(set, _)| set == slave.set))
+        .filter(|s| s.name != slave.server.name && s.name != old.name)
+        .cloned()
+        .collect();
+    Ok(Plan { slave, held, master, old, dns, others, half })
 }
 
 /// The names that move with the set: its own master's, and the one for reads unless that leads to another set.
@@ -217,194 +234,25 @@ fn names(site: &Site<'_>, slave: &Open) -> Result<Option<Record>> {
     Ok(Some(Record { dns, names }))
 }
 
-fn conditions(
-    promote: &Promote,
-    run: Option<&str>,
-    site: &Site<'_>,
-    plan: &Plan,
-) -> Result<Vec<Check>> {
-    let name = plan.slave.server.name.as_str();
-    let check = |asked: &str, good: bool, detail: String, hint: &str| {
-        let answer = if good { Answer::Ok } else { Answer::No };
-        Check::new(asked, name, answer, detail).hint(format!("{hint}; or --override '{asked}'"))
-    };
-    let summed = |checks: &[Check]| -> (bool, String) {
-        let bad: Vec<String> = checks
-            .iter()
-            .filter(|check| check.answer != Answer::Ok)
-            .map(|check| format!("{}: {}", check.name, check.detail))
-            .collect();
-        (bad.is_empty(), if bad.is_empty() { "as it was".into() } else { bad.join("; ") })
-    };
-    let mut checks = vec![check(
-        "rollback point",
-        plan.held.position.set().is_some(),
-        format!("held since {} at {}", plan.held.at, plan.held.position.text()),
-        "only a slave that rs-dbsync held is a way back",
-    )];
-    let (good, detail) = if plan.half {
-        (true, "an earlier promotion of it was cut off; it goes on".into())
-    } else {
-        let mut held = judge_held(name, &plan.held, &plan.slave.db.replica()?);
-        let schema = plan.slave.db.schema_fingerprint(&plan.held.schema)?;
-        held.push(Check::new(
-            "schema",
-            name,
-            if schema == plan.held.schema_fingerprint { Answer::Ok } else { Answer::No },
-            format!("fingerprint {schema}, held with {}", plan.held.schema_fingerprint),
-        ));
-        summed(&held)
-    };
-    checks.push(check(
-        "hold unbroken",
-        good,
-        detail,
-        "a thawed slave is no way back: restore the backup",
-    ));
-    let held_in = site.held_in(&plan.slave.set)?;
-    checks.push(check(
-        "one candidate",
-        held_in.len() == 1,
-        format!("held in {:?}: {}", plan.slave.set, held_in.len()),
-        "resume or retire the others first",
-    ));
-    checks.push(page(site, run, &check)?);
-    checks.extend(fence(promote, site, plan, &check)?);
-    checks.push(check(
-        "abandoned data kept",
-        true,
-        format!("{:?} is locked and not touched: its data stays there", plan.old.name),
-        "",
-    ));
-    // a scheduled backup of the wrong side would become the newest of the lineage
-    let mut scheduled = Vec::new();
-    for server in site.servers.iter().filter(|s| s.state.is_up() && s.database_set().is_some()) {
-        let key = format!("schedule/{}/{}", site.deployment, server.name);
-        let schedule = site.state().get(&key)?.map(|entry| entry.value);
-        if schedule.is_some_and(|schedule| schedule["enabled"] != json!(false)) {
-            scheduled.push(server.name.clone());
-        }
+impl Promote {
+    /// How many transactions are given up; absent: however many.
+    pub fn accepted(&self) -> Option<u64> {
+        if self.lose_writes { None } else { Some(self.accept_loss.unwrap_or_default()) }
     }
-    checks.push(check(
-        "backups off",
-        scheduled.is_empty(),
-        if scheduled.is_empty() { "none is scheduled".into() } else { scheduled.join(", ") },
-        "rs-snapshot schedule off --role db",
-    ));
-    if let Some(record) = &plan.dns {
-        let known: Vec<String> =
-            site.servers.iter().filter_map(|s| s.address).map(|a| a.to_string()).collect();
-        let mut strangers = Vec::new();
-        for name in &record.names {
-            let (addresses, _) = record.dns.lookup(name)?;
-            strangers.extend(
-                addresses
-                    .iter()
-                    .map(ToString::to_string)
-                    .filter(|address| !known.contains(address))
-                    .map(|address| format!("{name} is {address}")),
-            );
-        }
-        checks.push(check(
-            "DNS record ours",
-            strangers.is_empty(),
-            if strangers.is_empty() { record.names.join(", ") } else { strangers.join(", ") },
-            "the name points at no server of this deployment: whose is it?",
-        ));
+
+    /// The time of the hold as it was stated.
+    pub fn stated_time(&self) -> Option<String> {
+        self.lose_after.clone()
     }
-    let expected = promote.expect_master.as_deref().unwrap_or(&plan.old.name);
-    checks.push(check(
-        "expected master",
-        expected == plan.old.name,
-        format!("expected {expected:?}, the tags say {:?}", plan.old.name),
-        "tags, DNS and replication must agree on who is the master",
-    ));
-    let others: Vec<&str> = site
-        .servers
-        .iter()
-        .filter(|s| s.database_set().is_some_and(|(set, _)| set == plan.slave.set))
-        .filter(|s| s.name != name && s.name != plan.old.name)
-        .map(|s| s.name.as_str())
-        .collect();
-    checks.push(check("other slaves", true, format!("to be rebuilt: {}", others.join(", ")), ""));
-    Ok(checks)
-}
 
-type Asked<'a> = dyn Fn(&str, bool, String, &str) -> Check + 'a;
-
-/// The page on every balancer of the deployment, through its own runtime.
-fn page(site: &Site<'_>, run: Option<&str>, check: &Asked<'_>) -> Result<Check> {
-    let mut open = Vec::new();
-    // a test balancer of the run has no users
-    let temp = |s: &Server| run.is_some_and(|run| s.part(run) == Some("temp"));
-    let up = |s: &Server| s.state.is_up() || s.foreign;
-    for server in site.servers.iter().filter(|s| s.has_role("lb") && up(s) && !temp(s)) {
-        let pools = server.tags.iter().filter_map(|tag| {
-            tag.strip_prefix("load_balancer:active_").and_then(|t| t.strip_suffix("=true"))
-        });
-        let settings = Settings::among(site.cloud(), &site.deployment, server, &site.servers)?;
-        for pool in pools {
-            let channel = if server.foreign { None } else { Some(site.cloud().channel(server)?) };
-            let active = rs_drivers::page(server, &settings, channel).and_then(|p| p.active(pool));
-            match active {
-                Ok((true, _)) => {}
-                Ok((false, _)) => open.push(format!("{} serves {pool}", server.name)),
-                Err(e) => open.push(format!("{}: {e}", server.name)),
-            }
-        }
+    /// Who has to be the master, when somebody said.
+    pub fn expected(&self) -> Option<&str> {
+        self.expect_master.as_deref()
     }
-    Ok(check(
-        "page active",
-        open.is_empty(),
-        if open.is_empty() { "on every balancer".into() } else { open.join("; ") },
-        "rs-maintenance start",
-    ))
-}
 
-/// The present master: silent, without sessions of applications, and what it has more than the copy.
-fn fence(promote: &Promote, site: &Site<'_>, plan: &Plan, check: &Asked<'_>) -> Result<Vec<Check>> {
-    let Some(master) = &plan.master else {
-        let gone = format!("{:?} is {}", plan.old.name, plan.old.state.word());
-        return Ok(vec![
-            check("master fenced", true, gone.clone(), ""),
-            check("application sessions gone", true, gone, ""),
-            check(
-                "price accepted",
-                promote.lose_writes,
-                "the master is gone: what it had more cannot be counted".into(),
-                "--lose-writes",
-            ),
-        ]);
-    };
-    let (allowed, _) = site.frozen(&master.set)?;
-    let facts = master.db.silence(&allowed)?;
-    let loud: Vec<String> = judge_silence(&master.server.name, &facts)
-        .iter()
-        .filter(|check| check.answer != Answer::Ok)
-        .map(|check| format!("{}: {}", check.name, check.detail))
-        .collect();
-    let lost = lost(site, master, &plan.slave, &plan.held)?;
-    let accepted = promote.lose_writes || lost.counted() <= promote.accept_loss.unwrap_or_default();
-    Ok(vec![
-        check(
-            "master fenced",
-            loud.is_empty(),
-            if loud.is_empty() { "nobody could write".into() } else { loud.join("; ") },
-            "rs-dbsync writes off on the master",
-        ),
-        check(
-            "application sessions gone",
-            true,
-            "what is left is ended before the slave becomes the master".into(),
-            "",
-        ),
-        check(
-            "price accepted",
-            accepted,
-            lost.words(&plan.held),
-            "--accept-loss N, or --lose-writes however much it is",
-        ),
-    ])
+    fn overrides(&self, condition: &str) -> bool {
+        self.overrides.iter().any(|name| name == condition)
+    }
 }
 
 fn act(
@@ -412,14 +260,24 @@ fn act(
     cx: &Context,
     site: &Site<'_>,
     plan: &Plan,
+    facts: &TakeoverFacts,
     checks: &[Check],
 ) -> Result<Done> {
     let (set, slave) = (&plan.slave.set, &plan.slave.server);
     let other = plan.old.name != slave.name;
-    if let (Some(master), true) = (&plan.master, other) {
+    // a master that does not answer is fenced by other hands: that is what the override says
+    let master = match (&plan.master, &facts.master) {
+        (Some(master), Abandoned::Answers(_)) if other => Some(master),
+        _ => None,
+    };
+    let mut kept = None;
+    if let Some(master) = master {
         let (allowed, _) = site.frozen(set)?;
         master.db.writes_off(&allowed, promote.limit)?;
         master.db.kill_sessions(&[], &|line| cx.say(line))?;
+        if !promote.overrides("abandoned data kept") {
+            kept = Some(keep(cx, site, master, facts)?);
+        }
     }
     if other && !plan.old.foreign {
         site.cloud().set_lock(&site.deployment, &plan.old.name, true)?;
@@ -454,9 +312,10 @@ fn act(
         }
     }
     // whoever still has the old address comes in here: not for long
-    if let (Some(master), true) = (&plan.master, other) {
+    if let Some(master) = master {
         master.db.kill_sessions(&[], &|line| cx.say(line))?;
     }
+    let seen_by = seen(promote, site, plan, &names)?;
     let now = plan.slave.db.replica()?;
     if !now.channels.is_empty() || now.read_only {
         return Err(Error::new(Kind::Failed, format!("{:?} is not what a master is", slave.name))
@@ -464,6 +323,73 @@ fn act(
     }
     Ok(Done::now(json!({
         "role": "master", "set": set, "old_master": plan.old.name, "position": position, "names": names,
+        "seen_by": seen_by, "kept": kept.map(|one| json!({ "id": one.id, "position": one.position })),
     }))
     .nest("conditions", checks))
+}
+
+/// What the abandoned master holds now, as a pinned backup: its writes are then not in one place only. One that is
+/// there already will do.
+fn keep(cx: &Context, site: &Site<'_>, master: &Open, facts: &TakeoverFacts) -> Result<Snapshot> {
+    let name = &master.server.name;
+    let at = master.db.position()?;
+    let there = facts
+        .backups
+        .iter()
+        .flatten()
+        .find(|one| one.perfect && one.pinned && one.server == *name && one.position.same(&at));
+    if let Some(one) = there {
+        return Ok(one.clone());
+    }
+    let channel = site.cloud().channel(&master.server)?;
+    let wanted = Snapshot {
+        lineage: master.settings.or("DB_LINEAGE_NAME", &master.set)?,
+        // a label names one backup; another position is another backup
+        label: Some(format!("abandoned-{}", rs_cli::now().replace([':', '.'], ""))),
+        server: name.clone(),
+        from_master: true,
+        pinned: true,
+        ..Snapshot::default()
+    };
+    let say = |line: &str| cx.say(&format!("{name}, before it is abandoned: {line}"));
+    let backups = rs_drivers::snapshots(&master.settings, Some(channel))?;
+    let taken = backups.take(&wanted, cx.work(), &say)?;
+    if !taken.pinned {
+        backups.pin(&wanted.lineage, &taken.id, true)?;
+    }
+    Ok(taken)
+}
+
+/// Waits until every application server sees the master's new address, each through the name server that it is told
+/// to ask.
+fn seen(promote: &Promote, site: &Site<'_>, plan: &Plan, names: &[String]) -> Result<Vec<String>> {
+    let Some(name) = names.first() else { return Ok(Vec::new()) };
+    let wanted = plan.slave.settings.address()?;
+    let begun = Instant::now();
+    let mut seen_by = Vec::new();
+    for server in site.servers.iter().filter(|s| s.has_role("app") && s.state.is_up()) {
+        let settings = Settings::among(site.cloud(), &site.deployment, server, &site.servers)?;
+        // a server whose inputs name no name server asks the deployment's
+        let own = rs_drivers::dns(&settings).ok();
+        let Some(dns) = own.as_ref().or(plan.dns.as_ref().map(|record| &record.dns)) else {
+            continue;
+        };
+        loop {
+            let (found, _) = dns.lookup(name)?;
+            if matches!(found.as_slice(), [only] if std::net::IpAddr::V4(*only) == wanted) {
+                seen_by.push(server.name.clone());
+                break;
+            }
+            if begun.elapsed() >= promote.limit {
+                let shown: Vec<String> = found.iter().map(ToString::to_string).collect();
+                return Err(Error::new(
+                    Kind::TimedOut,
+                    format!("{:?} still sees {name} at {}", server.name, shown.join(", ")),
+                )
+                .hint("the promotion itself is done; the same command again waits for it"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(seen_by)
 }

@@ -170,6 +170,11 @@ pub fn held_key(slave: &str) -> String {
     format!("held:{slave}")
 }
 
+/// Key of the debt that a slave follows a master that was abandoned.
+pub fn rebuild_key(slave: &str) -> String {
+    format!("rebuild:{slave}")
+}
+
 fn set_of(server: &Server) -> Result<(String, bool)> {
     let fenced = server.tags.iter().find_map(|tag| tag.strip_prefix("database:fenced="));
     match (server.database_set(), fenced) {

@@ -98,6 +98,12 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
             open.db.write_canary(&nonce)?;
         }
         let state = open.db.writes_off(&off.allow, off.limit)?;
+        if state.survives_restart != Some(true) {
+            cx.warn(&format!(
+                "{}: its option file cannot be reached: after a restart of the server writes are on again",
+                open.server.name
+            ));
+        }
         let silence = open.db.silence(&off.allow)?;
         let checks = judge_silence(&open.server.name, &silence);
         refuse(Kind::Declined, "writes are off, but somebody could still write", &checks)
@@ -170,6 +176,12 @@ pub fn on(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
             None => WritesState::default(),
         };
         open.db.writes_on(&before)?;
+        if before.off {
+            cx.warn(&format!(
+                "{}: it was read-only before writes were switched off, and is so again",
+                open.server.name
+            ));
+        }
         Ok(Done::now(json!({ "off": open.db.writes()?.off })))
     })?;
     cx.pass_on(&subjects, exit)

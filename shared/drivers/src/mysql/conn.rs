@@ -32,6 +32,41 @@ pub struct Link {
     place: String,
 }
 
+/// What stands before a statement that waits on the server: whoever finds it there later can tell whether the process
+/// that asked still lives. A server does not notice that the client of a waiting statement is gone.
+const WAITER: &str = "/* rs_tools waiter ";
+
+/// The statement with the mark of this very process: host, process id, and when the process began.
+pub fn waiting(sql: &str) -> String {
+    let pid = std::process::id();
+    format!("{WAITER}{} {pid} {} */ {sql}", host(), began(pid).unwrap_or_default())
+}
+
+/// Whether the statement is a waiter of a process of this machine that is gone. Of another machine nothing is known:
+/// its waiters end by their own time-outs.
+pub fn is_left_behind(statement: &str) -> bool {
+    let Some(rest) = statement.trim_start().strip_prefix(WAITER) else { return false };
+    let mut words = rest.split_whitespace();
+    let (Some(of), Some(pid), Some(start)) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    of == host() && pid.parse().is_ok_and(|pid| began(pid).as_deref() != Some(start))
+}
+
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect()
+}
+
+/// When a process began, in ticks since the boot; absent when there is none.
+fn began(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the second field is a name that may hold anything; the start is the 22nd
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // one that has ended and was not waited for asks nothing any more
+    if fields.first() == Some(&"Z") { None } else { fields.get(19).map(|s| (*s).to_owned()) }
+}
+
 /// One row: column name (as the server spells it) to text; NULL is `None`.
 pub type Row = BTreeMap<String, Option<String>>;
 
@@ -253,6 +288,19 @@ mod tests {
     #[test]
     fn a_message_shows_no_value_of_a_statement() {
         assert_eq!(doing("CHANGE MASTER TO MASTER_PASSWORD = 'secret'"), "CHANGE MASTER TO");
+    }
+
+    #[test]
+    fn a_waiter_is_left_behind_when_its_process_is_gone() {
+        assert!(!is_left_behind(&waiting("SELECT 1")));
+        let own = waiting("SELECT 1");
+        let pid = std::process::id().to_string();
+        // the number was given to another process since
+        let start = began(std::process::id()).unwrap();
+        assert!(is_left_behind(&own.replace(&format!(" {start} "), " 1 ")));
+        assert!(is_left_behind(&own.replace(&format!(" {pid} "), " 4194305 ")));
+        assert!(!is_left_behind(&own.replace(&host(), "another-host")));
+        assert!(!is_left_behind("SELECT '/* rs_tools waiter h 1 1 */'"));
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub struct Dialect {
     pub short_lock_wait: &'static str,
     /// Accounts that may write though writes are off: columns `account_user`, `account_host`, `because`.
     pub may_write: &'static str,
+    /// Accounts that may call what runs with the rights of another: columns `account_user`, `account_host`, `definer`,
+    /// `routine`. Absent: writes off stop that too.
+    pub lent: Option<&'static str>,
     /// Which account holds which role: columns `account_user`, `account_host`, `role`.
     pub roles: &'static str,
     /// Who locks what, as far as the engine tells: columns `id`, `what`. With what makes it able to tell before and
@@ -161,6 +164,19 @@ pub static MARIADB: Dialect = Dialect {
     may_write: "SELECT User AS account_user, Host AS account_host, 'READ ONLY ADMIN' AS because \
                 FROM mysql.global_priv \
                 WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 8589934592 <> 0",
+    // bit 18 is EXECUTE. A procedure writes with its definer's rights: seen on 10.11
+    lent: Some(
+        "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
+         CONCAT(r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine FROM information_schema.routines r JOIN ( \
+         SELECT User, Host, '%' AS Db, '' AS Routine FROM mysql.global_priv \
+         WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 262144 <> 0 \
+         UNION ALL SELECT User, Host, Db, '' FROM mysql.db WHERE Execute_priv = 'Y' \
+         UNION ALL SELECT User, Host, Db, Routine_name FROM mysql.procs_priv \
+         WHERE Routine_type = 'PROCEDURE' AND FIND_IN_SET('Execute', Proc_priv) > 0) g \
+         ON r.ROUTINE_SCHEMA LIKE g.Db AND g.Routine IN ('', r.ROUTINE_NAME) \
+         WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER' \
+         AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
+    ),
     roles: "SELECT User AS account_user, Host AS account_host, Role AS role FROM mysql.roles_mapping",
     lock_holders: Some(LockHolders {
         load: Some("INSTALL SONAME 'metadata_lock_info'"),
@@ -235,6 +251,7 @@ pub static MYSQL: Dialect = Dialect {
                 TRIM(BOTH '''' FROM SUBSTRING_INDEX(GRANTEE, '@', -1)) AS account_host, \
                 MIN(PRIVILEGE_TYPE) AS because FROM information_schema.user_privileges \
                 WHERE PRIVILEGE_TYPE IN ('SUPER', 'SYSTEM_VARIABLES_ADMIN') GROUP BY GRANTEE",
+    lent: None,
     roles: "SELECT TO_USER AS account_user, TO_HOST AS account_host, FROM_USER AS role FROM mysql.role_edges",
     lock_holders: Some(LockHolders {
         load: None,

@@ -8,7 +8,7 @@ use rs_model::Position;
 use rs_model::replica::{Channel, HELD_HOST, Identity, Replica};
 
 use super::Mysql;
-use super::conn::{Row, Session, column};
+use super::conn::{Row, Session, column, waiting};
 use super::dialect::{Columns, Dialect, fill, literal};
 
 /// One wait is cut into pieces of this: a waiter whose client was killed stays on the server as long as it was told.
@@ -123,6 +123,7 @@ pub fn wait_applied(db: &Mysql, position: &Position, limit: Duration) -> Result<
     let dialect = db.dialect()?;
     let begun = Instant::now();
     let mut session = db.link.open_for(PIECE + Duration::from_secs(10))?;
+    super::writes::end_left_behind(&mut session)?;
     loop {
         let left = limit.saturating_sub(begun.elapsed()).min(PIECE);
         let sql = fill(
@@ -132,7 +133,7 @@ pub fn wait_applied(db: &Mysql, position: &Position, limit: Duration) -> Result<
                 ("seconds", &format!("{:.3}", left.as_secs_f64().max(0.001))),
             ],
         );
-        if session.value(&sql)?.as_deref() == Some(dialect.wait_applied) {
+        if session.value(&waiting(&sql))?.as_deref() == Some(dialect.wait_applied) {
             return Ok(true);
         }
         if begun.elapsed() >= limit {

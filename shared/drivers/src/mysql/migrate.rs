@@ -19,6 +19,8 @@ use super::replication::ensure_tables;
 const LOOK: Duration = Duration::from_millis(200);
 /// Ordinary statements are over before anybody is told of progress.
 const QUIET: Duration = Duration::from_secs(1);
+/// A session that slept so long, in seconds, waits for a client that is gone: ours send one statement after another.
+const ORPHAN_SECONDS: u64 = 5;
 
 /// What a definition consists of; row order is fixed, values that change by themselves are left out.
 const DEFINITIONS: [&str; 8] = [
@@ -150,7 +152,8 @@ pub fn migrate(
     };
     let mut notes = db.link.open()?;
     let lock = literal(&format!("rs_tools.run.{}", &digest(token)[..32]));
-    if notes.value(&format!("SELECT GET_LOCK({lock}, 0)"))?.as_deref() != Some("1") {
+    // a run that was killed a moment ago is given the time to be noticed
+    if notes.value(&format!("SELECT GET_LOCK({lock}, 2)"))?.as_deref() != Some("1") {
         return Err(Error::new(
             Kind::Declined,
             format!("the migration {token:?} is being run by somebody else on {}", db.link.place()),
@@ -160,6 +163,7 @@ pub fn migrate(
     ensure_tables(&mut notes)?;
     run.begin(&mut notes, statements)?;
     let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
+    run.await_worker(&mut notes, &mut worker)?;
     worker.run(&format!("USE {}", name(schema)))?;
     // an ALTER that waits for a lock holds up every SELECT behind it: better to try again
     worker.run("SET SESSION lock_wait_timeout = 1, innodb_lock_wait_timeout = 2")?;
@@ -247,6 +251,52 @@ impl Run<'_> {
         ))
     }
 
+    /// Whatever an earlier run of this token began runs in a session that holds this lock: it is ours only when that
+    /// session is gone, and with it every statement that it was sent. One that only sleeps has lost its client.
+    fn await_worker(&self, notes: &mut Session, worker: &mut Session) -> Result<()> {
+        let lock = literal(&format!("rs_tools.work.{}", &digest(self.token)[..32]));
+        let mut told = false;
+        while worker.value(&format!("SELECT GET_LOCK({lock}, 0)"))?.as_deref() != Some("1") {
+            let holder = notes.value(&format!("SELECT IS_USED_LOCK({lock})"))?.unwrap_or_default();
+            let rows = notes.rows(&format!(
+                "SELECT COMMAND AS command, TIME AS seconds, COALESCE(INFO, '') AS statement \
+                 FROM information_schema.processlist WHERE ID = {}",
+                holder.parse::<u64>().unwrap_or(0)
+            ))?;
+            if let Some(row) = rows.first() {
+                let text = column(row, "statement")?.unwrap_or_default().to_owned();
+                let idle = column(row, "command")? == Some("Sleep");
+                let seconds = column(row, "seconds")?.and_then(|s| s.parse().ok()).unwrap_or(0);
+                if idle && seconds >= ORPHAN_SECONDS {
+                    super::writes::end(notes, &[holder.parse().unwrap_or(0)])?;
+                } else if !text.is_empty() {
+                    let at = number(
+                        notes
+                            .value(&format!(
+                                "SELECT MAX(number) FROM rs_tools.migration_step WHERE token = {}",
+                                literal(self.token)
+                            ))?
+                            .as_deref(),
+                    );
+                    let percent = self.percent(notes, &holder)?;
+                    let mut event = self.told(at, &text, percent, self.begun);
+                    event.text = format!("an earlier run's statement still runs: {}", event.text);
+                    if !told || self.begun.elapsed() >= QUIET {
+                        told = true;
+                        (self.event)(&event);
+                    }
+                    if self.begun.elapsed() >= self.limit {
+                        return Err(self.late(at, &text).because(format!(
+                            "an earlier run's statement still runs in session {holder}"
+                        )));
+                    }
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// A client that was killed leaves its statement running: it has to end before the schema can be asked.
     fn await_other(
         &self,
@@ -265,7 +315,7 @@ impl Run<'_> {
             ))?;
             let Some(row) = running.first() else { return Ok(()) };
             let id = column(row, "id")?.unwrap_or_default().to_owned();
-            (self.event)(&self.told(at, statement, self.percent(notes, &id)?));
+            (self.event)(&self.told(at, statement, self.percent(notes, &id)?, self.begun));
             if self.begun.elapsed() >= self.limit {
                 return Err(self
                     .late(at, statement)
@@ -294,7 +344,7 @@ impl Run<'_> {
                         return Err(self.late(at, statement).because(format!("{why}: {who}")));
                     }
                     if blocked.replace(who.clone()).is_none() {
-                        let mut told = self.told(at, statement, None);
+                        let mut told = self.told(at, statement, None, self.begun);
                         told.text = format!("waits for a lock ({who}): {}", told.text);
                         (self.event)(&told);
                     }
@@ -427,7 +477,8 @@ impl Run<'_> {
                     Err(fault) => return Err(self.db.link.error(fault, "ending a statement")),
                 }
             } else if quiet.elapsed() >= QUIET {
-                (self.event)(&self.told(at, statement, self.percent(session, id)?));
+                let percent = self.percent(session, id)?;
+                (self.event)(&self.told(at, statement, percent, quiet));
             }
         }
         Ok(())
@@ -446,12 +497,20 @@ impl Run<'_> {
         }
     }
 
-    fn told(&self, at: usize, statement: &str, percent: Option<f64>) -> MigrationEvent {
+    /// `since`: when the statement began, as far as we know.
+    fn told(
+        &self,
+        at: usize,
+        statement: &str,
+        percent: Option<f64>,
+        since: Instant,
+    ) -> MigrationEvent {
         MigrationEvent {
             statement: at,
             of: self.of,
             text: cut(statement),
             percent,
+            left_ms: percent.and_then(|percent| sql::left_ms(since.elapsed(), percent)),
             ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Privileged, Result, Session as Seen, SilenceFacts, WritesState};
 
-use super::conn::{Fault, Row, Session, column};
+use super::conn::{Fault, Row, Session, column, is_left_behind, waiting};
 use super::dialect::Dialect;
 use super::{Mysql, facts};
 
@@ -29,8 +29,12 @@ pub fn silence(db: &Mysql, allowed: &[String]) -> Result<SilenceFacts> {
     let mut session = db.link.open()?;
     let accounts = accounts(db, &mut session, dialect, allowed)?;
     let sessions = sessions(db, &mut session, dialect, &accounts, allowed)?;
-    let open = open_transactions(&mut session)?;
-    let known: BTreeMap<u64, &str> = sessions.iter().map(|s| (s.id, s.exempt.as_str())).collect();
+    let known: BTreeMap<u64, &Seen> = sessions.iter().map(|s| (s.id, s)).collect();
+    let open: Vec<u64> = open_transactions(&mut session)?
+        .into_iter()
+        .filter(|id| *id != 0 && known.get(id).is_none_or(|s| s.exempt.is_empty()))
+        .collect();
+    let channels = session.rows(dialect.channels)?;
     Ok(SilenceFacts {
         read_only: session.must(dialect.read_only)? == "1",
         events_on: session.value("SELECT @@global.event_scheduler")?.as_deref() == Some("ON"),
@@ -39,13 +43,20 @@ pub fn silence(db: &Mysql, allowed: &[String]) -> Result<SilenceFacts> {
             .iter()
             .map(|row| Ok(column(row, "data")?.unwrap_or_default().to_owned()))
             .collect::<Result<Vec<_>>>()?,
-        open_transactions: u64::try_from(
-            open.iter()
-                .filter(|id| **id != 0 && known.get(id).is_none_or(|exempt| exempt.is_empty()))
-                .count(),
-        )
-        .unwrap_or(u64::MAX),
-        incoming_replication: !session.rows(dialect.channels)?.is_empty(),
+        open_transactions: u64::try_from(open.len()).unwrap_or(u64::MAX),
+        open_by: open
+            .iter()
+            .map(|id| known.get(id).map_or(format!("session {id}, gone by now"), |s| s.words()))
+            .collect(),
+        incoming_replication: !channels.is_empty(),
+        sources: channels
+            .iter()
+            .map(|row| {
+                let text = |name| Ok::<_, Error>(column(row, name)?.unwrap_or_default());
+                let of = &dialect.columns;
+                Ok(format!("{}:{} ({:?})", text(of.host)?, text(of.port)?, text(of.name)?))
+            })
+            .collect::<Result<Vec<_>>>()?,
         position: facts::position(&mut session, dialect)?,
         sessions: sessions.into_iter().filter(|s| s.may_write).collect(),
         accounts,
@@ -71,6 +82,19 @@ fn accounts(
             (text(row, "account_user")?, text(row, "account_host")?),
             text(row, "because")?,
         );
+    }
+    // whoever may call what runs with the rights of somebody who may write, may write
+    if let Some(question) = dialect.lent {
+        let privileged: BTreeSet<String> =
+            found.keys().map(|(user, host)| format!("{user}@{host}")).collect();
+        for row in session.rows(question)? {
+            let (definer, routine) = (text(&row, "definer")?, text(&row, "routine")?);
+            if privileged.contains(&definer) {
+                found
+                    .entry((text(&row, "account_user")?, text(&row, "account_host")?))
+                    .or_insert_with(|| format!("procedure {routine} runs as {definer}"));
+            }
+        }
     }
     // whoever may take a role that may write, may write; roles hold roles
     loop {
@@ -118,7 +142,8 @@ fn accounts(
 }
 
 /// Every session, judged by its account's grants and not by its name. A session whose user no account has by name
-/// came in as the anonymous one.
+/// came in as the anonymous one; what `PUBLIC` may, everybody may. A waiter that a killed process of ours left behind
+/// is nobody's any more.
 pub fn sessions(
     db: &Mysql,
     session: &mut Session,
@@ -143,8 +168,11 @@ pub fn sessions(
             Error::new(Kind::Failed, format!("{}: session id {id:?}", db.link.place()))
         })?;
         let server = dialect.server_threads.contains(&user.as_str()) || command == "Daemon";
+        let statement = text("statement")?;
         let exempt = if server || command.starts_with("Binlog Dump") {
             "replication"
+        } else if is_left_behind(&statement) {
+            ""
         } else if id == u64::from(own) || text("marked")? == "1" {
             "ours"
         } else if allowed.contains(&user) {
@@ -154,16 +182,33 @@ pub fn sessions(
         };
         found.push(Seen {
             id,
-            may_write: may.contains(user.as_str()) || (may.contains("") && !server),
+            may_write: may.contains(user.as_str())
+                || !server && (may.contains("") || may.contains("PUBLIC")),
             host: text("account_host")?,
             seconds: text("seconds")?.parse().unwrap_or(0),
-            statement: text("statement")?,
+            statement,
             exempt: exempt.into(),
             user,
             command,
         });
     }
     Ok(found)
+}
+
+/// Ends the waiters that killed processes of ours left on the server; how many there were.
+pub fn end_left_behind(session: &mut Session) -> Result<usize> {
+    let rows = session.rows(
+        "SELECT ID AS id, INFO AS statement FROM information_schema.processlist \
+         WHERE LEFT(INFO, 19) = '/* rs_tools waiter ' AND ID <> CONNECTION_ID()",
+    )?;
+    let mut left = Vec::new();
+    for row in &rows {
+        if is_left_behind(column(row, "statement")?.unwrap_or_default()) {
+            left.extend(column(row, "id")?.and_then(|id| id.parse::<u64>().ok()));
+        }
+    }
+    end(session, &left)?;
+    Ok(left.len())
 }
 
 /// Connection ids of open transactions that have changed rows; 0 are prepared ones whose session is gone.
@@ -183,6 +228,7 @@ pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<Wri
     let begun = Instant::now();
     let mut session = db.link.open()?;
     session.run(dialect.short_lock_wait)?;
+    end_left_behind(&mut session)?;
     let before = writes(db)?;
     let attempt = freeze(db, &mut session, dialect, allowed, begun, limit);
     if let Err(e) = attempt {
@@ -197,7 +243,7 @@ pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<Wri
     }
     let survives = db.put_options(KEPT, dialect.read_only_options)?;
     Ok(WritesState {
-        off: true,
+        off: before.off,
         events_before: before.events_before,
         survives_restart: survives.then_some(true),
     })
@@ -227,7 +273,7 @@ fn freeze(
         .untouched()
     };
     while session.must(dialect.read_only)? != "1" {
-        match session.attempt(dialect.set_read_only) {
+        match session.attempt(&waiting(dialect.set_read_only)) {
             Ok(()) => break,
             Err(Fault::Server(1205, _)) => {
                 let blockers = blockers(db, session, dialect, allowed)?;
@@ -328,7 +374,10 @@ pub fn writes_on(db: &Mysql, before: &WritesState) -> Result<()> {
     // first the file: a restart in between finds what was asked for
     db.remove_options(KEPT)?;
     let mut session = db.link.open()?;
-    session.run(dialect.clear_read_only)?;
+    // what was read-only before we came stays so
+    if !before.off {
+        session.run(dialect.clear_read_only)?;
+    }
     if before.events_before.as_deref() == Some("ON") {
         session.run("SET GLOBAL event_scheduler = ON")?;
     }
@@ -336,7 +385,9 @@ pub fn writes_on(db: &Mysql, before: &WritesState) -> Result<()> {
         session.must(dialect.read_only)?,
         session.value("SELECT @@global.event_scheduler")?.unwrap_or_default(),
     );
-    if read_only == "1" || (before.events_before.as_deref() == Some("ON") && events != "ON") {
+    if (read_only == "1") != before.off
+        || (before.events_before.as_deref() == Some("ON") && events != "ON")
+    {
         return Err(Error::new(
             Kind::Failed,
             format!(

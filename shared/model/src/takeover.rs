@@ -1,0 +1,409 @@
+//! A held slave becomes the master: what must be so before, each condition by its name, none left out (rollback from
+//! step 23 on). The guide's promotion asked for nothing and lost data in thirteen ways; each has its condition here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::position::stray;
+use crate::replica::{HeldAt, Replica, judge_held};
+use crate::snapshot::Snapshot;
+use crate::{Answer, Check, Position};
+
+/// Every condition of a promotion, by name, in the order in which they are asked.
+pub const CONDITIONS: [&str; 17] = [
+    "rollback point",
+    "hold unbroken",
+    "read-only since the hold",
+    "schema before the migration",
+    "one candidate",
+    "rollback pair",
+    "page active",
+    "master fenced",
+    "application sessions gone",
+    "price accepted",
+    "hold time stated",
+    "abandoned data kept",
+    "backups off",
+    "DNS record ours",
+    "other slaves declared",
+    "old application ready",
+    "expected master",
+];
+
+/// What is known of the present master.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Abandoned {
+    /// Its machine is gone: what the control plane says of it.
+    Dead(String),
+    /// It answered: who could still write, in words.
+    Answers(Vec<String>),
+    /// It did not answer, which is no evidence that it is off: a slow master would live on beside the new one.
+    Silent(String),
+}
+
+/// What a promotion rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TakeoverFacts {
+    /// The server that shall become the master.
+    pub candidate: String,
+    /// What was recorded when it was held.
+    pub held: HeldAt,
+    /// What it is now.
+    pub now: Replica,
+    /// Fingerprint of its schema now.
+    pub schema: String,
+    /// An earlier promotion was cut off after it had become a master: what it was before counts.
+    pub half: bool,
+    /// Slaves of the set that are held.
+    pub candidates: Vec<String>,
+    /// Backups of the set's lineage; absent when no store can be read, with the reason.
+    pub backups: Result<Vec<Snapshot>, String>,
+    /// The master's position when writes were switched off, before the hold.
+    pub frozen_at: Option<Position>,
+    /// Balancers that serve a pool without the page, or could not be asked.
+    pub open_pages: Vec<String>,
+    /// The present master.
+    pub master: Abandoned,
+    /// Transactions that would be lost; absent when they cannot be counted.
+    pub price: Option<u64>,
+    /// The price in words.
+    pub price_words: String,
+    /// How many the operator gives up; absent: however many.
+    pub accepted: Option<u64>,
+    /// The time of the hold as the operator stated it.
+    pub stated_time: Option<String>,
+    /// How what the abandoned master holds is kept; or why it cannot be.
+    pub kept: Result<String, String>,
+    /// Servers whose backups are taken by the clock.
+    pub scheduled: Vec<String>,
+    /// Names of the master that are not ours, cannot be asked, or last too long in caches.
+    pub names_wrong: Vec<String>,
+    /// Names that will be moved.
+    pub names: Vec<String>,
+    /// Slaves that will have to be rebuilt.
+    pub others: Vec<String>,
+    /// Application servers of the old release: how many there are, and how many are operational.
+    pub old_applications: (usize, usize),
+    /// Who has to be the master.
+    pub expected: String,
+    /// Who says which server is the master: tags, names, replication.
+    pub said: Vec<(String, String)>,
+}
+
+/// Judges a promotion: one check per condition, in the order of [`CONDITIONS`].
+pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
+    let (held, now) = (&facts.held, &facts.now);
+    let went_on = "an earlier promotion of it was cut off; it goes on";
+    let or = |list: &[String], none: &str| match list {
+        [] => none.to_owned(),
+        list => list.join("; "),
+    };
+    let broken: Vec<String> = judge_held(&facts.candidate, held, now)
+        .into_iter()
+        .filter(|check| check.answer != Answer::Ok)
+        .map(|check| format!("{}: {}", check.name, check.detail))
+        .collect();
+    let own_unmoved = held.own.set() == now.own.set();
+    let (fenced, sessions, fence_detail) = match &facts.master {
+        Abandoned::Dead(state) => (true, true, state.clone()),
+        Abandoned::Answers(loud) => (loud.is_empty(), true, or(loud, "nobody could write")),
+        Abandoned::Silent(why) => (false, false, format!("no evidence that it is off: {why}")),
+    };
+    let pair = pair(facts);
+    let running = facts.backups.as_ref().ok().and_then(|all| all.iter().find(|one| one.taking));
+    let mut backups = facts.scheduled.clone();
+    backups.extend(running.map(|one| format!("{} is being taken", one.id)));
+    let (known, ready) = facts.old_applications;
+    let against: Vec<String> = facts
+        .said
+        .iter()
+        .filter(|(_, said)| *said != facts.expected)
+        .map(|(who, said)| format!("{who} says {said:?}"))
+        .collect();
+    let asked: [(bool, String, &str); 17] = [
+        (
+            held.position.set().is_some(),
+            format!("held since {} at {}", held.at, held.position.text()),
+            "only a slave that rs-dbsync held is a way back",
+        ),
+        (
+            facts.half || broken.is_empty(),
+            if facts.half { went_on.into() } else { or(&broken, "as it was") },
+            "a thawed slave is no way back: restore the backup",
+        ),
+        (
+            facts.half || (now.read_only && own_unmoved),
+            format!(
+                "read_only {}, its own binary log at `{}`, held at `{}`",
+                now.read_only,
+                now.own.text(),
+                held.own.text()
+            ),
+            "somebody wrote here since the hold: restore the backup",
+        ),
+        (
+            facts.schema == held.schema_fingerprint,
+            format!("fingerprint {}, held with {}", facts.schema, held.schema_fingerprint),
+            "this slave has another schema than the old release: restore the backup",
+        ),
+        (
+            facts.candidates.len() == 1,
+            format!("held: {}", or(&facts.candidates, "none")),
+            "resume or retire the others first",
+        ),
+        (
+            pair.is_ok(),
+            pair.unwrap_or_else(|why| why),
+            "rs-snapshot take --pin at the position of the hold (step 20)",
+        ),
+        (
+            facts.open_pages.is_empty(),
+            or(&facts.open_pages, "on every balancer"),
+            "rs-maintenance start",
+        ),
+        (fenced, fence_detail.clone(), "rs-dbsync writes off on the master; or end its machine"),
+        (
+            sessions,
+            if sessions {
+                "what is left is ended before the slave becomes the master".into()
+            } else {
+                fence_detail
+            },
+            "end the master's machine",
+        ),
+        (
+            match (facts.price, facts.accepted) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(price), Some(accepted)) => price <= accepted,
+            },
+            facts.price_words.clone(),
+            "--accept-loss N, or --lose-writes however much it is",
+        ),
+        (
+            facts.stated_time.as_ref().is_none_or(|stated| held.at.starts_with(stated.as_str())),
+            format!(
+                "held since {}, stated {}",
+                held.at,
+                facts.stated_time.as_deref().unwrap_or("nothing")
+            ),
+            "--lose-after wants the time of the hold: everything since then is lost",
+        ),
+        (
+            facts.kept.is_ok(),
+            match &facts.kept {
+                Ok(how) | Err(how) => how.clone(),
+            },
+            "the writes of the abandoned master would be in one place only",
+        ),
+        (
+            backups.is_empty(),
+            or(&backups, "none is scheduled, none is being taken"),
+            "rs-snapshot schedule off --role db",
+        ),
+        (
+            facts.names_wrong.is_empty(),
+            or(&facts.names_wrong, &or(&facts.names, "no name is configured")),
+            "the name points at no server of this deployment: whose is it?",
+        ),
+        (true, format!("to be rebuilt: {}", or(&facts.others, "none")), ""),
+        (
+            known == 0 || ready > 0,
+            format!("{ready} of {known} application servers of the old release are operational"),
+            "launch the old application servers first: new code on old data is a second outage",
+        ),
+        (
+            against.is_empty(),
+            format!("expected {:?}: {}", facts.expected, or(&against, "all say so")),
+            "tags, DNS and replication must agree on who is the master",
+        ),
+    ];
+    CONDITIONS
+        .iter()
+        .zip(asked)
+        .map(|(name, (good, detail, hint))| {
+            let answer = if good { Answer::Ok } else { Answer::No };
+            let check = Check::new(name, &facts.candidate, answer, detail);
+            if good { check } else { check.hint(format!("{hint}; or --override '{name}'")) }
+        })
+        .collect()
+}
+
+/// The backup that is a pair with the held slave: complete, pinned, at the position of the hold; or between the freeze
+/// and the hold, when only accounts that may write all the same (heartbeats) can have moved it.
+fn pair(facts: &TakeoverFacts) -> Result<String, String> {
+    let all = facts.backups.as_ref().map_err(Clone::clone)?;
+    let held = facts.held.position.set();
+    let frozen = facts.frozen_at.as_ref().and_then(Position::set);
+    let fits = |one: &&Snapshot| {
+        one.perfect && one.pinned && {
+            let at = one.position.set();
+            one.position.same(&facts.held.position)
+                || match (&at, &held, &frozen) {
+                    (Some(at), Some(held), Some(frozen)) => held.covers(at) && at.covers(frozen),
+                    _ => false,
+                }
+        }
+    };
+    match all.iter().find(fits) {
+        Some(one) => Ok(format!("{} stands for {}", one.id, one.position.text())),
+        None => {
+            Err(format!("no complete and pinned backup stands for {}", facts.held.position.text()))
+        }
+    }
+}
+
+/// Whether a backup's data lies on a master's own way: all that it holds went through that master. One that was read
+/// from a master that was abandoned since does not, however new it is. Unread is no.
+pub fn of_this_history(snapshot: &Snapshot, own_state: Option<&str>) -> bool {
+    snapshot.position.set().is_some()
+        && own_state
+            .and_then(|state| stray(snapshot.position.text(), state))
+            .is_some_and(|errant| errant.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::{Channel, HELD_HOST};
+
+    fn at(gtid: &str) -> Position {
+        Position { gtid: Some(gtid.into()), ..Position::default() }
+    }
+
+    fn good() -> TakeoverFacts {
+        let held = HeldAt {
+            position: at("0-1-40"),
+            own: at("0-1-40"),
+            schema: "shop".into(),
+            schema_fingerprint: "f".into(),
+            source_host: "127.0.0.1".into(),
+            source_port: 3306,
+            at: "2026-11-24T14:02:11.000Z".into(),
+        };
+        let channel =
+            Channel { source_host: HELD_HOST.into(), uses_gtid: true, ..Channel::default() };
+        let now = Replica {
+            channels: vec![Channel {
+                io_running: "No".into(),
+                sql_running: "No".into(),
+                ..channel
+            }],
+            applied: at("0-1-40"),
+            own: at("0-1-40"),
+            own_state: Some("0-1-40".into()),
+            read_only: true,
+            ..Replica::default()
+        };
+        TakeoverFacts {
+            candidate: "Slave2 DB".into(),
+            held,
+            now,
+            schema: "f".into(),
+            half: false,
+            candidates: vec!["Slave2 DB".into()],
+            backups: Ok(vec![backup("0-1-40")]),
+            frozen_at: Some(at("0-1-38")),
+            open_pages: vec![],
+            master: Abandoned::Answers(vec![]),
+            price: Some(3),
+            price_words: "3 transactions".into(),
+            accepted: Some(3),
+            stated_time: None,
+            kept: Ok("a backup is read first".into()),
+            scheduled: vec![],
+            names_wrong: vec![],
+            names: vec![],
+            others: vec!["Slave DB".into()],
+            old_applications: (2, 2),
+            expected: "Master DB".into(),
+            said: vec![("the tags".into(), "Master DB".into())],
+        }
+    }
+
+    fn backup(gtid: &str) -> Snapshot {
+        Snapshot { perfect: true, pinned: true, position: at(gtid), ..Snapshot::default() }
+    }
+
+    fn refused(facts: &TakeoverFacts) -> Vec<String> {
+        let checks = judge_takeover(facts);
+        assert!(checks.iter().map(|check| check.name.as_str()).eq(CONDITIONS));
+        let bad = checks.into_iter().filter(|check| check.answer != Answer::Ok);
+        bad.map(|check| check.name).collect()
+    }
+
+    #[test]
+    fn each_way_to_lose_data_is_refused_by_its_own_name() {
+        assert_eq!(refused(&good()), Vec::<String>::new());
+        type Change = fn(&mut TakeoverFacts);
+        let ways: [(&[&str], Change); 23] = [
+            (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
+            (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
+            (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
+            (&["hold unbroken", "read-only since the hold"], |f| f.now.own = at("0-2-41")),
+            (&["schema before the migration"], |f| f.schema = "g".into()),
+            (&["one candidate"], |f| f.candidates.push("Slave3 DB".into())),
+            (&["one candidate"], |f| f.candidates.clear()),
+            (&["rollback pair"], |f| f.backups = Err("no store".into())),
+            (&["rollback pair"], |f| f.backups = Ok(vec![backup("0-1-37")])),
+            (&["rollback pair"], |f| f.backups = Ok(vec![backup("0-1-41")])),
+            (&["rollback pair"], |f| {
+                f.backups = Ok(vec![Snapshot { pinned: false, ..backup("0-1-40") }])
+            }),
+            (&["page active"], |f| f.open_pages.push("LB-1 serves www".into())),
+            (&["master fenced"], |f| f.master = Abandoned::Answers(vec!["app writes".into()])),
+            (&["master fenced", "application sessions gone"], |f| {
+                f.master = Abandoned::Silent("timed out".into());
+            }),
+            (&["price accepted"], |f| f.accepted = Some(2)),
+            (&["price accepted"], |f| f.price = None),
+            (&["hold time stated"], |f| f.stated_time = Some("2026-11-24T15".into())),
+            (&["abandoned data kept"], |f| f.kept = Err("no room".into())),
+            (&["backups off"], |f| f.scheduled.push("Master DB".into())),
+            (&["backups off"], |f| {
+                let taking = Snapshot { taking: true, ..Snapshot::default() };
+                f.backups = Ok(vec![backup("0-1-40"), taking]);
+            }),
+            (&["DNS record ours"], |f| f.names_wrong.push("db is 192.0.2.1".into())),
+            (&["old application ready"], |f| f.old_applications = (2, 0)),
+            (&["expected master"], |f| f.said.push(("replication".into(), "Slave DB".into()))),
+        ];
+        for (names, change) in ways {
+            let mut facts = good();
+            change(&mut facts);
+            assert_eq!(refused(&facts), names);
+        }
+        let mut facts = good();
+        facts.held.position = Position::default();
+        facts.now.applied = Position::default();
+        assert!(refused(&facts).contains(&"rollback point".to_owned()));
+    }
+
+    #[test]
+    fn a_dead_master_is_fenced_and_heartbeats_part_no_pair() {
+        let mut facts = good();
+        facts.master = Abandoned::Dead("terminated".into());
+        facts.backups = Ok(vec![backup("0-1-39")]);
+        facts.accepted = None;
+        facts.price = None;
+        facts.stated_time = Some("2026-11-24T14:02".into());
+        assert_eq!(refused(&facts), Vec::<String>::new());
+        facts.half = true;
+        facts.now.channels.clear();
+        facts.now.read_only = false;
+        assert_eq!(refused(&facts), Vec::<String>::new(), "what was cut off goes on");
+    }
+
+    #[test]
+    fn a_backup_of_an_abandoned_master_is_of_another_history() {
+        let state = Some("0-1-40,0-2-55");
+        assert!(of_this_history(&backup("0-1-40"), state));
+        assert!(of_this_history(&backup("0-2-55"), state));
+        assert!(!of_this_history(&backup("0-1-41"), state), "read after the hold");
+        assert!(!of_this_history(&backup("0-2-56"), state));
+        assert!(!of_this_history(&backup(""), state));
+        assert!(!of_this_history(&backup("0-1-40"), None));
+        let sets = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-40");
+        assert!(of_this_history(&backup("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-39"), sets));
+        assert!(!of_this_history(&backup("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-41"), sets));
+    }
+}

@@ -1,0 +1,237 @@
+//! Gathers what a promotion rests on; the model judges.
+
+use std::collections::BTreeMap;
+
+use rs_contract::Result;
+use rs_drivers::settings::Settings;
+use rs_model::act::Outcome;
+use rs_model::silence::judge_silence;
+use rs_model::snapshot::Snapshot;
+use rs_model::takeover::{Abandoned, TakeoverFacts};
+use rs_model::{Answer, Position, Server, State};
+use serde_json::json;
+
+use crate::price::lost;
+use crate::promote::{Plan, Promote, Record};
+use crate::sets::Site;
+
+/// Every fact, each asked now.
+pub fn gather(
+    promote: &Promote,
+    run: Option<&str>,
+    site: &Site<'_>,
+    plan: &Plan,
+) -> Result<TakeoverFacts> {
+    let slave = &plan.slave;
+    let backups = backups(site, plan);
+    let master = abandoned(site, plan);
+    let (price, price_words) = price(site, plan, &master);
+    let names = plan.dns.as_ref().map(|record| record.names.clone()).unwrap_or_default();
+    let found = match &plan.dns {
+        Some(record) => lookup(record),
+        None => BTreeMap::new(),
+    };
+    Ok(TakeoverFacts {
+        candidate: slave.server.name.clone(),
+        held: plan.held.clone(),
+        now: slave.db.replica()?,
+        schema: slave.db.schema_fingerprint(&plan.held.schema)?,
+        half: plan.half,
+        candidates: site.held_in(&slave.set)?.iter().map(|(s, _)| s.name.clone()).collect(),
+        kept: kept(plan, &master, &backups),
+        backups,
+        frozen_at: frozen_at(site, &plan.old.name, &plan.held.at)?,
+        open_pages: open_pages(site, run)?,
+        master,
+        price,
+        price_words,
+        accepted: promote.accepted(),
+        stated_time: promote.stated_time(),
+        scheduled: scheduled(site)?,
+        names_wrong: wrong(site, promote.max_ttl.as_secs(), &found),
+        names,
+        others: plan.others.iter().map(|other| other.name.clone()).collect(),
+        old_applications: old_applications(site, run),
+        expected: promote.expected().unwrap_or(&plan.old.name).to_owned(),
+        said: said(site, plan, &found),
+    })
+}
+
+fn backups(site: &Site<'_>, plan: &Plan) -> std::result::Result<Vec<Snapshot>, String> {
+    let read = || {
+        let lineage = plan.slave.settings.or("DB_LINEAGE_NAME", &plan.slave.set)?;
+        let channel = match plan.slave.server.foreign {
+            true => None,
+            false => Some(site.cloud().channel(&plan.slave.server)?),
+        };
+        rs_drivers::snapshots(&plan.slave.settings, channel)?.list(&lineage)
+    };
+    read().map_err(|e| e.to_string())
+}
+
+/// The master's position when writes were switched off, the last time before the hold.
+fn frozen_at(site: &Site<'_>, master: &str, held_at: &str) -> Result<Option<Position>> {
+    let subject = format!("server {master}");
+    Ok(rs_cli::Journal::new(site.state())
+        .acts()?
+        .into_iter()
+        .rev()
+        .filter(|act| {
+            act.tool == "rs-dbsync"
+                && act.deployment == site.deployment
+                && act.subject == subject
+                && act.outcome == Outcome::Done
+                && act.at.as_str() <= held_at
+                && act.after["off"] == json!(true)
+        })
+        .find_map(|act| serde_json::from_value(act.after["position"].clone()).ok()))
+}
+
+/// The present master: gone by the control plane's word, or asked.
+fn abandoned(site: &Site<'_>, plan: &Plan) -> Abandoned {
+    let Some(master) = &plan.master else {
+        return Abandoned::Dead(format!("{:?} is {}", plan.old.name, plan.old.state.word()));
+    };
+    if plan.old.name == plan.slave.server.name {
+        return Abandoned::Dead(format!("{:?} has no other master any more", plan.slave.set));
+    }
+    let asked = site.frozen(&master.set).and_then(|(allowed, _)| master.db.silence(&allowed));
+    match asked {
+        Ok(facts) => Abandoned::Answers(
+            judge_silence(&master.server.name, &facts)
+                .iter()
+                .filter(|check| check.answer != Answer::Ok)
+                .map(|check| format!("{}: {}", check.name, check.detail))
+                .collect(),
+        ),
+        Err(e) => Abandoned::Silent(e.to_string()),
+    }
+}
+
+fn price(site: &Site<'_>, plan: &Plan, master: &Abandoned) -> (Option<u64>, String) {
+    match (&plan.master, master) {
+        (Some(open), Abandoned::Answers(_)) => match lost(site, open, &plan.slave, &plan.held) {
+            Ok(lost) => (Some(lost.counted()), lost.words(&plan.held)),
+            Err(e) => (None, e.to_string()),
+        },
+        _ => (None, "the master is gone: what it had more cannot be counted".into()),
+    }
+}
+
+fn kept(
+    plan: &Plan,
+    master: &Abandoned,
+    backups: &std::result::Result<Vec<Snapshot>, String>,
+) -> std::result::Result<String, String> {
+    let old = &plan.old;
+    match (master, backups) {
+        (Abandoned::Dead(state), _) => Ok(format!("{state}: there is nothing to read")),
+        (Abandoned::Silent(_), _) => {
+            Err(format!("{:?} does not answer: no backup of it", old.name))
+        }
+        (_, Err(why)) => Err(format!("no backup of {:?} can be read: {why}", old.name)),
+        _ if old.foreign => Err(format!("no channel reaches {:?}: no backup of it", old.name)),
+        _ if old.name == plan.slave.server.name => Ok("it is abandoned already".into()),
+        _ => Ok(format!("a backup of {:?} is read first and pinned; it is locked", old.name)),
+    }
+}
+
+/// Balancers whose users could reach an application now.
+fn open_pages(site: &Site<'_>, run: Option<&str>) -> Result<Vec<String>> {
+    let mut open = Vec::new();
+    // a test balancer of the run has no users
+    let temp = |s: &Server| run.is_some_and(|run| s.part(run) == Some("temp"));
+    let up = |s: &Server| s.state.is_up() || s.foreign;
+    for server in site.servers.iter().filter(|s| s.has_role("lb") && up(s) && !temp(s)) {
+        let pools = server.tags.iter().filter_map(|tag| {
+            tag.strip_prefix("load_balancer:active_").and_then(|t| t.strip_suffix("=true"))
+        });
+        let settings = Settings::among(site.cloud(), &site.deployment, server, &site.servers)?;
+        for pool in pools {
+            let channel = if server.foreign { None } else { Some(site.cloud().channel(server)?) };
+            let active = rs_drivers::page(server, &settings, channel).and_then(|p| p.active(pool));
+            match active {
+                Ok((true, _)) => {}
+                Ok((false, _)) => open.push(format!("{} serves {pool}", server.name)),
+                Err(e) => open.push(format!("{}: {e}", server.name)),
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// A scheduled backup of the wrong side would become the newest of the lineage.
+fn scheduled(site: &Site<'_>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for server in site.servers.iter().filter(|s| s.state.is_up() && s.database_set().is_some()) {
+        let key = format!("schedule/{}/{}", site.deployment, server.name);
+        let schedule = site.state().get(&key)?.map(|entry| entry.value);
+        if schedule.is_some_and(|schedule| schedule["enabled"] != json!(false)) {
+            found.push(server.name.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// What each name is: addresses and time to live, or why it could not be asked.
+type Found = BTreeMap<String, std::result::Result<(Vec<String>, Option<u32>), String>>;
+
+fn lookup(record: &Record) -> Found {
+    record
+        .names
+        .iter()
+        .map(|name| {
+            let found = record.dns.lookup(name).map_err(|e| e.to_string());
+            let shown =
+                found.map(|(all, ttl)| (all.iter().map(ToString::to_string).collect(), ttl));
+            (name.clone(), shown)
+        })
+        .collect()
+}
+
+fn wrong(site: &Site<'_>, max_ttl: u64, found: &Found) -> Vec<String> {
+    let known: Vec<String> =
+        site.servers.iter().filter_map(|s| s.address).map(|a| a.to_string()).collect();
+    let mut wrong = Vec::new();
+    for (name, found) in found {
+        match found {
+            Err(why) => wrong.push(format!("{name}: {why}")),
+            Ok((addresses, ttl)) => {
+                let strangers = addresses.iter().filter(|address| !known.contains(address));
+                wrong.extend(strangers.map(|address| format!("{name} is {address}")));
+                if let Some(ttl) = ttl.filter(|ttl| u64::from(*ttl) > max_ttl) {
+                    wrong.push(format!("{name} lives {ttl} s in caches, {max_ttl} s are allowed"));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+/// Application servers of the old release: how many, and how many are operational.
+fn old_applications(site: &Site<'_>, run: Option<&str>) -> (usize, usize) {
+    let Some(run) = run else { return (0, 0) };
+    let old = || site.servers.iter().filter(|s| s.has_role("app") && s.part(run) == Some("old"));
+    (old().count(), old().filter(|s| s.state == State::Operational).count())
+}
+
+/// Who says which server is the master: tags, the master's own name, and whom the held slave followed.
+fn said(site: &Site<'_>, plan: &Plan, found: &Found) -> Vec<(String, String)> {
+    let by_address = |address: &str| {
+        let of = |s: &&Server| s.address.is_some_and(|a| a.to_string() == address);
+        site.servers.iter().find(of).map(|s| s.name.clone())
+    };
+    let mut said = vec![("the tags".to_owned(), plan.old.name.clone())];
+    if let Some(source) = by_address(&plan.held.source_host) {
+        said.push(("replication, when it was held,".into(), source));
+    }
+    // after a promotion that was cut off the name may have moved
+    if let Some(name) = plan.dns.as_ref().and_then(|record| record.names.first())
+        && !plan.half
+        && let Some(Ok((addresses, _))) = found.get(name)
+    {
+        let servers = addresses.iter().filter_map(|address| by_address(address));
+        said.extend(servers.map(|server| (name.clone(), server)));
+    }
+    said
+}
