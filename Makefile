@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .ONESHELL:
-.PHONY: help build test check demo demo-down install fmt golden
+.PHONY: help build test mutants check demo demo-down install fmt golden
 MAKEFLAGS += --no-print-directory
 
 setup := scripts/setup.sh
 cargo := $(setup) with cargo
 target := $(or $(CARGO_TARGET_DIR),target)/release
+mutants := $(or $(CARGO_TARGET_DIR),target)/mutants
 PREFIX ?= /usr/local
 share := $(DESTDIR)$(PREFIX)/share
 
@@ -24,6 +25,14 @@ test: ## every test, on real servers; does all set-up itself
 	@$(setup) all
 	$(cargo) build --release --workspace --locked
 	$(cargo) test --release --workspace --locked --no-fail-fast
+
+mutants: ## each conjunct of the proof switched off: its own lying state must pass; writes docs/PROOFS.md
+	@$(setup) all
+	$(cargo) build --release --workspace --locked
+	# in a folder of its own: what can look away is never what is tested or installed
+	$(cargo) build --release --workspace --locked --features mutants --target-dir "$(mutants)"
+	RS_MUTANTS=$$(realpath "$(mutants)/release") \
+	  $(cargo) test --release --locked -p rs-tests -- --nocapture every_lying_state
 
 check: ## fmt, clippy, shellcheck, shfmt, and what each room may use
 	@$(setup) check

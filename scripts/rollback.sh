@@ -68,6 +68,14 @@ yes)
   ;;
 *) part "the migration has not begun: going back is free" ;;
 esac
+# Before anything is touched: a copy that somebody thawed would bring back the migration, or nothing.
+if [[ $migrated == yes && $mode != plan ]] && ! did rs-dbsync promote; then
+  held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || {
+    say "$held"
+    die 5 "the warm slave is no way back any more; nothing was changed" \
+      "what remains: forward (upgrade.sh), or the data of step 20: rs-snapshot list, a new server, rs-dbsync init --snapshot"
+  }
+fi
 if [[ $mode == run && $yes == no ]]; then
   [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes"
   read -r -p "          go back now? [yes/no] " answer

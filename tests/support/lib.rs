@@ -15,6 +15,7 @@ mod scene;
 mod servers;
 mod shell;
 mod site;
+mod wire;
 
 pub use app::App;
 pub use balanced::{BYPASS, Balanced, CONFIG};
@@ -25,3 +26,4 @@ pub use scene::{Scene, demo_dir, program, root, tools, until};
 pub use servers::{Haproxy, MariaDb};
 pub use shell::Shell;
 pub use site::{Mood, Site};
+pub use wire::Wire;

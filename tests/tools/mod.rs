@@ -7,6 +7,7 @@ pub mod dbsync;
 mod deadlines;
 mod every_tool;
 mod flags;
+mod hold;
 mod journal;
 mod page_outside;
 mod pool;

@@ -119,6 +119,11 @@ pub trait Database: Send + Sync {
     fn largest_table_bytes(&self, schema: &str) -> Result<u64>;
     /// Ends sessions of an account at once (after a promotion, on the old master); how many.
     fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64>;
+    /// Every table of the site's own schemas, as schema and name: not the server's, not our own.
+    fn tables(&self) -> Result<Vec<(String, String)>>;
+    /// The server's checksum over all rows of a table; absent when there is no such table. What takes longer than
+    /// `limit` is ended on the server too, and [`crate::Kind::TimedOut`].
+    fn checksum(&self, schema: &str, table: &str, limit: Duration) -> Result<Option<String>>;
     /// One value of one row, for checks and counters that are written by us.
     fn scalar(&self, sql: &str) -> Result<Option<String>>;
 }

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod check;
 pub mod claims;
+pub mod conjunct;
 pub mod input;
 pub mod journal;
 pub mod likeness;

@@ -1,7 +1,11 @@
 //! Facts about a database server and its replication, in one vocabulary for every dialect.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::conjunct::{Reading, Rows, conjunct, read_conjunct};
 use crate::position::stray;
 use crate::silence::{SilenceFacts, judge_silence};
 use crate::{Answer, Check, Position};
@@ -85,6 +89,8 @@ impl Replica {
 /// The facts that a proof of sync rests on, each read after the one before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SyncFacts {
+    /// What was asked, of whom and when, by the name of the field that holds the answer.
+    pub readings: BTreeMap<String, Reading>,
     /// Every server of the set that its tags call a master.
     pub masters: Vec<String>,
     /// The master, asked directly.
@@ -103,18 +109,56 @@ pub struct SyncFacts {
     pub slave: Replica,
     /// Whether the wait for `position` on the slave ended with exactly "applied".
     pub waited: bool,
+    /// Rows compared at the frozen position; absent when that was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<Rows>,
+    /// The oldest that a reading may be when the last one is there, milliseconds.
+    pub fresh_ms: u64,
 }
+
+/// Every conjunct of [`judge_sync`], by name, in its order. The last one only when rows were asked for.
+pub const SYNC: [&str; 20] = [
+    "one master",
+    "one channel",
+    "source is the master",
+    "receiver runs",
+    "applier runs",
+    "no errors",
+    "no filters",
+    "no delay",
+    "no UNTIL",
+    "GTID in use",
+    "no errors skipped",
+    "own server id",
+    "master frozen",
+    "master's position read",
+    "master's position unchanged",
+    "position applied",
+    "no errant transaction",
+    "canary seen",
+    "readings fresh",
+    "rows equal",
+];
 
 /// Judges a slave: one check per conjunct, all named, none left out. In sync only if every answer is ok.
 ///
 /// Source: step 21; `Seconds_Behind_Master: 0` proves nothing. Facts of the dialect are already in one vocabulary.
 pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
-    let check = |conjunct: &str, good: bool, detail: String| {
-        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
+    let never = Reading { unread: Some("it was not asked".into()), ..Reading::default() };
+    let check = |conjunct: &str, good: bool, detail: String, fields: &[&str], answered: Json| {
+        let readings: Vec<&Reading> =
+            fields.iter().map(|field| facts.readings.get(*field).unwrap_or(&never)).collect();
+        read_conjunct(conjunct, name, good, detail, &readings, &answered)
     };
     let (master, slave) = (&facts.master, &facts.slave);
     let mut checks = vec![
-        check("one master", facts.masters.len() == 1, facts.masters.join(", ")),
+        check(
+            "one master",
+            facts.masters.len() == 1,
+            facts.masters.join(", "),
+            &["masters"],
+            json!(facts.masters),
+        ),
         check(
             "one channel",
             matches!(slave.channels.as_slice(), [only] if only.name.is_empty()),
@@ -129,23 +173,30 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
                     format!("{} channels: {}", channels.len(), names.join(", "))
                 }
             },
+            &["slave"],
+            json!(slave.channels.iter().map(|c| &c.name).collect::<Vec<_>>()),
         ),
     ];
     for channel in &slave.channels {
-        checks.extend(judge_channel(name, channel, &master.identity));
+        for (conjunct, good, detail, answered) in judge_channel(channel, &master.identity) {
+            let of: &[&str] = if conjunct == SOURCE { &["slave", "master"] } else { &["slave"] };
+            checks.push(check(conjunct, good, detail, of, answered));
+        }
     }
     checks.push(check(
         "no errors skipped",
         ["", "OFF"].contains(&slave.skips_errors.as_str()),
         format!("skipped errors: {}", slave.skips_errors),
+        &["slave"],
+        json!(slave.skips_errors),
     ));
+    let (mine, theirs) = (slave.identity.server_id, master.identity.server_id);
     checks.push(check(
         "own server id",
-        slave.identity.server_id != master.identity.server_id && slave.identity.server_id != 0,
-        format!(
-            "the slave has server id {}, the master {}",
-            slave.identity.server_id, master.identity.server_id
-        ),
+        mine != theirs && mine != 0,
+        format!("the slave has server id {mine}, the master {theirs}"),
+        &["slave", "master"],
+        json!([slave.identity, master.identity]),
     ));
     let loud: Vec<String> = judge_silence(name, &facts.silence)
         .into_iter()
@@ -156,27 +207,36 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         "master frozen",
         loud.is_empty(),
         if loud.is_empty() { "nobody could write".into() } else { loud.join("; ") },
+        &["silence"],
+        json!(facts.silence),
     ));
     let (before, after) = (facts.position.set(), facts.position_after.set());
     checks.push(check(
         "master's position read",
         before.is_some(),
         format!("`{}`", facts.position.text()),
+        &["position"],
+        json!(facts.position),
     ));
     checks.push(check(
         "master's position unchanged",
-        before.is_some() && before == after,
+        before == after,
         format!("`{}`, then `{}`", facts.position.text(), facts.position_after.text()),
+        &["position", "position_after"],
+        json!([facts.position, facts.position_after]),
     ));
+    // every engine answers "reached" to an empty position: that it is none is the conjunct before the last
     checks.push(check(
-        "position waited for",
-        facts.waited,
-        format!("wait for `{}`", facts.position.text()),
-    ));
-    checks.push(check(
-        "positions equal",
-        facts.position.same(&slave.applied),
-        format!("master `{}`, applied `{}`", facts.position.text(), slave.applied.text()),
+        "position applied",
+        before.is_none() || (facts.waited && facts.position.same(&slave.applied)),
+        format!(
+            "master `{}`, applied `{}`{}",
+            facts.position.text(),
+            slave.applied.text(),
+            if facts.waited { "" } else { "; it was waited for in vain" }
+        ),
+        &["position", "waited", "slave"],
+        json!({ "waited": facts.waited, "applied": slave.applied }),
     ));
     let errant = match (&slave.own_state, &master.own_state) {
         (Some(own), Some(theirs)) => stray(own, theirs),
@@ -195,6 +255,8 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
                 )
             }
         },
+        &["slave", "master"],
+        json!([slave.own_state, master.own_state]),
     ));
     checks.push(check(
         "canary seen",
@@ -205,39 +267,74 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
             (Some(wrote), Some(seen)) if wrote == seen => "the master's newest nonce".into(),
             (Some(wrote), Some(seen)) => format!("wrote {wrote}, the slave shows {seen}"),
         },
+        &["canary", "canary_seen"],
+        json!([facts.canary, facts.canary_seen]),
     ));
+    checks.push(judge_fresh(name, facts));
+    if let Some(rows) = &facts.rows {
+        checks.push(check("rows equal", rows.equal(), rows.words(), &["rows"], json!(rows)));
+    }
     checks
+}
+
+/// Whether what was read first still is of the same moment as what was read last: a proof that was stopped in between
+/// (a suspended process, a machine asleep) says nothing about now.
+fn judge_fresh(name: &str, facts: &SyncFacts) -> Check {
+    let times: Vec<u64> = facts.readings.values().map(|reading| reading.after_ms).collect();
+    let took = match (times.iter().min(), times.iter().max()) {
+        (Some(first), Some(last)) => Some(last - first),
+        _ => None,
+    };
+    conjunct(
+        "readings fresh",
+        name,
+        took.is_some_and(|took| took <= facts.fresh_ms),
+        match took {
+            Some(took) => {
+                format!("{took} ms from the first to the last, at most {}", facts.fresh_ms)
+            }
+            None => "nothing was read".into(),
+        },
+    )
+    .facts(json!({ "answered": facts.readings }))
 }
 
 /// Judges whether a slave replicates from its master as far as can be seen while writes go on: no proof of sync.
 pub fn judge_replicating(name: &str, slave: &Replica, master: &Identity) -> Vec<Check> {
-    let check = |conjunct: &str, good: bool, detail: String| {
-        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
-    };
-    let mut checks = vec![check(
+    let mut checks = vec![conjunct(
         "one channel",
+        name,
         slave.channels.len() == 1,
         format!("{} channels", slave.channels.len()),
     )];
     for channel in &slave.channels {
-        checks.extend(judge_channel(name, channel, master));
+        checks.extend(
+            judge_channel(channel, master)
+                .into_iter()
+                .map(|(asked, good, detail, _)| conjunct(asked, name, good, detail)),
+        );
     }
-    checks.push(check(
+    checks.push(conjunct(
         "own server id",
+        name,
         slave.identity.server_id != master.server_id && slave.identity.server_id != 0,
         format!("the slave has server id {}", slave.identity.server_id),
     ));
     checks
 }
 
-fn judge_channel(name: &str, channel: &Channel, master: &Identity) -> Vec<Check> {
-    let check = |conjunct: &str, good: bool, detail: String| {
-        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
-    };
+const SOURCE: &str = "source is the master";
+
+/// The conjuncts of one channel: name, whether it is so, what was seen in words, and as it was read.
+fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, bool, String, Json)> {
     let or = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    let runs = |what: &str, state: &str| (state == "Yes", format!("{what}: {state}"), json!(state));
+    let (receives, receiver, io) = runs("IO thread", &channel.io_running);
+    let (applies, applier, sql) = runs("SQL thread", &channel.sql_running);
+    let until = channel.until.as_deref().unwrap_or_default();
     vec![
-        check(
-            "source is the master",
+        (
+            SOURCE,
             channel.source_server_id == master.server_id
                 && master.server_id != 0
                 && channel.source_host != HELD_HOST,
@@ -248,30 +345,35 @@ fn judge_channel(name: &str, channel: &Channel, master: &Identity) -> Vec<Check>
                 channel.source_port,
                 master.server_id
             ),
+            json!([channel.source_server_id, channel.source_host, channel.source_port]),
         ),
-        check(
-            "receiver runs",
-            channel.io_running == "Yes",
-            format!("IO thread: {}", channel.io_running),
+        ("receiver runs", receives, receiver, io),
+        ("applier runs", applies, applier, sql),
+        (
+            "no errors",
+            channel.last_error.is_empty(),
+            or(&channel.last_error),
+            json!(channel.last_error),
         ),
-        check(
-            "applier runs",
-            channel.sql_running == "Yes",
-            format!("SQL thread: {}", channel.sql_running),
+        (
+            "no filters",
+            channel.filters.is_empty(),
+            or(&channel.filters.join(", ")),
+            json!(channel.filters),
         ),
-        check("no errors", channel.last_error.is_empty(), or(&channel.last_error)),
-        check("no filters", channel.filters.is_empty(), or(&channel.filters.join(", "))),
-        check(
+        (
             "no delay",
             channel.delay_seconds == 0,
             format!("delay of {} s", channel.delay_seconds),
+            json!(channel.delay_seconds),
         ),
-        check(
-            "no UNTIL",
-            channel.until.is_none(),
-            or(channel.until.as_deref().unwrap_or_default()),
+        ("no UNTIL", channel.until.is_none(), or(until), json!(channel.until)),
+        (
+            "GTID in use",
+            channel.uses_gtid,
+            format!("GTID in use: {}", channel.uses_gtid),
+            json!(channel.uses_gtid),
         ),
-        check("GTID in use", channel.uses_gtid, format!("GTID in use: {}", channel.uses_gtid)),
     ]
 }
 
@@ -296,9 +398,7 @@ pub struct HeldAt {
 
 /// Judges a hold: whether the slave still is what it was when it was held (design: held is not merely stopped).
 pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
-    let check = |conjunct: &str, good: bool, detail: String| {
-        Check::new(conjunct, name, if good { Answer::Ok } else { Answer::No }, detail)
-    };
+    let check = |asked: &str, good: bool, detail: String| conjunct(asked, name, good, detail);
     let sources: Vec<&str> = slave.channels.iter().map(|c| c.source_host.as_str()).collect();
     let stays = |then: &Position, now: &Position| match (then.set(), now.set()) {
         (Some(then), Some(now)) => then == now,

@@ -1,14 +1,16 @@
 //! `hold` and `resume`: the slave that is the way back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
-use rs_contract::{Error, Kind};
-use rs_model::Due;
+use rs_contract::{Error, Kind, Result, Target};
 use rs_model::replica::HeldAt;
+use rs_model::{Answer, Check, Due};
 use serde_json::{Value as Json, json};
 
-use crate::sets::{Site, held_key, refuse};
+use crate::rows::Checksum;
+use crate::sets::{Open, Site, held_key, refuse};
 use crate::writes::of;
 use crate::{Subject, command, proof};
 
@@ -23,6 +25,8 @@ pub struct Hold {
     /// Schema whose fingerprint is kept [default: the input DB_SCHEMA_NAME]
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
+    #[command(flatten)]
+    checksum: Checksum,
     #[command(flatten)]
     changing: Changing,
     #[command(flatten)]
@@ -55,16 +59,35 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
             undo: Some(words(&command(&deployment, &["resume"], &open.server.name))),
             ..Step::default()
         };
+        refuse(Kind::Declined, "the way back would not stay", &[backups_off(&site, open)?])?;
+        if !open.server.locked {
+            let inverse = ["rs-server", "unlock", "--deployment", &deployment, "--"];
+            step.opens.push(DebtSpec {
+                key: lock_key(&open.server.name),
+                reason: "locked while it is held: neither ended nor relaunched".into(),
+                inverse: inverse
+                    .iter()
+                    .chain([&open.server.name.as_str()])
+                    .map(|w| (*w).to_owned())
+                    .collect(),
+                due: Due::Retire,
+                deadline: None,
+                before: json!({ "locked": false }),
+            });
+        }
         match known {
             Some(held) if now.is_held() => {
                 refuse(Kind::Declined, "the hold is broken", &proof::held(open, &held)?)?;
+                // one that was cut off between the database and its server is brought to its end
+                step.needed = !open.server.locked || !open.server.tags.contains(&tag(&open.set));
+                step.expect = json!({ "held": true, "position": held.position });
             }
             known => {
                 if known.is_some() && !cx.dry() {
                     // an earlier hold was cut off in the middle: from the beginning, with a fresh proof
                     open.db.resume(&source)?;
                 }
-                let (facts, checks) = proof::sync(&site, open, hold.wait)?;
+                let (facts, checks) = proof::sync(&site, open, hold.wait, &hold.checksum)?;
                 refuse(Kind::Declined, "not in sync", &checks)?;
                 let schema = match &hold.schema {
                     Some(schema) => schema.clone(),
@@ -105,8 +128,12 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
         })?;
         let checks = proof::held(open, &held)?;
         refuse(Kind::Failed, "the hold did not come out as it should", &checks)?;
+        let (target, none) = (Target::Next(open.server.name.clone()), BTreeSet::new());
+        site.cloud().set_tags(&deployment, &target, &BTreeSet::from([tag(&open.set)]), &none)?;
+        site.cloud().set_lock(&deployment, &open.server.name, true)?;
         Ok(Done::now(json!({ "held": true, "position": position })).nest("rollback_point", &held))
     })?;
+    cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
 }
 
@@ -132,11 +159,11 @@ pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
         }
         steps.push(Step {
             at: *at,
-            needed: now.is_held() || known.is_some(),
+            needed: now.is_held() || known.is_some() || open.server.tags.contains(&tag(&open.set)),
             before: json!({ "held": now.is_held(), "applied": now.applied }),
             expect: json!({ "held": false }),
             undo: Some(words(&command(&deployment, &["hold"], &open.server.name))),
-            settles: vec![held_key(&open.server.name)],
+            settles: vec![held_key(&open.server.name), lock_key(&open.server.name)],
             ..Step::default()
         });
     }
@@ -144,7 +171,38 @@ pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
         let open = of(&opened, step)?;
         open.db.resume(&site.source(open)?)?;
         let now = open.db.replica()?;
+        let (target, none) = (Target::Next(open.server.name.clone()), BTreeSet::new());
+        site.cloud().set_tags(&deployment, &target, &none, &BTreeSet::from([tag(&open.set)]))?;
+        // a lock that somebody else had set stays
+        if site.debt(&lock_key(&open.server.name))?.is_some() {
+            site.cloud().set_lock(&deployment, &open.server.name, false)?;
+        }
         Ok(Done::now(json!({ "held": now.is_held(), "applied": now.applied })))
     })?;
+    cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
+}
+
+/// The tag of a held slave.
+fn tag(set: &str) -> String {
+    format!("database:held={set}")
+}
+
+/// Key of the debt that a server is locked; `rs-server unlock` settles it too.
+fn lock_key(server: &str) -> String {
+    format!("lock:{server}")
+}
+
+/// A scheduled backup of the held side would become the newest of the lineage when nobody wants it to.
+fn backups_off(site: &Site<'_>, open: &Open) -> Result<Check> {
+    let name = &open.server.name;
+    let schedule = site.state().get(&format!("schedule/{}/{name}", site.deployment))?;
+    let on = schedule.is_some_and(|entry| entry.value["enabled"] != json!(false));
+    Ok(Check::new(
+        "backups off",
+        name,
+        if on { Answer::No } else { Answer::Ok },
+        if on { "backups of it are scheduled" } else { "none is scheduled" },
+    )
+    .hint(format!("rs-snapshot schedule off {name:?}")))
 }

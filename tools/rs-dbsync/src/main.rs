@@ -9,6 +9,7 @@ mod migrate;
 mod price;
 mod promote;
 mod proof;
+mod rows;
 mod sets;
 mod status;
 mod takeover;
@@ -43,7 +44,8 @@ enum Verb {
     #[command(before_help = "Examples:
   rs-dbsync status --role db
   rs-dbsync status --role slave --require replicating
-  rs-dbsync status --as warm --proof --wait 30s")]
+  rs-dbsync status --as warm --proof --wait 30s
+  rs-dbsync status --as warm --proof --checksum sample --checksum-limit 5s")]
     Status(status::Status),
     /// Switch writes off and on, and who could write
     #[command(
@@ -113,6 +115,10 @@ struct Subject {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mutants")]
+    if let Ok(names) = std::env::var("RS_SWITCHED_OFF") {
+        rs_model::conjunct::switch_off(names.split(',').map(str::to_owned).collect());
+    }
     rs_cli::main("rs-dbsync", |args: &Args| &args.common, run)
 }
 

@@ -1,12 +1,15 @@
 //! Gathers what a proof rests on, each fact after the one before it; the model judges.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
+use rs_model::conjunct::Reading;
 use rs_model::replica::{HeldAt, Replica, SyncFacts, judge_held, judge_sync};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position};
 
+use crate::rows::Checksum;
 use crate::sets::{Open, Site};
 
 /// How long a receiver may take to connect: a slave tries again every second.
@@ -20,24 +23,112 @@ pub fn nonce() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// How much longer than its waits a proof may take, from the first reading to the last.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// Asks, and notes what was asked, of whom and when. What could not be read is unknown and not an end: the others are
+/// asked all the same, and each conjunct says for itself what it lacks.
+struct Asking {
+    begun: Instant,
+    readings: BTreeMap<String, Reading>,
+    /// Servers that let us wait in vain: they are not waited for once more per question.
+    silent: Vec<String>,
+}
+
+impl Asking {
+    fn of<T: Default>(
+        &mut self,
+        server: &str,
+        field: &str,
+        asked: &str,
+        ask: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let answer = if self.silent.iter().any(|name| name == server) {
+            Err(Error::new(Kind::TimedOut, format!("{server:?} did not answer before")))
+        } else {
+            ask()
+        };
+        let mut reading = Reading {
+            asked: asked.to_owned(),
+            of: server.to_owned(),
+            at: rs_cli::now(),
+            after_ms: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            unread: None,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            // nobody there is another no: it may be retried
+            Err(e) if [Kind::Unreachable, Kind::Usage, Kind::NotFound].contains(&e.kind()) => {
+                return Err(e);
+            }
+            Err(e) => {
+                if e.kind() == Kind::TimedOut {
+                    self.silent.push(server.to_owned());
+                }
+                let cause = e.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
+                reading.unread = Some(format!("{}{cause}", e.what()));
+                T::default()
+            }
+        };
+        self.readings.insert(field.to_owned(), reading);
+        Ok(answer)
+    }
+}
+
 /// Whether a slave has every write of its set's master: facts and answers.
-pub fn sync(site: &Site<'_>, slave: &Open, wait: Duration) -> Result<(SyncFacts, Vec<Check>)> {
-    let masters: Vec<String> = site.masters(&slave.set).iter().map(|s| s.name.clone()).collect();
-    let master = site.open(site.master(&slave.set)?)?;
-    let (allowed, nonce) = site.frozen(&slave.set)?;
-    let silence = master.db.silence(&allowed)?;
+pub fn sync(
+    site: &Site<'_>,
+    slave: &Open,
+    wait: Duration,
+    checksum: &Checksum,
+) -> Result<(SyncFacts, Vec<Check>)> {
+    let mut asking =
+        Asking { begun: Instant::now(), readings: BTreeMap::new(), silent: Vec::new() };
+    let (set, name) = (slave.set.as_str(), slave.server.name.as_str());
+    let masters: Vec<String> =
+        asking.of(&site.deployment, "masters", "servers tagged as the set's master", || {
+            Ok(site.masters(set).iter().map(|s| s.name.clone()).collect())
+        })?;
+    // of several the first is asked: that they are several is refused by its own name
+    let master = match site.masters(set).first() {
+        Some(first) => site.open(first)?,
+        None => site.open(site.master(set)?)?,
+    };
+    let its = master.server.name.as_str();
+    let (allowed, nonce) = site.frozen(set)?;
+    let silence = asking.of(its, "silence", "who could write", || master.db.silence(&allowed))?;
     // the canary of `writes off` is the last write before the freeze. Asking writes nothing: it would move the position
     // that others prove against
-    let canary = match nonce {
-        Some(nonce) if master.db.read_canary()?.as_ref() == Some(&nonce) => Some(nonce),
-        _ => None,
+    let canary = asking.of(its, "canary", "the newest canary", || master.db.read_canary())?;
+    let canary = nonce.filter(|nonce| canary.as_ref() == Some(nonce));
+    let position =
+        asking.of(its, "position", "position of its binary log", || master.db.position())?;
+    let waited = asking.of(name, "waited", "wait for the master's position", || {
+        if position.set().is_some() { slave.db.wait_applied(&position, wait) } else { Ok(false) }
+    })?;
+    let replica =
+        asking.of(name, "slave", "all channels, what is applied, its binary log", || {
+            settled(slave, wait.min(CONNECTING))
+        })?;
+    let canary_seen =
+        asking.of(name, "canary_seen", "the newest canary", || slave.db.read_canary())?;
+    let rows = if checksum.asked() {
+        Some(
+            asking
+                .of(name, "rows", "checksums of both sides", || checksum.compare(&master, slave))?,
+        )
+    } else {
+        None
     };
-    let position = master.db.position()?;
-    let waited =
-        if position.set().is_some() { slave.db.wait_applied(&position, wait)? } else { false };
-    let replica = settled(slave, wait.min(CONNECTING))?;
-    let canary_seen = slave.db.read_canary()?;
+    let position_after =
+        asking.of(its, "position_after", "position of its binary log, again", || {
+            master.db.position()
+        })?;
+    let replicates = asking
+        .of(its, "master", "who it is, and its binary log's state", || master.db.replica())?;
+    let fresh = wait + checksum.limit() + FRESH;
     let facts = SyncFacts {
+        readings: asking.readings,
         masters,
         silence,
         position,
@@ -45,10 +136,12 @@ pub fn sync(site: &Site<'_>, slave: &Open, wait: Duration) -> Result<(SyncFacts,
         canary_seen,
         waited,
         slave: replica,
-        position_after: master.db.position()?,
-        master: master.db.replica()?,
+        position_after,
+        master: replicates,
+        rows,
+        fresh_ms: u64::try_from(fresh.as_millis()).unwrap_or(u64::MAX),
     };
-    let checks = judge_sync(&slave.server.name, &facts);
+    let checks = judge_sync(name, &facts);
     Ok((facts, checks))
 }
 
@@ -57,12 +150,14 @@ pub fn sync(site: &Site<'_>, slave: &Open, wait: Duration) -> Result<(SyncFacts,
 fn settled(slave: &Open, limit: Duration) -> Result<Replica> {
     let begun = Instant::now();
     loop {
+        // before the reading: one that is the last is not an old one
+        let last = begun.elapsed() >= limit;
         let replica = slave.db.replica()?;
         let connecting = replica
             .channels
             .iter()
             .any(|c| ["Connecting", "Preparing"].contains(&c.io_running.as_str()));
-        if !connecting || replica.is_held() || begun.elapsed() >= limit {
+        if !connecting || replica.is_held() || last {
             return Ok(replica);
         }
         std::thread::sleep(Duration::from_millis(50));

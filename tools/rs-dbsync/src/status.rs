@@ -6,11 +6,12 @@ use clap::ValueEnum;
 use rs_cli::{Changing, Context, Exit, Select};
 use rs_contract::{Error, Kind, Result};
 use rs_model::replica::{Replica, judge_replicating};
-use rs_model::{Answer, Check};
+use rs_model::{Answer, Check, Position};
 use rs_records::Record;
 use serde_json::json;
 
 use crate::proof;
+use crate::rows::Checksum;
 use crate::sets::{Open, Site};
 
 /// What is asked.
@@ -27,6 +28,8 @@ pub struct Status {
     /// How long --proof waits for the master's position, and --require for its state
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "60s")]
     wait: Duration,
+    #[command(flatten)]
+    checksum: Checksum,
     /// Nothing on stdin is fine
     #[arg(long)]
     allow_none: bool,
@@ -42,6 +45,11 @@ enum Require {
 
 /// Asks.
 pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
+    if status.checksum.asked() && !status.proof {
+        return Err(Error::new(Kind::Usage, "--checksum belongs to --proof")
+            .hint("rows can be compared only while nobody writes")
+            .into());
+    }
     let world = rs_drivers::world(&cx.place()?)?;
     let changing = Changing { dry_run: false, allow_none: status.allow_none };
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
@@ -50,8 +58,8 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let mut refused: Vec<(Check, usize)> = Vec::new();
     let opened = site.open_all(&subjects)?;
     let asked = cx.side_by_side(&opened, |(_, open)| {
-        let (replica, checks) = ask(status, &site, open)?;
-        Ok((record(&site, open, &replica, &checks)?, checks))
+        let (replica, position, checks) = ask(status, &site, open)?;
+        Ok((record(&site, open, &replica, position.as_ref(), &checks), checks))
     });
     for asked in asked {
         // what declines a change is a no to a question
@@ -84,7 +92,12 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<(Replica, Vec<Check>)> {
+/// The server as a slave, its master's position (absent on the master itself), and the answers.
+fn ask(
+    status: &Status,
+    site: &Site<'_>,
+    open: &Open,
+) -> Result<(Replica, Option<Position>, Vec<Check>)> {
     if status.proof {
         if open.is_master {
             return Err(Error::new(
@@ -93,19 +106,25 @@ fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<(Replica, Vec<Ch
             )
             .hint("--role slave, or --as warm"));
         }
-        let (facts, checks) = proof::sync(site, open, status.wait)?;
-        return Ok((facts.slave, checks));
+        let (facts, checks) = proof::sync(site, open, status.wait, &status.checksum)?;
+        return Ok((facts.slave, Some(facts.position), checks));
     }
+    let master = if open.is_master { None } else { Some(site.open(site.master(&open.set)?)?) };
+    let position = |replica: Replica, checks: Vec<Check>| {
+        let position = master.as_ref().map(|master| master.db.position()).transpose()?;
+        Ok((replica, position, checks))
+    };
     let begun = std::time::Instant::now();
     loop {
         let replica = open.db.replica()?;
         let checks = match status.require {
-            None => return Ok((replica, Vec::new())),
-            Some(Require::Replicating) if open.is_master => return Ok((replica, Vec::new())),
-            Some(Require::Replicating) => {
-                let master = site.open(site.master(&open.set)?)?;
-                judge_replicating(&open.server.name, &replica, &master.db.identity()?)
-            }
+            None => return position(replica, Vec::new()),
+            Some(Require::Replicating) => match &master {
+                None => return position(replica, Vec::new()),
+                Some(master) => {
+                    judge_replicating(&open.server.name, &replica, &master.db.identity()?)
+                }
+            },
             Some(Require::Held) => match site.held(&open.server.name)? {
                 Some(held) => proof::held(open, &held)?,
                 None => vec![
@@ -124,23 +143,24 @@ fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<(Replica, Vec<Ch
             || status.require == Some(Require::Held)
             || begun.elapsed() >= status.wait.min(Duration::from_secs(5))
         {
-            return Ok((replica, checks));
+            return position(replica, checks);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn record(site: &Site<'_>, open: &Open, replica: &Replica, checks: &[Check]) -> Result<Record> {
-    let behind = if open.is_master {
-        None
-    } else {
-        let master = site.open(site.master(&open.set)?)?;
-        match (master.db.position()?.set(), replica.applied.set()) {
-            (Some(master), Some(applied)) => master.beyond(&applied),
-            _ => None,
-        }
+fn record(
+    site: &Site<'_>,
+    open: &Open,
+    replica: &Replica,
+    master: Option<&Position>,
+    checks: &[Check],
+) -> Record {
+    let behind = match (master.and_then(Position::set), replica.applied.set()) {
+        (Some(master), Some(applied)) => master.beyond(&applied),
+        _ => None,
     };
-    Ok(Record::replica(
+    Record::replica(
         &open.server.name,
         replica,
         json!({
@@ -151,5 +171,5 @@ fn record(site: &Site<'_>, open: &Open, replica: &Replica, checks: &[Check]) -> 
             "behind_transactions": behind,
             "checks": checks,
         }),
-    ))
+    )
 }

@@ -6,6 +6,7 @@ mod facts;
 mod migrate;
 mod options;
 mod replication;
+mod rows;
 mod survey;
 mod writes;
 
@@ -234,6 +235,14 @@ impl Database for Mysql {
         let ended = writes::kill_sessions(self, allowed, Duration::from_secs(30))?;
         progress(&format!("{}: {ended} sessions ended", self.link.place()));
         Ok(ended)
+    }
+
+    fn tables(&self) -> Result<Vec<(String, String)>> {
+        rows::tables(self)
+    }
+
+    fn checksum(&self, schema: &str, table: &str, limit: Duration) -> Result<Option<String>> {
+        rows::checksum(self, schema, table, limit)
     }
 
     fn scalar(&self, sql: &str) -> Result<Option<String>> {

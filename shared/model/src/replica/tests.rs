@@ -1,4 +1,5 @@
 use super::*;
+use crate::conjunct::TableSum;
 use crate::silence::SilenceFacts;
 
 fn at(gtid: &str) -> Position {
@@ -6,7 +7,35 @@ fn at(gtid: &str) -> Position {
 }
 
 fn in_sync() -> SyncFacts {
+    let fields = [
+        "masters",
+        "master",
+        "silence",
+        "position",
+        "position_after",
+        "canary",
+        "canary_seen",
+        "slave",
+        "waited",
+        "rows",
+    ];
     SyncFacts {
+        readings: fields
+            .iter()
+            .zip(0..)
+            .map(|(field, after_ms)| {
+                ((*field).to_owned(), Reading { after_ms, ..Reading::default() })
+            })
+            .collect(),
+        fresh_ms: 1000,
+        rows: Some(Rows {
+            compared: vec![TableSum {
+                table: "appdb.t".into(),
+                master: Some("7".into()),
+                slave: Some("7".into()),
+            }],
+            ..Rows::default()
+        }),
         masters: vec!["Master DB".into()],
         master: Replica {
             identity: Identity { server_id: 11, ..Identity::default() },
@@ -76,10 +105,10 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("master frozen", |f| f.silence.incoming_replication = true),
         ("master's position unchanged", |f| f.position_after = at("0-11-43,7-11-3")),
         ("master's position unchanged", |f| f.position_after = at("")),
-        ("position waited for", |f| f.waited = false),
-        ("positions equal", |f| f.slave.applied = at("0-11-41,7-11-3")),
-        ("positions equal", |f| f.slave.applied = at("0-11-43,7-11-3")),
-        ("positions equal", |f| f.slave.applied = at("")),
+        ("position applied", |f| f.waited = false),
+        ("position applied", |f| f.slave.applied = at("0-11-41,7-11-3")),
+        ("position applied", |f| f.slave.applied = at("0-11-43,7-11-3")),
+        ("position applied", |f| f.slave.applied = at("")),
         ("no errant transaction", |f| f.slave.own_state = Some("0-11-42,0-12-40".into())),
         ("no errant transaction", |f| f.slave.own_state = Some("0-11-43".into())),
         ("no errant transaction", |f| f.slave.own_state = None),
@@ -87,23 +116,41 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("canary seen", |f| f.canary_seen = None),
         ("canary seen", |f| f.canary_seen = Some("older".into())),
         ("canary seen", |f| f.canary = None),
+        ("readings fresh", |f| f.fresh_ms = 3),
+        ("rows equal", |f| f.rows = Some(Rows::default())),
+        ("master's position read", |f| {
+            for position in [&mut f.position, &mut f.position_after] {
+                *position = at("");
+            }
+        }),
     ];
-    for (name, change) in lies {
+    for (name, change) in &lies {
         let mut facts = in_sync();
         change(&mut facts);
-        assert_eq!(refused(&facts), [name]);
+        assert_eq!(refused(&facts), [*name]);
     }
+    for name in SYNC {
+        assert!(lies.iter().any(|(told, _)| *told == name), "{name} is refused by no lie");
+    }
+    let asked: Vec<String> =
+        judge_sync("s", &in_sync()).into_iter().map(|check| check.name).collect();
+    assert_eq!(asked, SYNC);
 }
 
 #[test]
-fn an_empty_position_of_the_master_proves_nothing() {
-    let mut facts = in_sync();
-    for position in [&mut facts.position, &mut facts.position_after, &mut facts.slave.applied] {
-        *position = at("");
+fn each_conjunct_says_what_was_asked_of_whom_and_when_and_unread_is_unknown() {
+    for check in judge_sync("s", &in_sync()) {
+        assert!(!check.facts["answered"].is_null() || check.name == "no UNTIL", "{}", check.name);
+        let asked = check.facts["asked"].as_array().map_or(0, Vec::len);
+        assert!(asked > 0 || check.name == "readings fresh", "{}", check.name);
     }
-    let refused = refused(&facts);
-    assert!(refused.contains(&"master's position read".to_owned()), "{refused:?}");
-    assert!(refused.contains(&"positions equal".to_owned()), "{refused:?}");
+    for field in in_sync().readings.keys() {
+        let mut facts = in_sync();
+        facts.readings.get_mut(field).unwrap().unread = Some("two rows".into());
+        assert!(!refused(&facts).is_empty(), "{field} was not read and that is taken for ok");
+        facts.readings.remove(field);
+        assert!(!refused(&facts).is_empty(), "{field} was never asked and that is taken for ok");
+    }
 }
 
 #[test]

@@ -1,0 +1,114 @@
+//! A held slave, on servers with option files and boot scripts of their own, while the master writes.
+
+use std::time::Duration;
+
+use rs_tests::until;
+
+use super::dbsync::{did, managed, names, sql};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_held_slave_stays_held_over_kill_start_boot_and_relaunch_while_the_master_writes() {
+    let scene =
+        managed("hold-managed", &[("Master DB", "master", "true"), ("Slave DB", "slave", "false")]);
+    let tool = |tool: &str, args: &[&str], code: i32| {
+        scene.tool(tool).args(args).env("RS_UPGRADE", "u-1").run().exits(code)
+    };
+    let dbsync = |args: &[&str], code: i32| tool("rs-dbsync", args, code);
+    let (master, slave) =
+        (|text: &str| sql(&scene, "Master DB", text), |text: &str| sql(&scene, "Slave DB", text));
+    tool("rs-server", &["launch", "--all"], 0);
+    master(
+        "CREATE TABLE appdb.t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO appdb.t VALUES (1)",
+    );
+    dbsync(&["init", "Slave DB"], 0);
+
+    // backups of the held side would become the newest of the lineage
+    tool("rs-snapshot", &["schedule", "on", "Slave DB"], 0);
+    dbsync(&["writes", "off", "Master DB"], 0);
+    let ran = dbsync(&["hold", "Slave DB", "--json"], 5);
+    assert!(names(&ran).contains("backups off"), "{ran}");
+    tool("rs-snapshot", &["schedule", "off", "Slave DB"], 0);
+    let ran = dbsync(&["hold", "Slave DB", "--checksum", "all"], 0);
+    let record = ran.record();
+    assert_eq!(did(&ran)["changed"], true);
+    assert_eq!(record["locked"], true);
+    assert!(record["tags"].to_string().contains("database:held=shop"), "{record}");
+    let point = &record["rollback_point"];
+    for field in ["position", "schema_fingerprint", "at"] {
+        assert!(!point[field].is_null() && point[field] != "", "{field} in {point}");
+    }
+    let debts = tool("rs-cleanup", &["audit", "--json"], 3).stdout;
+    for kept in [point["schema_fingerprint"].as_str(), point["at"].as_str()] {
+        assert!(debts.contains(kept.unwrap()), "the debt keeps {kept:?}");
+    }
+
+    // the master writes all the while
+    dbsync(&["writes", "on", "Master DB"], 0);
+    let home = tool("rs-server", &["list", "Master DB"], 0).record();
+    let home = home["current"]["home"].as_str().unwrap().to_owned();
+    let mut writer = scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "writer")
+        .args([&format!("--defaults-file={home}/etc/admin.cnf"), "-e"])
+        .args(["DELIMITER //\nBEGIN NOT ATOMIC WHILE TRUE DO INSERT INTO appdb.t VALUES (NULL); \
+             DO SLEEP(0.02); END WHILE; END//"])
+        .start();
+    let rows =
+        |ask: &dyn Fn(&str) -> String| ask("SELECT COUNT(*) FROM appdb.t").parse::<u64>().unwrap();
+    let more = |what: &str| {
+        let now = rows(&master);
+        until(what, LIMIT, || rows(&master) > now + 3);
+        assert_eq!(rows(&slave), 1, "{what}: a row of the master arrived");
+        dbsync(&["status", "Slave DB", "--require", "held"], 0);
+    };
+    more("the master's rows");
+    slave("START SLAVE");
+    until("the stray start to try", LIMIT, || slave("SHOW SLAVE STATUS").contains("held.invalid'"));
+    more("a stray START SLAVE");
+
+    let file = slave("SELECT @@pid_file");
+    let pid = || std::fs::read_to_string(&file).unwrap_or_default().trim().to_owned();
+    let killed = pid();
+    scene.call("kill", "kill").args(["-9", &killed]).run().exits(0);
+    until("the killed one's end", LIMIT, || !std::path::Path::new("/proc").join(&killed).exists());
+    tool("rs-run", &["database start", "Slave DB"], 0);
+    assert_ne!(pid(), killed);
+    more("kill -9 and a start with its own file");
+    assert!(slave("SHOW SLAVE STATUS").contains("\tNo\tNo\t"), "its file keeps it stopped");
+    // what a boot script that makes slaves ends with
+    tool("rs-run", &["database restart", "Slave DB"], 0);
+    slave("START SLAVE");
+    dbsync(&["init", "Slave DB"], 5).says("held");
+    more("a boot script that makes slaves");
+    tool("rs-server", &["relaunch", "Slave DB"], 5).says("lock");
+    more("a relaunch");
+
+    // on from the exact position: nothing is missing, nothing came twice
+    let ran = dbsync(&["resume", "Slave DB"], 0);
+    let record = ran.record();
+    assert_eq!(record["locked"], false);
+    assert!(!record["tags"].to_string().contains("database:held"), "{record}");
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let list = "SELECT ID FROM information_schema.processlist WHERE INFO LIKE 'BEGIN NOT ATOMIC%'";
+    for id in master(list).lines() {
+        master(&format!("KILL {id}"));
+    }
+    until("the writer's end", LIMIT, || master(list).is_empty());
+    dbsync(&["writes", "off", "Master DB"], 0);
+    dbsync(&["status", "Slave DB", "--proof", "--checksum", "all"], 0);
+    assert_eq!(rows(&slave), rows(&master));
+
+    // thawed by hand: every gate says so, and the way back is none
+    dbsync(&["hold", "Slave DB"], 0);
+    let address = tool("rs-server", &["list", "Master DB"], 0).record()["address"].clone();
+    slave(&format!("STOP SLAVE; CHANGE MASTER TO MASTER_HOST={address}; START SLAVE"));
+    let up = scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT;");
+    let ran = dbsync(&["status", "Slave DB", "--require", "held", "--json"], 3);
+    assert!(names(&ran).contains("held of"), "{ran}");
+    let ran = dbsync(&["migrate", "Master DB", "--sql", &up, "--json"], 5);
+    assert!(names(&ran).contains("held"), "{ran}");
+    let ran = dbsync(&["promote", "Slave DB", "--lose-writes", "--json"], 5);
+    assert!(names(&ran).contains("hold unbroken"), "{ran}");
+}
