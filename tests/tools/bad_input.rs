@@ -1,6 +1,7 @@
 //! Bad input on every verb that takes it: what is wrong is named with what to try, by one table of exit codes, and
 //! nothing is done.
 
+use std::io::Write;
 use std::time::Duration;
 
 use rs_tests::{Ran, Scene, until};
@@ -377,23 +378,11 @@ fn who_does_not_answer_is_7_with_what_where_and_what_to_try() {
 
 #[test]
 fn a_full_disk_under_the_state_is_said_and_leaves_it_as_it_was() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can mount a small file system (a full disk under the state)");
-        return;
-    }
     let scene = small("bad-full");
     let disk = scene.path("disk");
     std::fs::create_dir_all(&disk).unwrap();
     let shown = disk.display().to_string();
-    let mount = ["-t", "tmpfs", "-o", "size=256k", "tmpfs", &shown];
-    let mounted = scene.call("mount", "mount").args(mount).run();
-    if mounted.exit != 0 {
-        eprintln!(
-            "skipped: this machine lets nobody mount (a full disk under the state): {mounted}"
-        );
-        return;
-    }
-    let _unmount = Unmount(shown.clone());
+    let Some(_mounted) = tmpfs(&scene, &disk, "size=256k") else { return };
     std::fs::copy(scene.path("site.db"), disk.join("site.db")).unwrap();
     let cloud = format!("sqlite:{shown}/site.db");
     let tool =
@@ -418,11 +407,35 @@ fn a_full_disk_under_the_state_is_said_and_leaves_it_as_it_was() {
     assert!(full.stderr.contains("disk is full") && full.stderr.contains(&shown), "{full}");
     let now = tool("rs-server", &["list", "--all"]).exits(0).stdout;
     assert_eq!(now.lines().count(), list.lines().count());
+    // another program finds it whole, and the journal can be read
+    let check = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('PRAGMA integrity_check').fetchone())";
+    let file = format!("{shown}/site.db");
+    let asked = scene.call("python3", "python3").args(["-c", check, &file]).run().exits(0);
+    assert_eq!(asked.stdout.trim(), "ok");
+    let acts = tool("rs-journal", &["verify"]);
+    assert!([0, 3].contains(&acts.exit), "{acts}");
     std::fs::remove_file(disk.join("filler")).unwrap();
     let _ = tool("rs-server", &["mark", "old", "Two", "--upgrade", &"u".repeat(60)]).exits(0);
 }
 
-struct Unmount(String);
+/// Mounts a small file system; nothing where that is not allowed.
+pub fn tmpfs(scene: &Scene, place: &std::path::Path, options: &str) -> Option<Unmount> {
+    let shown = place.display().to_string();
+    if !rustix::process::geteuid().is_root() {
+        let _ = writeln!(std::io::stderr(), "skipped: only root can mount ({shown})");
+        return None;
+    }
+    let mount = ["-t", "tmpfs", "-o", options, "tmpfs", &shown];
+    let mounted = scene.call("mount", "mount").args(mount).run();
+    if mounted.exit != 0 {
+        let _ = writeln!(std::io::stderr(), "skipped: nobody can mount here: {mounted}");
+        return None;
+    }
+    Some(Unmount(shown))
+}
+
+/// Unmounts it at the end.
+pub struct Unmount(String);
 
 impl Drop for Unmount {
     fn drop(&mut self) {

@@ -1,6 +1,9 @@
 //! What `--timeout`, `--jobs`, `--dry-run` and `--json` do, on every verb that has them.
 
 use std::fs::File;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rs_tests::{MariaDb, Scene, root};
@@ -231,4 +234,99 @@ fn jobs_is_how_many_subjects_at_once_for_whoever_reaches_several() {
     let alone = rs("rs-run", &["meet", "A", "B", "--jobs", "1"]);
     assert_ne!(alone.exit, 0, "{alone}");
     let _ = rs("rs-server", &["list", "--all", "--jobs", "0"]).exits(2);
+}
+
+/// Listeners that see how many calls are there at once: each call waits for a second one, then all hang up.
+struct Doors {
+    places: Vec<String>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Doors {
+    fn new(scene: &Scene, count: usize, port: u16) -> Doors {
+        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let places = (0..count)
+            .map(|_| {
+                let address = scene.address();
+                let listener = TcpListener::bind((address.as_str(), port)).unwrap();
+                let (inside, most) = (inside.clone(), most.clone());
+                std::thread::spawn(move || {
+                    for stream in listener.incoming().flatten() {
+                        let (inside, most) = (inside.clone(), most.clone());
+                        std::thread::spawn(move || {
+                            let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                            most.fetch_max(now, Ordering::SeqCst);
+                            let begun = Instant::now();
+                            while most.load(Ordering::SeqCst) < 2
+                                && begun.elapsed() < Duration::from_millis(300)
+                            {
+                                std::thread::park_timeout(Duration::from_millis(5));
+                            }
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            drop(stream);
+                        });
+                    }
+                });
+                address
+            })
+            .collect();
+        Doors { places, most }
+    }
+}
+
+#[test]
+fn jobs_1_is_one_after_the_other_on_every_verb_and_more_is_side_by_side() {
+    let scene = Scene::new("flag-doors");
+    scene.credential("pw", "x");
+    let (lbs, dbs) = (Doors::new(&scene, 3, 9999), Doors::new(&scene, 3, 3306));
+    let mut text = "Deployment: d\nInputs: {LB_APPLISTENER_NAME: 'text:www', LB_BYPASS_SECRET: 'cred:pw', LB_HOSTNAME: 'text:www.mysite.com', \
+                    DBADMIN_USER: 'text:a', DBADMIN_PASSWORD: 'cred:pw', DBREPLICATION_USER: 'text:r', DBREPLICATION_PASSWORD: 'cred:pw', \
+                    DBMIGRATION_USER: 'text:m', DBMIGRATION_PASSWORD: 'cred:pw', DB_SCHEMA_NAME: 'text:s'}\nServers:\n"
+        .to_owned();
+    for (n, at) in lbs.places.iter().enumerate() {
+        text.push_str(&format!(
+            "  - {{Name: LB {n}, Address: {at}, Tags: ['load_balancer:active_www=true'], Inputs: {{LB_RUNTIME_SOCKET: 'text:tcp:{at}:9999'}}}}\n"
+        ));
+    }
+    for (n, at) in dbs.places.iter().enumerate() {
+        let role = if n == 0 { "master" } else { "slave" };
+        text.push_str(&format!(
+            "  - {{Name: DB {n}, Address: {at}, Tags: ['database:{role}_active=set']}}\n"
+        ));
+    }
+    text.push_str(&format!("  - {{Name: One, Address: {}}}\n", scene.address()));
+    scene.file("site.yaml", &text);
+    scene.file("up.sql", "SELECT 1;\n");
+    let _ = scene.tool("rs-server").args(["apply", "site.yaml"]).run().exits(0);
+    let mut beside = Vec::new();
+    for verb in all_verbs().iter().filter(|verb| verb.words != ["probe"]) {
+        let subjects: &[&str] = match verb.tool.as_str() {
+            "rs-dbsync" => &["DB 0", "DB 1", "DB 2"],
+            _ => &["One"],
+        };
+        for (jobs, most) in [("1", 1), ("4", 4)] {
+            for doors in [&lbs, &dbs] {
+                doors.most.store(0, Ordering::SeqCst);
+            }
+            let flags = [&verb.careful()[..], &["--jobs", jobs, "--timeout", "20s"]].concat();
+            let mut args = verb.on(subjects[0], &flags);
+            if verb.takes_names() {
+                args.extend(subjects.iter().skip(1).map(|name| (*name).to_owned()));
+            }
+            let ran = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", "u-1").run();
+            for doors in [&lbs, &dbs] {
+                let seen = doors.most.load(Ordering::SeqCst);
+                assert!(seen <= most, "{seen} at once\n{ran}");
+                if seen > 1 && !beside.contains(&verb.to_string()) {
+                    beside.push(verb.to_string());
+                }
+            }
+        }
+    }
+    for verb in
+        ["rs-lbctl status", "rs-lbctl connect", "rs-maintenance status", "rs-maintenance start"]
+    {
+        assert!(beside.iter().any(|known| known == verb), "{verb} goes one by one: {beside:?}");
+    }
+    assert!(beside.iter().any(|verb| verb.starts_with("rs-dbsync")), "{beside:?}");
 }

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod behind;
+mod bad_names;
+mod bad_world;
 mod cleanup;
 pub mod dbsync;
 mod deadlines;

@@ -44,7 +44,7 @@ fn home(scene: &Scene) -> String {
 }
 
 /// Runs SQL as the administrator, by the option file that the template wrote.
-fn sql(scene: &Scene, statement: &str) -> String {
+pub fn sql(scene: &Scene, statement: &str) -> String {
     let options = format!("--defaults-file={}/etc/admin.cnf", home(scene));
     let ran = scene.call("mariadb", "mariadb").args([&options, "-NBe", statement]).run();
     ran.exits(0).stdout.trim().to_owned()

@@ -92,3 +92,105 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
     rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(4).says("Nobody");
     rs(&scene, "rs-server", &["list", "--all"]).exits(4);
 }
+
+#[test]
+fn a_wrong_key_is_named_however_deep_it_stands_with_the_right_one() {
+    let scene = Scene::new("site-deep");
+    write(&scene);
+    let site = "Deployment: x\nTemplates: [web.yml]\n";
+    let script = |inputs: &str| {
+        format!("#!/bin/sh\n# ---\n# RightScript Name: boot\n# Inputs:\n{inputs}# ...\n")
+    };
+    for (file, text, parts) in [
+        ("site.yml", "Deployment: x\nServer: []\n".to_owned(), ["site.yml:2", "\"Servers\""]),
+        (
+            "site.yml",
+            "Deployment: x\nMachines:\n  Local:\n    Rot: /x\n".into(),
+            ["site.yml:4", "\"Root\""],
+        ),
+        (
+            "site.yml",
+            "Deployment: x\nServers:\n  - Name: a\n    Adress: 10.0.0.1\n".into(),
+            ["site.yml:4", "\"Address\""],
+        ),
+        (
+            "site.yml",
+            "Deployment: x\nArrays:\n  - Name: a\n    Template: web.yml\n    Maximun: 2\n".into(),
+            ["site.yml:5", "\"Maximum\""],
+        ),
+        ("web.yml", "Name: Web\nRightScript: {}\n".into(), ["web.yml:2", "\"RightScripts\""]),
+        ("web.yml", "Name: Web\nRightScripts:\n  Bot: []\n".into(), ["web.yml:3", "Boot"]),
+        (
+            "web.yml",
+            "Name: Web\nMultiCloudImages:\n  - Name: x\n    Settings:\n      - Cluod: y\n".into(),
+            ["web.yml:5", "\"Cloud\""],
+        ),
+        (
+            "web.yml",
+            "Name: Web\nAlerts:\n  - Name: x\n    Cluase: y\n".into(),
+            ["web.yml:4", "\"Clause\""],
+        ),
+        ("boot.sh", script("#   A: {Requird: true}\n"), ["boot.sh:5", "\"Required\""]),
+        ("boot.sh", script("#   A:\n#     Defualt: text:x\n"), ["boot.sh:6", "\"Default\""]),
+    ] {
+        write(&scene);
+        scene.file("site.yml", site);
+        scene.file(file, &text);
+        let ran = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2);
+        assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{parts:?}\n{text}\n{ran}");
+        assert!(
+            ran.stderr.contains("no key")
+                || ran.stderr.contains("no valid")
+                || ran.stderr.contains("not a valid"),
+            "{ran}"
+        );
+        rs(&scene, "rs-server", &["list", "--all"]).exits(4);
+    }
+    // of a file that is none of ours nobody wants every line
+    let lines: String = (0..500).map(|n| format!("line{n}: x\n")).collect();
+    scene.file("site.yml", &lines);
+    let ran = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2).says("more");
+    assert!(ran.stderr.len() < 4000, "{ran}");
+}
+
+#[test]
+fn two_things_of_one_name_are_refused_with_both_places() {
+    let scene = Scene::new("site-twice-named");
+    write(&scene);
+    scene.file("other.yml", "Name: Web\nRightScripts: {Boot: [boot.sh]}\n");
+    let again = std::fs::read_to_string(scene.path("boot.sh")).unwrap();
+    scene.file("again.sh", &again);
+    scene.file("both.yml", "Name: Both\nRightScripts:\n  Boot: [boot.sh, again.sh]\n");
+    scene.file(
+        "alerts.yml",
+        "Name: Al\nAlerts:\n- {Name: a, Clause: If a.b > 1 for 1 minutes Then escalate x}\n- {Name: A, Clause: If a.b > 1 for 1 minutes Then escalate x}\n",
+    );
+    for (text, parts) in [
+        ("Templates: [web.yml, other.yml]\n", ["bad.yml:2", "\"Web\""]),
+        ("Templates: [both.yml]\n", ["both.yml:3", "again.sh"]),
+        ("Templates: [alerts.yml]\n", ["alerts.yml:4", "two alerts"]),
+        (
+            "Servers:\n- {Name: a, Template: web.yml}\nArrays:\n- {Name: a, Template: web.yml}\n",
+            ["bad.yml:5", "bad.yml:3"],
+        ),
+        ("Inputs:\n  A: text:b\n  A: text:c\n", ["bad.yml:4", "bad.yml:3"]),
+        ("Servers: []\nServers: []\n", ["bad.yml:3", "bad.yml:2"]),
+        ("Servers:\n- {Name: a, Template: web.yml, Tags: [x, x]}\n", ["bad.yml:3", "stands twice"]),
+    ] {
+        scene.file("bad.yml", &format!("Deployment: x\n{text}"));
+        let ran = rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(2);
+        assert!(parts.iter().all(|part| ran.stderr.contains(part)), "{parts:?}\n{text}\n{ran}");
+        rs(&scene, "rs-server", &["list", "--all"]).exits(4);
+    }
+    // by hand too: what is there under another likeness is not taken for it
+    let _ = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(0);
+    let clone = |name: &str| rs(&scene, "rs-clone", &["server", "web 1", "--name", name]);
+    let _ = clone("web 2").exits(5).says("\"web 2\" is there");
+    let _ = clone("pack");
+    let twice = rs(&scene, "rs-server", &["list", "--all"]).exits(0).records();
+    let mut names: Vec<&str> = twice.iter().filter_map(|r| r["name"].as_str()).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "two are called the same");
+}

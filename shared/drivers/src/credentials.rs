@@ -38,7 +38,11 @@ fn from_file(path: &std::path::Path, name: &str) -> Result<String> {
             .because(e)
             .hint("put the secret into that file, mode 0600")
     };
-    let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_file() {
+        return Err(failed(std::io::Error::other("it is no file")));
+    }
+    let mode = about.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::Declined,

@@ -1,13 +1,13 @@
 //! `launch` and `relaunch`: machines made, boots driven, until operational.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use rs_cli::{Changing, Context, Done, Exit, Select, Set, Step, Subject, Subjects, What};
 use rs_contract::{Cloud, Error, Kind, Result};
 use rs_drivers::levels::Book;
 use rs_model::input::resolve;
-use rs_model::{Array, Inputs, Level, Server, State, TemplateRef};
+use rs_model::{Array, Inputs, Level, Server, State, TemplateRef, Value};
 use serde_json::{Map, Value as Json, json};
 
 /// What to launch.
@@ -64,6 +64,22 @@ impl<'a> Known<'a> {
         if !found.ambiguous.is_empty() {
             wrong.push(format!("scripts disagree about {}", found.ambiguous.join(", ")));
         }
+        // a boot or an end that stops for want of a secret would leave the server half way
+        let scripts = template.boot.iter().chain(&template.decommission);
+        let declared =
+            scripts.filter_map(|s| template.script(&s.name)).flat_map(|s| s.inputs.keys());
+        let mut secrets = BTreeSet::new();
+        for resolved in declared.filter_map(|name| found.values.get(name)) {
+            note_secrets(&resolved.value, &mut secrets);
+        }
+        for name in secrets {
+            if let Err(e) = rs_drivers::credentials::credential(name) {
+                wrong.push(match e.advice() {
+                    Some(hint) => format!("{e} ({hint})"),
+                    None => e.to_string(),
+                });
+            }
+        }
         Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
     }
 
@@ -79,6 +95,15 @@ impl<'a> Known<'a> {
             }
         }
         (operational, coming, stranded)
+    }
+}
+
+/// Names of the secrets in a value.
+fn note_secrets<'a>(value: &'a Value, names: &mut BTreeSet<&'a str>) {
+    match value {
+        Value::Cred(name) | Value::Key(name) => drop(names.insert(name)),
+        Value::Array(items) => items.iter().for_each(|item| note_secrets(item, names)),
+        _ => {}
     }
 }
 
@@ -254,7 +279,7 @@ fn plan_server(
 
 fn cannot(name: &str, way: &str) -> Error {
     Error::new(Kind::Usage, format!("{name:?} cannot be launched: {way}"))
-        .hint("rs-inputs set NAME=TYPE:VALUE there or on the deployment; nothing was launched")
+        .hint("rs-inputs set NAME=TYPE:VALUE there or on the deployment, and every secret where it is looked for; nothing was launched")
 }
 
 fn plan_array(
