@@ -1,4 +1,4 @@
-//! The suite of `Balancer`, on a real HAProxy.
+//! The suite of `Balancer`, on a real HAProxy, of the machine's version and a newer one.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -6,7 +6,21 @@ use std::time::{Duration, Instant};
 use rs_contract::{Change, Kind};
 use rs_drivers::http::Probe;
 use rs_model::member::{Admin, Member};
-use rs_tests::{App, CONFIG, Scene, until};
+use rs_tests::{App, CONFIG, Engines, Scene, each_engine, until};
+
+each_engine!(
+    members_come_serve_stand_by_and_go_and_a_second_call_changes_nothing,
+    what_is_prepared_is_refused_early_changes_nothing_and_need_not_be_looked_at_again,
+    members_and_standby_survive_a_reload,
+    what_an_old_worker_still_serves_is_named_and_counted,
+    a_member_goes_after_its_last_request_and_is_cut_off_only_when_told,
+    names_that_attack_stay_names,
+    a_configuration_that_haproxy_refuses_stops_everything_before_anything_changed,
+    without_markers_or_channel_it_says_that_it_cannot_save,
+    lines_written_by_hand_are_members_and_one_outside_the_markers_is_not_ours_to_remove,
+    a_line_that_only_the_file_has_is_told_and_goes_with_the_next_change,
+    a_dead_and_a_frozen_balancer_are_unreachable_within_seconds,
+);
 
 fn present(app: &App, id: &str, admin: Admin) -> Change {
     Change::Present { address: app.address.parse().unwrap(), port: app.port, id: id.into(), admin }
@@ -21,9 +35,8 @@ fn of<'a>(members: &'a [Member], app: &App) -> Option<&'a Member> {
     members.iter().find(|m| (m.address, m.port) == (address, app.port))
 }
 
-#[test]
-fn members_come_serve_stand_by_and_go_and_a_second_call_changes_nothing() {
-    let scene = Scene::new("members");
+fn members_come_serve_stand_by_and_go_and_a_second_call_changes_nothing(engines: Engines) {
+    let scene = Scene::on(engines, "members");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("Load Balancer-1", CONFIG);
     let driver = lb.balancer(&scene);
@@ -63,9 +76,10 @@ fn members_come_serve_stand_by_and_go_and_a_second_call_changes_nothing() {
     assert!(!lb.config.with_extension("cfg.rs-new").exists(), "nothing is left beside the file");
 }
 
-#[test]
-fn what_is_prepared_is_refused_early_changes_nothing_and_need_not_be_looked_at_again() {
-    let scene = Scene::new("prepare");
+fn what_is_prepared_is_refused_early_changes_nothing_and_need_not_be_looked_at_again(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "prepare");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
@@ -93,9 +107,8 @@ fn what_is_prepared_is_refused_early_changes_nothing_and_need_not_be_looked_at_a
     assert_eq!(driver.prepare("nope", &swap).unwrap_err().kind(), Kind::NotFound);
 }
 
-#[test]
-fn members_and_standby_survive_a_reload() {
-    let scene = Scene::new("survive");
+fn members_and_standby_survive_a_reload(engines: Engines) {
+    let scene = Scene::on(engines, "survive");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
@@ -113,9 +126,8 @@ fn members_and_standby_survive_a_reload() {
     assert_eq!(lb.get("/").body, b"two");
 }
 
-#[test]
-fn what_an_old_worker_still_serves_is_named_and_counted() {
-    let scene = Scene::new("old-worker");
+fn what_an_old_worker_still_serves_is_named_and_counted(engines: Engines) {
+    let scene = Scene::on(engines, "old-worker");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
@@ -141,9 +153,8 @@ fn what_an_old_worker_still_serves_is_named_and_counted() {
     });
 }
 
-#[test]
-fn a_member_goes_after_its_last_request_and_is_cut_off_only_when_told() {
-    let scene = Scene::new("last-request");
+fn a_member_goes_after_its_last_request_and_is_cut_off_only_when_told(engines: Engines) {
+    let scene = Scene::on(engines, "last-request");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
@@ -174,9 +185,8 @@ fn a_member_goes_after_its_last_request_and_is_cut_off_only_when_told() {
     });
 }
 
-#[test]
-fn names_that_attack_stay_names() {
-    let scene = Scene::new("attack");
+fn names_that_attack_stay_names(engines: Engines) {
+    let scene = Scene::on(engines, "attack");
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
     let names = [
@@ -202,9 +212,8 @@ fn names_that_attack_stay_names() {
     assert_eq!(driver.apply("nope", &[]).unwrap_err().kind(), Kind::NotFound);
 }
 
-#[test]
-fn a_configuration_that_haproxy_refuses_stops_everything_before_anything_changed() {
-    let scene = Scene::new("refused");
+fn a_configuration_that_haproxy_refuses_stops_everything_before_anything_changed(engines: Engines) {
+    let scene = Scene::on(engines, "refused");
     let one = scene.app("one");
     let lb = scene.balanced("lb", CONFIG);
     let broken = lb.text().replace("option redispatch", "option no-such-option");
@@ -217,9 +226,8 @@ fn a_configuration_that_haproxy_refuses_stops_everything_before_anything_changed
     assert!(driver.members("www").unwrap().is_empty(), "the runtime is as it was");
 }
 
-#[test]
-fn without_markers_or_channel_it_says_that_it_cannot_save() {
-    let scene = Scene::new("no-markers");
+fn without_markers_or_channel_it_says_that_it_cannot_save(engines: Engines) {
+    let scene = Scene::on(engines, "no-markers");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", &CONFIG.replace("# rs-members begin www", "# nothing"));
     let driver = lb.balancer(&scene);
@@ -243,9 +251,10 @@ fn without_markers_or_channel_it_says_that_it_cannot_save() {
     assert_eq!(foreign.get("/").body, b"two");
 }
 
-#[test]
-fn lines_written_by_hand_are_members_and_one_outside_the_markers_is_not_ours_to_remove() {
-    let scene = Scene::new("by-hand");
+fn lines_written_by_hand_are_members_and_one_outside_the_markers_is_not_ours_to_remove(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "by-hand");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let config = CONFIG.replace(
         "  option redispatch",
@@ -265,9 +274,8 @@ fn lines_written_by_hand_are_members_and_one_outside_the_markers_is_not_ours_to_
     assert!(block.contains("server b ") && !block.contains("fixed"), "{block}");
 }
 
-#[test]
-fn a_line_that_only_the_file_has_is_told_and_goes_with_the_next_change() {
-    let scene = Scene::new("file-only");
+fn a_line_that_only_the_file_has_is_told_and_goes_with_the_next_change(engines: Engines) {
+    let scene = Scene::on(engines, "file-only");
     let (one, two) = (scene.app("one"), scene.app("two"));
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
@@ -282,9 +290,8 @@ fn a_line_that_only_the_file_has_is_told_and_goes_with_the_next_change() {
     assert!(!lb.text().contains("ghost"));
 }
 
-#[test]
-fn a_dead_and_a_frozen_balancer_are_unreachable_within_seconds() {
-    let scene = Scene::new("frozen");
+fn a_dead_and_a_frozen_balancer_are_unreachable_within_seconds(engines: Engines) {
+    let scene = Scene::on(engines, "frozen");
     let lb = scene.balanced("lb", CONFIG);
     let driver = lb.balancer(&scene);
     let pid = lb.worker();

@@ -1,21 +1,38 @@
-//! Contract of the family `Database`, on real MariaDB servers: facts, waits, writes, hold, migration, promotion.
+//! Contract of the family `Database`, on real servers of both engines: facts, waits, writes, hold, migration, promotion.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rs_contract::{Database, Kind, Secret, SourceSpec, Work};
+use rs_contract::{Database, Error, Kind, Secret, SourceSpec, Work};
 use rs_drivers::settings::Settings;
 use rs_model::replica::HELD_HOST;
 use rs_model::{Position, Server, Value};
-use rs_tests::{MariaDb, Scene, until};
+use rs_tests::{Db, Engines, Scene, each_engine, until};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-pub fn open(db: &MariaDb, user: &str) -> Box<dyn Database> {
+each_engine!(
+    facts_and_waits_are_exact,
+    who_does_not_answer_is_unreachable_and_a_wrong_password_names_the_account,
+    writes_off_ends_who_could_write_and_on_restores,
+    behind_a_lock_that_may_stay_writes_off_gives_up_names_it_and_leaves_all_as_it_was,
+    a_held_slave_stays_held_over_a_kill_and_a_stray_start_and_resumes_exactly,
+    a_blank_copy_follows_from_its_position_and_one_with_a_history_is_refused,
+    a_promoted_slave_has_no_source_takes_writes_and_runs_its_events,
+    a_migration_runs_once_under_read_only_and_goes_on_after_a_failure,
+    a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exit,
+    a_migration_cut_off_in_an_alter_is_settled_by_looking,
+    a_migration_names_who_holds_its_lock_and_keeps_its_time_limit,
+    tls_is_used_when_asked_and_its_chain_is_verified,
+);
+
+pub fn open(db: &Db, user: &str) -> Box<dyn Database> {
     open_with(db, user, user, &[])
 }
 
-fn open_with(db: &MariaDb, user: &str, password: &str, more: &[(&str, &str)]) -> Box<dyn Database> {
+fn open_with(db: &Db, user: &str, password: &str, more: &[(&str, &str)]) -> Box<dyn Database> {
     let server = Server {
         name: "A 'DB'".into(),
         address: Some(db.address.parse().unwrap()),
@@ -32,7 +49,7 @@ fn open_with(db: &MariaDb, user: &str, password: &str, more: &[(&str, &str)]) ->
     rs_drivers::database(&server, &settings, None, None).unwrap()
 }
 
-pub fn source(db: &MariaDb) -> SourceSpec {
+pub fn source(db: &Db) -> SourceSpec {
     SourceSpec {
         host: db.address.clone(),
         port: db.port,
@@ -41,22 +58,39 @@ pub fn source(db: &MariaDb) -> SourceSpec {
     }
 }
 
-fn filled(scene: &Scene, name: &str) -> MariaDb {
-    let db = scene.mariadb(name);
-    db.sql("CREATE DATABASE appdb; GRANT ALL ON appdb.* TO app@'127.%'; USE appdb; CREATE TABLE appdb.t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
-            INSERT INTO appdb.t SELECT seq, REPEAT('x', 100) FROM seq_1_to_2000");
+/// Rows with these numbers.
+fn fill(db: &Db, from: u32, to: u32) {
+    let numbers = db.numbers(from, to);
+    db.sql(&format!("USE appdb; INSERT INTO t SELECT seq, REPEAT('y', 150) FROM {numbers}"));
+}
+
+/// A change by root though writes are off.
+fn force(db: &Db, sql: &str) {
+    db.sql(&match db.engine {
+        Engines::Host => sql.to_owned(),
+        Engines::Newer => {
+            format!("SET GLOBAL super_read_only = 0; {sql}; SET GLOBAL super_read_only = 1")
+        }
+    });
+}
+
+fn filled(scene: &Scene, name: &str) -> Db {
+    let db = scene.database(name);
+    db.sql(
+        "CREATE DATABASE appdb; GRANT ALL ON appdb.* TO app@'127.%'; \
+            CREATE TABLE appdb.t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB",
+    );
+    fill(&db, 1, 2000);
     db
 }
 
-fn kill(scene: &Scene, db: &MariaDb) {
+fn kill(scene: &Scene, db: &Db) {
     let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
-    scene.call("kill", "kill").args(["-9", pid.trim()]).run().exits(0);
-    until("the server to be gone", LIMIT, || !db.answers());
+    scene.kill(pid.trim().parse().unwrap());
 }
 
-#[test]
-fn facts_and_waits_are_exact() {
-    let scene = Scene::new("db-facts");
+fn facts_and_waits_are_exact(engines: Engines) {
+    let scene = Scene::on(engines, "db-facts");
     let master = filled(&scene, "m");
     let slave = scene.replica_of(&master, "s");
     let (m, s) = (open(&master, "admin"), open(&slave, "admin"));
@@ -74,7 +108,11 @@ fn facts_and_waits_are_exact() {
     assert!(now.channels[0].uses_gtid);
 
     // the future is not applied, and the wait keeps its limit
-    let future = Position { gtid: Some("0-1-99999999".into()), ..Position::default() };
+    let future = match engines {
+        Engines::Host => "0-1-99999999".to_owned(),
+        Engines::Newer => format!("{}:1-99999999", master.sql("SELECT @@server_uuid")),
+    };
+    let future = Position { gtid: Some(future), ..Position::default() };
     let begun = Instant::now();
     assert!(!s.wait_applied(&future, Duration::from_millis(300)).unwrap());
     assert!(begun.elapsed() < Duration::from_secs(3));
@@ -88,10 +126,9 @@ fn facts_and_waits_are_exact() {
     assert_eq!(open(&filled(&scene, "other"), "admin").read_canary().unwrap(), None);
 }
 
-#[test]
-fn who_does_not_answer_is_unreachable_and_a_wrong_password_names_the_account() {
-    let scene = Scene::new("db-errors");
-    let db = scene.mariadb("m");
+fn who_does_not_answer_is_unreachable_and_a_wrong_password_names_the_account(engines: Engines) {
+    let scene = Scene::on(engines, "db-errors");
+    let db = scene.database("m");
     let wrong = open_with(&db, "admin", "secret-7f", &[]).position().unwrap_err();
     assert_eq!(wrong.kind(), Kind::Failed);
     assert!(wrong.to_string().contains("admin") && !format!("{wrong:?}").contains("secret-7f"));
@@ -112,16 +149,17 @@ fn who_does_not_answer_is_unreachable_and_a_wrong_password_names_the_account() {
     assert!(begun.elapsed() < LIMIT);
 }
 
-#[test]
-fn writes_off_ends_who_could_write_and_on_restores() {
-    let scene = Scene::new("db-writes");
+fn writes_off_ends_who_could_write_and_on_restores(engines: Engines) {
+    let scene = Scene::on(engines, "db-writes");
     let db = filled(&scene, "m");
     db.sql("SET GLOBAL event_scheduler=ON; CREATE TABLE appdb.ticks (n INT) ENGINE=InnoDB; \
             CREATE EVENT appdb.tick ON SCHEDULE EVERY 1 SECOND DO INSERT INTO appdb.ticks VALUES (1); \
             CREATE USER boss@'127.%' IDENTIFIED BY 'boss'; GRANT ALL ON *.* TO boss@'127.%'; \
             CREATE USER beat@'127.%' IDENTIFIED BY 'beat'; GRANT ALL ON *.* TO beat@'127.%'; \
-            CREATE ROLE chief; GRANT READ_ONLY ADMIN ON *.* TO chief; \
+            CREATE ROLE chief; \
             CREATE USER sly@'127.%' IDENTIFIED BY 'sly'; GRANT chief TO sly@'127.%'");
+    let privilege = db.or("READ_ONLY ADMIN", "SYSTEM_VARIABLES_ADMIN");
+    db.sql(&format!("GRANT {privilege} ON *.* TO chief"));
     let m = open(&db, "admin");
     let session = |user: &str, sql: &str| {
         scene
@@ -183,9 +221,10 @@ fn writes_off_ends_who_could_write_and_on_restores() {
     }
 }
 
-#[test]
-fn behind_a_lock_that_may_stay_writes_off_gives_up_names_it_and_leaves_all_as_it_was() {
-    let scene = Scene::new("db-blocked");
+fn behind_a_lock_that_may_stay_writes_off_gives_up_names_it_and_leaves_all_as_it_was(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "db-blocked");
     let db = filled(&scene, "m");
     let m = open(&db, "admin");
     let mut holder = scene
@@ -207,9 +246,8 @@ fn behind_a_lock_that_may_stay_writes_off_gives_up_names_it_and_leaves_all_as_it
     holder.wait().unwrap();
 }
 
-#[test]
-fn a_held_slave_stays_held_over_a_kill_and_a_stray_start_and_resumes_exactly() {
-    let scene = Scene::new("db-hold");
+fn a_held_slave_stays_held_over_a_kill_and_a_stray_start_and_resumes_exactly(engines: Engines) {
+    let scene = Scene::on(engines, "db-hold");
     let master = filled(&scene, "m");
     let slave = scene.replica_of(&master, "s");
     let (m, s) = (open(&master, "admin"), open(&slave, "admin"));
@@ -223,13 +261,13 @@ fn a_held_slave_stays_held_over_a_kill_and_a_stray_start_and_resumes_exactly() {
     assert!(now.is_held() && now.read_only && now.channels[0].uses_gtid);
 
     m.write_canary("after").unwrap();
-    slave.sql("START SLAVE");
+    slave.sql("START REPLICA");
     until("the stray start to try", LIMIT, || {
         s.replica().unwrap().channels[0].last_error.contains(HELD_HOST)
     });
     assert_eq!(s.read_canary().unwrap().as_deref(), Some("before"));
     kill(&scene, &slave);
-    scene.start_mariadb(&slave);
+    scene.start_database(&slave);
     until("the restarted slave to try", LIMIT, || {
         s.replica().unwrap().channels[0].last_error.contains(HELD_HOST)
     });
@@ -243,16 +281,18 @@ fn a_held_slave_stays_held_over_a_kill_and_a_stray_start_and_resumes_exactly() {
     assert_eq!(s.read_canary().unwrap().as_deref(), Some("after"));
 }
 
-#[test]
-fn a_blank_copy_follows_from_its_position_and_one_with_a_history_is_refused() {
-    let scene = Scene::new("db-follow");
+fn a_blank_copy_follows_from_its_position_and_one_with_a_history_is_refused(engines: Engines) {
+    let scene = Scene::on(engines, "db-follow");
     let master = filled(&scene, "m");
     let slave = scene.replica_of(&master, "s");
     let (m, s) = (open(&master, "admin"), open(&slave, "admin"));
     let position = m.position().unwrap();
     s.follow(&source(&master), &position).unwrap();
     // as after a restore: data, no source, no binary log
-    slave.sql("STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos=''");
+    slave.sql(slave.or(
+        "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos=''",
+        "STOP REPLICA; RESET REPLICA ALL; RESET BINARY LOGS AND GTIDS",
+    ));
     m.write_canary("later").unwrap();
     s.follow(&source(&master), &position).unwrap();
     assert!(s.wait_applied(&m.position().unwrap(), LIMIT).unwrap());
@@ -261,15 +301,14 @@ fn a_blank_copy_follows_from_its_position_and_one_with_a_history_is_refused() {
     let stranger = filled(&scene, "x");
     let refused = open(&stranger, "admin").follow(&source(&master), &position).unwrap_err();
     assert_eq!(refused.kind(), Kind::Declined);
-    let nowhere = scene.mariadb("y");
+    let nowhere = scene.database("y");
     let refused = open(&nowhere, "admin").follow(&source(&master), &Position::default());
     assert_eq!(refused.unwrap_err().kind(), Kind::Declined);
     assert!(open(&nowhere, "admin").replica().unwrap().channels.is_empty());
 }
 
-#[test]
-fn a_promoted_slave_has_no_source_takes_writes_and_runs_its_events() {
-    let scene = Scene::new("db-promote");
+fn a_promoted_slave_has_no_source_takes_writes_and_runs_its_events(engines: Engines) {
+    let scene = Scene::on(engines, "db-promote");
     let master = filled(&scene, "m");
     let slave = scene.replica_of(&master, "s");
     master
@@ -281,55 +320,140 @@ fn a_promoted_slave_has_no_source_takes_writes_and_runs_its_events() {
     s.promote().unwrap();
     let now = s.replica().unwrap();
     assert!(now.channels.is_empty() && !now.read_only);
-    assert_eq!(slave.sql("SELECT STATUS FROM information_schema.events"), "ENABLED");
+    assert_eq!(
+        slave.sql("SELECT STATUS FROM information_schema.events WHERE EVENT_SCHEMA='appdb'"),
+        "ENABLED"
+    );
     s.write_canary("mine").unwrap();
-    let ends = format!("-{}-", slave.server_id);
-    assert!(s.position().unwrap().text().contains(&ends), "{:?}", s.position());
+    let mine = match engines {
+        Engines::Host => format!("-{}-", slave.server_id),
+        Engines::Newer => slave.sql("SELECT @@server_uuid"),
+    };
+    assert!(s.position().unwrap().text().contains(&mine), "{:?}", s.position());
 }
 
 fn statements(text: &str) -> Vec<String> {
     rs_model::sql::split(text).unwrap()
 }
 
-#[test]
-fn a_migration_runs_once_under_read_only_and_goes_on_after_a_failure() {
-    let scene = Scene::new("db-migrate");
+fn a_migration_runs_once_under_read_only_and_goes_on_after_a_failure(engines: Engines) {
+    let scene = Scene::on(engines, "db-migrate");
     let db = filled(&scene, "m");
     let (m, migrator) = (open(&db, "admin"), open(&db, "migrator"));
     m.write_canary("x").unwrap();
     m.writes_off(&[], LIMIT).unwrap();
     let before = m.schema_fingerprint("appdb").unwrap();
-    let work = Work { timeout: LIMIT };
+    let run = |token: &str, sql: &[String]| {
+        let work = Work { timeout: LIMIT };
+        m.lowered(&mut || migrator.migrate(token, "appdb", sql, work, &|_| {}), &|_| {})
+    };
     let good = statements(
         "SET @step = 5; ALTER TABLE t RENAME COLUMN note TO remark;\nUPDATE t SET remark = CONCAT(@step, '; x') WHERE id = 1;\
          ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 3",
     );
     assert_eq!(migrator.migration_state("u-1").unwrap(), None);
-    migrator.migrate("u-1", "appdb", &good, work, &|_| {}).unwrap();
+    run("u-1", &good).unwrap();
     assert_eq!(migrator.migration_state("u-1").unwrap(), Some((4, 4)));
     assert_ne!(m.schema_fingerprint("appdb").unwrap(), before);
     // twice is once: RENAME would fail
-    migrator.migrate("u-1", "appdb", &good, work, &|_| {}).unwrap();
+    run("u-1", &good).unwrap();
     assert_eq!(db.sql("SELECT remark FROM appdb.t WHERE id=1"), "5; x");
-    let other = migrator.migrate("u-1", "appdb", &good[..1], work, &|_| {}).unwrap_err();
+    let other = run("u-1", &good[..1]).unwrap_err();
     assert_eq!(other.kind(), Kind::Declined);
 
     let bad = statements(
         "ALTER TABLE t ADD COLUMN k INT; UPDATE t SET k=id; ALTER TABLE t DROP COLUMN nope; ALTER TABLE t ADD COLUMN z INT",
     );
-    let failed = migrator.migrate("u-2", "appdb", &bad, work, &|_| {}).unwrap_err();
+    let failed = run("u-2", &bad).unwrap_err();
     assert!(failed.to_string().contains("statement 3 of 4"), "{failed}");
     assert_eq!(migrator.migration_state("u-2").unwrap(), Some((2, 4)));
-    db.sql("ALTER TABLE appdb.t ADD COLUMN nope INT");
-    migrator.migrate("u-2", "appdb", &bad, work, &|_| {}).unwrap();
+    force(&db, "ALTER TABLE appdb.t ADD COLUMN nope INT");
+    run("u-2", &bad).unwrap();
     assert_eq!(db.sql("SELECT k, z FROM appdb.t WHERE id=7"), "7\tNULL");
 }
 
-#[test]
-fn a_migration_cut_off_in_an_alter_is_settled_by_looking() {
-    let scene = Scene::new("db-cut");
+fn a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exit(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "db-lowered");
     let db = filled(&scene, "m");
-    db.sql("USE appdb; INSERT INTO appdb.t SELECT seq, REPEAT('y', 150) FROM seq_3000_to_200000");
+    db.sql("CREATE USER boss@'127.%' IDENTIFIED BY 'boss'; GRANT ALL ON *.* TO boss@'127.%'");
+    let m = open(&db, "admin");
+    m.write_canary("x").unwrap();
+    let calls = AtomicU32::new(0);
+    let nothing = &mut || {
+        calls.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    };
+    assert_eq!(m.lowers().unwrap(), engines == Engines::Newer);
+    m.lowered(nothing, &|_| {}).unwrap();
+    m.writes_off(&[], LIMIT).unwrap();
+    m.lowered(nothing, &|_| {}).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    if engines == Engines::Host {
+        return;
+    }
+    let state = || {
+        let writes = m.writes().unwrap();
+        (writes.off, writes.lowered)
+    };
+    let boss = || {
+        scene
+            .call(&rs_tests::program("mariadb").display().to_string(), "boss")
+            .args(["--no-defaults", "-h", &db.address, "-uboss", "-pboss", "-e", "DO SLEEP(600)"])
+            .start()
+    };
+    let mut early = boss();
+    until("the session", LIMIT, || {
+        m.silence(&[]).unwrap().sessions.iter().any(|s| s.user == "boss")
+    });
+    let told = Mutex::new(Vec::new());
+    let late = Mutex::new(None);
+    m.lowered(
+        &mut || {
+            assert_eq!(state(), (false, true));
+            let poor = open(&db, "app").scalar("INSERT INTO appdb.t VALUES (0, '')").unwrap_err();
+            assert!(poor.to_string().contains("1290"), "{poor}");
+            assert!(!early.wait().unwrap().success(), "it was ended before");
+            let mut later = boss();
+            until("it to be ended", LIMIT, || later.try_wait().unwrap().is_some());
+            *late.lock().unwrap() = later.wait().ok();
+            Ok(())
+        },
+        &|line| told.lock().unwrap().push(line.to_owned()),
+    )
+    .unwrap();
+    assert!(!late.lock().unwrap().unwrap().success());
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|line| line.contains("boss@127.")), "{told:?}");
+    assert_eq!(state(), (true, false));
+
+    let failed = m.lowered(&mut || Err(Error::new(Kind::Failed, "it broke")), &|_| {});
+    assert!(failed.unwrap_err().to_string().contains("it broke"));
+    assert_eq!(state(), (true, false));
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        m.lowered(&mut || panic!("on purpose"), &|_| {})
+    }));
+    panicked.unwrap_err();
+    assert_eq!(state(), (true, false));
+    // as a kill leaves it: the next run raises it, and so does writes off
+    for raise in [true, false] {
+        db.sql("SET GLOBAL super_read_only = 0");
+        assert_eq!(state(), (false, true));
+        if raise {
+            m.lowered(&mut || Ok(()), &|_| {}).unwrap();
+        } else {
+            m.writes_off(&[], LIMIT).unwrap();
+        }
+        assert_eq!(state(), (true, false));
+    }
+}
+
+fn a_migration_cut_off_in_an_alter_is_settled_by_looking(engines: Engines) {
+    let scene = Scene::on(engines, "db-cut");
+    let db = filled(&scene, "m");
+    fill(&db, 3000, 200000);
     let (m, migrator) = (open(&db, "admin"), open(&db, "migrator"));
     m.write_canary("x").unwrap();
     let alter = "ALTER TABLE t ADD COLUMN k INT, ALGORITHM=COPY";
@@ -346,7 +470,7 @@ fn a_migration_cut_off_in_an_alter_is_settled_by_looking() {
         running.join().unwrap()
     });
     assert_eq!(outcome.unwrap_err().kind(), Kind::Unreachable);
-    scene.start_mariadb(&db);
+    scene.start_database(&db);
     let (done, of) = migrator.migration_state("u-3").unwrap().unwrap();
     assert_eq!((done, of), (0, 2));
     migrator.migrate("u-3", "appdb", &sql, work, &|_| {}).unwrap();
@@ -385,9 +509,8 @@ fn a_migration_cut_off_in_an_alter_is_settled_by_looking() {
     assert_eq!(migrator.migration_state("u-4").unwrap(), Some((2, 2)));
 }
 
-#[test]
-fn a_migration_names_who_holds_its_lock_and_keeps_its_time_limit() {
-    let scene = Scene::new("db-late");
+fn a_migration_names_who_holds_its_lock_and_keeps_its_time_limit(engines: Engines) {
+    let scene = Scene::on(engines, "db-late");
     let db = filled(&scene, "m");
     open(&db, "admin").write_canary("x").unwrap();
     let migrator = open(&db, "migrator");
@@ -411,7 +534,7 @@ fn a_migration_names_who_holds_its_lock_and_keeps_its_time_limit() {
     assert!(told.lock().unwrap().iter().any(|e| e.text.contains("waits for a lock")));
     reader.kill().unwrap();
     reader.wait().unwrap();
-    db.sql("USE appdb; INSERT INTO appdb.t SELECT seq, REPEAT('y', 150) FROM seq_3000_to_400000");
+    fill(&db, 3000, 400000);
     // a statement that takes longer than it may is ended, and the table is whole
     let long = statements("ALTER TABLE t ADD COLUMN k INT, ALGORITHM=COPY");
     let late = migrator.migrate(
@@ -428,10 +551,9 @@ fn a_migration_names_who_holds_its_lock_and_keeps_its_time_limit() {
     assert_eq!(db.sql("SELECT COUNT(k) FROM appdb.t"), "0");
 }
 
-#[test]
-fn tls_is_used_when_asked_and_its_chain_is_verified() {
-    let scene = Scene::new("db-tls");
-    let db = scene.mariadb("m");
+fn tls_is_used_when_asked_and_its_chain_is_verified(engines: Engines) {
+    let scene = Scene::on(engines, "db-tls");
+    let db = scene.database("m");
     let shell = |line: &str| {
         scene.call("bash", "bash").args(["-euc", line]).run().exits(0);
     };
@@ -451,7 +573,7 @@ fn tls_is_used_when_asked_and_its_chain_is_verified() {
         db.address
     ));
     kill(&scene, &db);
-    scene.start_mariadb(&db);
+    scene.start_database(&db);
     db.sql("ALTER USER admin@'127.%' REQUIRE SSL");
     let with = |tls: &str, authority: &str| {
         let authority = format!("{dir}/{authority}.pem");

@@ -1,4 +1,4 @@
-//! The suite of `PageSwitch`, on a real HAProxy.
+//! The suite of `PageSwitch`, on a real HAProxy, of the machine's version and a newer one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,17 @@ use std::time::Duration;
 use rs_contract::{Change, Kind};
 use rs_drivers::http::Probe;
 use rs_model::member::Admin;
-use rs_tests::{Balanced, CONFIG, Scene};
+use rs_tests::{Balanced, CONFIG, Engines, Scene, each_engine};
+
+each_engine!(
+    the_page_is_seen_goes_away_and_lets_the_bypass_through,
+    the_page_survives_a_reload_in_both_directions,
+    an_old_worker_shows_the_page_too,
+    prepare_declines_what_would_not_be_seen_and_changes_nothing_that_is,
+    a_page_that_no_process_has_read_is_not_taken_for_the_page,
+    a_map_that_no_rule_uses_is_not_found,
+    a_map_without_the_key_gets_it_once,
+);
 
 fn with_member(scene: &Scene, config: &str) -> Balanced {
     let app = scene.app("app");
@@ -22,9 +32,8 @@ fn with_member(scene: &Scene, config: &str) -> Balanced {
     lb
 }
 
-#[test]
-fn the_page_is_seen_goes_away_and_lets_the_bypass_through() {
-    let scene = Scene::new("page");
+fn the_page_is_seen_goes_away_and_lets_the_bypass_through(engines: Engines) {
+    let scene = Scene::on(engines, "page");
     let lb = with_member(&scene, CONFIG);
     let page = lb.page(&scene);
     page.prepare("www", None).unwrap();
@@ -47,9 +56,8 @@ fn the_page_is_seen_goes_away_and_lets_the_bypass_through() {
     assert_eq!(lb.get("/").status, 200);
 }
 
-#[test]
-fn the_page_survives_a_reload_in_both_directions() {
-    let scene = Scene::new("page-reload");
+fn the_page_survives_a_reload_in_both_directions(engines: Engines) {
+    let scene = Scene::on(engines, "page-reload");
     let lb = with_member(&scene, CONFIG);
     let page = lb.page(&scene);
     page.set("www", true).unwrap();
@@ -62,9 +70,8 @@ fn the_page_survives_a_reload_in_both_directions() {
     assert_eq!(lb.get("/").status, 200);
 }
 
-#[test]
-fn an_old_worker_shows_the_page_too() {
-    let scene = Scene::new("page-old-worker");
+fn an_old_worker_shows_the_page_too(engines: Engines) {
+    let scene = Scene::on(engines, "page-old-worker");
     let lb = with_member(&scene, CONFIG);
     let page = lb.page(&scene);
     // connected before the reload and silent: the old worker will serve it
@@ -91,9 +98,8 @@ fn connections(lb: &Balanced) -> u32 {
     row.split(',').nth(4).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
-#[test]
-fn prepare_declines_what_would_not_be_seen_and_changes_nothing_that_is() {
-    let scene = Scene::new("page-prepare");
+fn prepare_declines_what_would_not_be_seen_and_changes_nothing_that_is(engines: Engines) {
+    let scene = Scene::on(engines, "page-prepare");
     let lb = with_member(&scene, CONFIG);
     let page = lb.page(&scene);
     assert_eq!(page.prepare("www", Some(&[b'x'; 15_001])).unwrap_err().kind(), Kind::Usage);
@@ -116,9 +122,8 @@ fn prepare_declines_what_would_not_be_seen_and_changes_nothing_that_is() {
     assert_eq!(lb.get("/").status, 200);
 }
 
-#[test]
-fn a_page_that_no_process_has_read_is_not_taken_for_the_page() {
-    let scene = Scene::new("page-newer");
+fn a_page_that_no_process_has_read_is_not_taken_for_the_page(engines: Engines) {
+    let scene = Scene::on(engines, "page-newer");
     let lb = with_member(&scene, CONFIG);
     let page = lb.page(&scene);
     let file = lb.haproxy.dir.join("maintenance.html");
@@ -130,9 +135,8 @@ fn a_page_that_no_process_has_read_is_not_taken_for_the_page() {
     assert!(e.to_string().contains("newer than the process"), "{e}");
 }
 
-#[test]
-fn a_map_that_no_rule_uses_is_not_found() {
-    let scene = Scene::new("page-map");
+fn a_map_that_no_rule_uses_is_not_found(engines: Engines) {
+    let scene = Scene::on(engines, "page-map");
     let mut lb = with_member(&scene, CONFIG);
     lb.set("LB_PAGE_MAP", "other.map");
     let e = lb.page(&scene).prepare("www", None).unwrap_err();
@@ -140,9 +144,8 @@ fn a_map_that_no_rule_uses_is_not_found() {
     assert!(e.advice().is_some_and(|hint| hint.contains("LB_PAGE_MAP")), "{e}");
 }
 
-#[test]
-fn a_map_without_the_key_gets_it_once() {
-    let scene = Scene::new("page-key");
+fn a_map_without_the_key_gets_it_once(engines: Engines) {
+    let scene = Scene::on(engines, "page-key");
     let lb = with_member(&scene, CONFIG);
     let map = lb.haproxy.dir.join("maintenance.map");
     std::fs::write(&map, "# none\n").unwrap();

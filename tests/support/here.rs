@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rs_contract::{Channel, Command, Endpoint, Error, Kind, Output, Progress, Result};
 
-use crate::{Scene, program};
+use crate::Scene;
 
 /// The way to a folder of this machine: what a driver needs of a server, without a control plane.
 pub struct Here {
@@ -15,7 +15,7 @@ pub struct Here {
 impl Scene {
     /// A channel whose home is that folder of the scene.
     pub fn here(&self, folder: &Path) -> Box<dyn Channel> {
-        let bin = |name: &str| program(name).parent().unwrap().display().to_string();
+        let bin = |name: &str| self.program(name).parent().unwrap().display().to_string();
         let path = format!("{}:/usr/bin:/bin", bin("haproxy"));
         Box::new(Here { home: folder.display().to_string(), path })
     }

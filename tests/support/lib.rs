@@ -9,6 +9,7 @@
 mod app;
 mod balanced;
 mod here;
+mod mysql;
 mod named;
 mod ran;
 mod scene;
@@ -22,8 +23,11 @@ pub use balanced::{BYPASS, Balanced, CONFIG};
 pub use here::Here;
 pub use named::Named;
 pub use ran::{Call, Ran};
-pub use scene::{Scene, demo_dir, program, root, tools, until};
-pub use servers::{Haproxy, MariaDb};
+pub use scene::{Engines, Scene, demo_dir, program, root, tools, until};
+pub use servers::{Db, Haproxy};
 pub use shell::Shell;
 pub use site::{Mood, Site};
 pub use wire::Wire;
+
+/// A [`Db`], in tests that know the machine's own engine only.
+pub type MariaDb = Db;

@@ -53,6 +53,44 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not there: run scripts/setup.sh servers"))
 }
 
+/// Which engines a scene's servers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engines {
+    /// The machine's own: MariaDB, HAProxy 2.6 and later.
+    Host,
+    /// Unpacked beside them: MySQL 9 and HAProxy 3.
+    Newer,
+}
+
+impl Engines {
+    /// Folders of programs that come before the others.
+    fn folders(self) -> Vec<PathBuf> {
+        let folder = |name: &str| demo_dir().join("engines").join(name).join("bin");
+        match self {
+            Engines::Host => Vec::new(),
+            Engines::Newer => vec![folder("mysql"), folder("haproxy3")],
+        }
+    }
+}
+
+/// Makes a test of a function for each of the [`Engines`]: `NAME::host` and `NAME::newer`.
+#[macro_export]
+macro_rules! each_engine {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn host() {
+                super::$name($crate::Engines::Host);
+            }
+            #[test]
+            #[cfg_attr(rs_no_engines, ignore = "run scripts/setup.sh engines mysql haproxy3")]
+            fn newer() {
+                super::$name($crate::Engines::Newer);
+            }
+        }
+    )+};
+}
+
 /// Polls until `done` says yes; fails the test after `limit`, naming what it waited for.
 #[track_caller]
 pub fn until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
@@ -69,6 +107,8 @@ pub struct Scene {
     pub dir: PathBuf,
     /// The first three numbers of its addresses, e.g. `127.120.7`.
     pub net: String,
+    /// What its servers are.
+    pub engines: Engines,
     /// Held as long as the scene lives: no other scene of this machine takes the range.
     _claim: TcpListener,
     children: RefCell<Vec<Child>>,
@@ -76,15 +116,21 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A fresh scene; `name` names the folder.
+    /// A fresh scene of the machine's own engines; `name` names the folder.
     pub fn new(name: &str) -> Scene {
+        Scene::on(Engines::Host, name)
+    }
+
+    /// A fresh scene of those engines.
+    pub fn on(engines: Engines, name: &str) -> Scene {
         let scenes = demo_dir().join("scenes");
         std::fs::create_dir_all(&scenes).unwrap();
         let dir = scenes.join(format!("{name}-{}-{}", std::process::id(), random()));
         std::fs::create_dir_all(dir.join("credentials")).unwrap();
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
         let (net, claim) = claim();
-        Scene { dir, net, _claim: claim, children: RefCell::default(), next: AtomicU32::new(1) }
+        let next = AtomicU32::new(1);
+        Scene { dir, net, engines, _claim: claim, children: RefCell::default(), next }
     }
 
     /// A path in its folder.
@@ -161,14 +207,22 @@ impl Scene {
         }
     }
 
-    /// Tools first, then the engines, then the machine.
+    /// Tools first, then the scene's engines, then the others, then the machine.
     pub fn search_path(&self) -> String {
         let here = std::env::var("PATH").unwrap_or_default();
+        let newer: String =
+            self.engines.folders().iter().map(|folder| format!("{}:", folder.display())).collect();
         format!(
-            "{}:{}:{here}:/usr/sbin:/sbin",
+            "{}:{newer}{}:{here}:/usr/sbin:/sbin",
             tools().display(),
             demo_dir().join("engines/bin").display()
         )
+    }
+
+    /// A program of the scene's engines, or another.
+    pub fn program(&self, name: &str) -> PathBuf {
+        let newer = self.engines.folders().into_iter().map(|folder| folder.join(name));
+        newer.into_iter().find(|path| path.is_file()).unwrap_or_else(|| program(name))
     }
 
     /// Starts a server as an unprivileged user and ends it with the scene.
@@ -191,16 +245,29 @@ impl Scene {
         pid
     }
 
+    /// Kills a server that [`Scene::serve`] started, and waits until nothing is left of it.
+    pub fn kill(&self, pid: u32) {
+        let mut children = self.children.borrow_mut();
+        let child = children.iter_mut().find(|child| child.id() == pid).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Gives a path in the scene to the user who runs the servers.
     pub fn hand_over(&self, path: &Path) {
-        if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOGROUP)).unwrap();
-        }
+        hand_over(path);
     }
 }
 
 const NOBODY: u32 = 65_534;
 const NOGROUP: u32 = 65_534;
+
+/// Gives a path to the user who runs the servers.
+pub fn hand_over(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOGROUP)).unwrap();
+    }
+}
 
 /// A command that runs as an unprivileged user when we are root.
 pub fn unprivileged(program: &Path) -> Command {

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::scene::{Scene, program, unprivileged, until};
+use crate::scene::{Engines, Scene, program, unprivileged, until};
 
-/// A MariaDB server of a scene; root without a password over its socket.
-pub struct MariaDb {
+/// A database server of a scene, MariaDB or MySQL; root without a password over its socket.
+pub struct Db {
+    /// What it is: the machine's own is MariaDB, the newer one MySQL.
+    pub engine: Engines,
     /// Its address.
     pub address: String,
     /// Its port.
@@ -17,83 +19,115 @@ pub struct MariaDb {
     pub server_id: u32,
 }
 
-impl MariaDb {
+impl Db {
     /// Runs statements as root and returns what the client prints: rows, tab-separated, without headings.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> String {
-        let out = std::process::Command::new(program("mariadb"))
-            .args(["--no-defaults", "-uroot", "-N", "-B", "-S"])
-            .arg(&self.socket)
-            .args(["-e", sql])
-            .output()
-            .unwrap();
+        let out = self.client(sql).output().unwrap();
         assert!(out.status.success(), "{sql}\n{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
     /// Whether it answers.
     pub fn answers(&self) -> bool {
-        std::process::Command::new(program("mariadb"))
-            .args(["--no-defaults", "-uroot", "-N", "-B", "-S"])
-            .arg(&self.socket)
-            .args(["-e", "SELECT 1"])
-            .output()
-            .is_ok_and(|out| out.status.success())
+        self.client("SELECT 1").output().is_ok_and(|out| out.status.success())
+    }
+
+    /// MariaDB's client speaks to both.
+    fn client(&self, sql: &str) -> std::process::Command {
+        let mut client = std::process::Command::new(program("mariadb"));
+        client.args(["--no-defaults", "-uroot", "-N", "-B", "-S"]).arg(&self.socket);
+        client.args(["-e", sql]);
+        client
+    }
+
+    /// One of two texts: what differs between the engines.
+    pub fn or<'a>(&self, mariadb: &'a str, mysql: &'a str) -> &'a str {
+        match self.engine {
+            Engines::Host => mariadb,
+            Engines::Newer => mysql,
+        }
+    }
+
+    /// Position of its own binary log.
+    pub fn position(&self) -> String {
+        self.sql(self.or("SELECT @@gtid_binlog_pos", "SELECT @@gtid_executed"))
+    }
+
+    /// Position applied as a slave.
+    pub fn applied(&self) -> String {
+        self.sql(self.or("SELECT @@gtid_slave_pos", "SELECT @@gtid_executed"))
+    }
+
+    /// A table with the numbers of a range in its column `seq`.
+    pub fn numbers(&self, from: u32, to: u32) -> String {
+        match self.engine {
+            Engines::Host => format!("seq_{from}_to_{to}"),
+            Engines::Newer => format!(
+                "(WITH RECURSIVE r (seq) AS (SELECT {from} UNION ALL SELECT seq + 1 FROM r \
+                 WHERE seq < {to}) SELECT seq FROM r) AS numbers"
+            ),
+        }
+    }
+
+    /// Makes it a slave of `source` and starts it; `more` are further options of the statement.
+    pub fn follow(&self, source: &Db, more: &str) {
+        let at = format!("'{}'", source.address);
+        self.sql(&match self.engine {
+            Engines::Host => format!(
+                "CHANGE MASTER TO MASTER_HOST={at}, MASTER_PORT=3306, MASTER_USER='repl', \
+                 MASTER_PASSWORD='repl', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1{more}; START SLAVE"
+            ),
+            Engines::Newer => format!(
+                "CHANGE REPLICATION SOURCE TO SOURCE_HOST={at}, SOURCE_PORT=3306, SOURCE_USER='repl', \
+                 SOURCE_PASSWORD='repl', SOURCE_AUTO_POSITION=1, SOURCE_CONNECT_RETRY=1{more}; START REPLICA"
+            ),
+        });
     }
 }
 
+/// Accounts of every database of a scene; the password is the name.
+const ACCOUNTS: [(&str, &str); 4] = [
+    ("admin", "ALL PRIVILEGES"),
+    ("repl", "REPLICATION SLAVE"),
+    ("app", "SELECT, INSERT, UPDATE, DELETE"),
+    ("migrator", "ALL PRIVILEGES"),
+];
+
 impl Scene {
-    /// A fresh MariaDB with binary log, GTID and the accounts `admin`, `repl`, `app`, `migrator` (password = name).
-    pub fn mariadb(&self, name: &str) -> MariaDb {
+    /// [`Scene::database`], in tests that know the machine's own engine only.
+    pub fn mariadb(&self, name: &str) -> Db {
+        self.database(name)
+    }
+
+    /// A fresh database with binary log, GTID and the accounts `admin`, `repl`, `app`, `migrator` (password = name).
+    pub fn database(&self, name: &str) -> Db {
         let dir = self.path(name);
         std::fs::create_dir_all(&dir).unwrap();
         self.hand_over(&dir);
         let address = self.address();
         let server_id = address.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(1) + 100;
-        let db = MariaDb {
+        let db = Db {
+            engine: self.engines,
             address,
             port: 3306,
             socket: dir.join("db.sock"),
             dir: dir.clone(),
             server_id,
         };
-        let basedir = program("mariadbd").canonicalize().unwrap();
-        let basedir = basedir
-            .ancestors()
-            .find(|up| up.join("share/mysql").is_dir() || up.join("share/mariadb").is_dir());
-        let basedir = basedir.map_or_else(|| "/usr".to_owned(), |up| up.display().to_string());
-        let config = format!(
-            "[mysqld]\nbasedir={basedir}\nplugin-dir={plugins}\ndatadir={d}/data\ntmpdir={d}\nsocket={d}/db.sock\npid-file={d}/db.pid\n\
+        let common = format!(
+            "[mysqld]\ndatadir={d}/data\ntmpdir={d}\nsocket={d}/db.sock\npid-file={d}/db.pid\n\
              log-error={d}/db.err\nbind-address={a}\nport=3306\nserver-id={server_id}\nlog-bin=bin\nrelay-log=relay\n\
-             log-slave-updates=1\ngtid-strict-mode=1\nskip-name-resolve=1\ninnodb-buffer-pool-size=32M\n\
-             innodb-log-file-size=16M\nreport-host={a}\n",
+             skip-name-resolve=1\nreport-host={a}\n",
             d = dir.display(),
             a = db.address,
-            plugins = plugins(&basedir),
         );
-        let file = self.file(&format!("{name}/my.cnf"), &config);
-        let out = unprivileged(&program("mariadb-install-db"))
-            .args([
-                &format!("--defaults-file={file}"),
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                "--force",
-            ])
-            .current_dir(&dir)
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "mariadb-install-db: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-        self.start_mariadb(&db);
-        for (user, grants) in [
-            ("admin", "ALL PRIVILEGES"),
-            ("repl", "REPLICATION SLAVE"),
-            ("app", "SELECT, INSERT, UPDATE, DELETE"),
-            ("migrator", "ALL PRIVILEGES"),
-        ] {
+        match self.engines {
+            Engines::Host => self.install_mariadb(&db, &common),
+            Engines::Newer => self.install_mysql(&db, &common),
+        }
+        self.start_database(&db);
+        for (user, grants) in ACCOUNTS {
             db.sql(&format!(
                 "SET sql_log_bin=0; CREATE USER {user}@'127.%' IDENTIFIED BY '{user}'; \
                  GRANT {grants} ON *.* TO {user}@'127.%' WITH GRANT OPTION"
@@ -103,18 +137,73 @@ impl Scene {
         db
     }
 
-    /// Starts a MariaDB that was made before, and waits until it answers.
-    pub fn start_mariadb(&self, db: &MariaDb) {
+    fn install_mariadb(&self, db: &Db, common: &str) {
+        let basedir = program("mariadbd").canonicalize().unwrap();
+        let basedir = basedir
+            .ancestors()
+            .find(|up| up.join("share/mysql").is_dir() || up.join("share/mariadb").is_dir());
+        let basedir = basedir.map_or_else(|| "/usr".to_owned(), |up| up.display().to_string());
+        let config = format!(
+            "{common}basedir={basedir}\nplugin-dir={plugins}\nlog-slave-updates=1\ngtid-strict-mode=1\n\
+             innodb-buffer-pool-size=32M\ninnodb-log-file-size=16M\n",
+            plugins = plugins(&basedir),
+        );
+        let file = db.dir.join("my.cnf");
+        std::fs::write(&file, config).unwrap();
+        let out = unprivileged(&program("mariadb-install-db"))
+            .args([
+                &format!("--defaults-file={}", file.display()),
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--force",
+            ])
+            .current_dir(&db.dir)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "mariadb-install-db: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+
+    /// [`Scene::start_database`], in tests that know the machine's own engine only.
+    pub fn start_mariadb(&self, db: &Db) {
+        self.start_database(db);
+    }
+
+    /// Starts a database that was made before, and waits until it answers.
+    pub fn start_database(&self, db: &Db) {
         let file = db.dir.join("my.cnf").display().to_string();
-        self.serve(&program("mariadbd"), &[&format!("--defaults-file={file}")]);
+        let daemon = self.program(db.or("mariadbd", "mysqld"));
+        self.serve(&daemon, &[&format!("--defaults-file={file}")]);
         until(&format!("{} to answer", db.dir.display()), Duration::from_secs(60), || db.answers());
     }
 
     /// A slave of `master` with all its data; both threads run.
-    pub fn replica_of(&self, master: &MariaDb, name: &str) -> MariaDb {
-        let db = self.mariadb(name);
+    pub fn replica_of(&self, master: &Db, name: &str) -> Db {
+        let db = self.database(name);
+        match db.engine {
+            Engines::Host => self.load(master, &db),
+            // a master of a scene still has its whole binary log
+            Engines::Newer => {
+                db.sql("SET GLOBAL super_read_only=1");
+            }
+        }
+        db.follow(master, "");
+        let wanted = master.position();
+        until("the replica to run", Duration::from_secs(30), || {
+            let status = db.sql("SHOW REPLICA STATUS");
+            status.contains(db.or("Slave has read all", "Replica has read all"))
+                && db.applied() == wanted
+        });
+        db
+    }
+
+    /// Gives a MariaDB the data of another, and the position that it stands at.
+    fn load(&self, master: &Db, db: &Db) {
         db.sql("RESET MASTER");
-        let position = master.sql("SELECT @@gtid_binlog_pos");
+        let position = master.position();
         let dump = std::process::Command::new(program("mariadb-dump"))
             .args([
                 "--no-defaults",
@@ -130,25 +219,15 @@ impl Scene {
             .unwrap();
         if !databases(master).is_empty() {
             assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-            let file = self.path(&format!("{name}.sql"));
+            let file = db.dir.with_extension("sql");
             std::fs::write(&file, dump.stdout).unwrap();
             db.sql(&format!("SET sql_log_bin=0;\nSOURCE {}", file.display()));
         }
-        db.sql(&format!(
-            "SET GLOBAL gtid_slave_pos='{position}'; CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT=3306, \
-             MASTER_USER='repl', MASTER_PASSWORD='repl', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1; \
-             SET GLOBAL read_only=1; START SLAVE",
-            master.address
-        ));
-        until("the replica to run", Duration::from_secs(30), || {
-            let status = db.sql("SHOW SLAVE STATUS");
-            status.contains("Slave has read all relay log")
-        });
-        db
+        db.sql(&format!("SET GLOBAL gtid_slave_pos='{position}'; SET GLOBAL read_only=1"));
     }
 }
 
-fn databases(db: &MariaDb) -> Vec<String> {
+fn databases(db: &Db) -> Vec<String> {
     let own = ["information_schema", "mysql", "performance_schema", "sys"];
     let names: Vec<String> = db
         .sql("SHOW DATABASES")
@@ -196,7 +275,7 @@ impl Scene {
         let file = self.file(&format!("{name}/haproxy.cfg"), &text);
         self.hand_over(std::path::Path::new(&file));
         let master = dir.join("master.sock").display().to_string();
-        let pid = self.serve(&program("haproxy"), &["-W", "-S", &master, "-f", &file]);
+        let pid = self.serve(&self.program("haproxy"), &["-W", "-S", &master, "-f", &file]);
         let socket = dir.join("haproxy.sock");
         until("haproxy's socket", Duration::from_secs(20), || {
             std::os::unix::net::UnixStream::connect(&socket).is_ok()

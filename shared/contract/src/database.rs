@@ -13,6 +13,10 @@ use crate::{Progress, Result, Secret, Work};
 pub struct WritesState {
     /// Whether writes are off (of what `writes_off` returns: whether they were before).
     pub off: bool,
+    /// Writes are on for accounts that migrate, and off for all others: where the engine's strongest lock stops those
+    /// too (MySQL's `super_read_only`), a migration has it lowered for its own run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lowered: bool,
     /// The event scheduler as it was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_before: Option<String>,
@@ -86,6 +90,17 @@ pub trait Database: Send + Sync {
     fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState>;
     /// Puts back exactly what was before.
     fn writes_on(&self, before: &WritesState) -> Result<()>;
+    /// Whether a migration while writes are off needs [`Database::lowered`].
+    fn lowers(&self) -> Result<bool>;
+    /// Does the work of a migration with the engine's strongest lock lowered to one that lets accounts with the
+    /// privilege write, and raises it in every exit. First sessions that could then write are ended, and those that
+    /// come meanwhile; `progress` is told of each. Where nothing has to be lowered, or writes are on, it only does
+    /// the work. What a kill left lowered is raised by the next run, and by `writes_off`.
+    fn lowered(
+        &self,
+        work: &mut dyn FnMut() -> Result<()>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<()>;
     /// Whether writes are off.
     fn writes(&self) -> Result<WritesState>;
 

@@ -35,6 +35,10 @@ pub struct Dialect {
     pub set_read_only: &'static str,
     /// Writes on.
     pub clear_read_only: &'static str,
+    /// Lets accounts with the privilege write while all others may not, where `set_read_only` stops those too.
+    pub lower: Option<&'static str>,
+    /// Whether it is so: 1 or 0.
+    pub is_lowered: Option<&'static str>,
     /// Lines of an option file that keep writes off over a restart.
     pub read_only_options: &'static str,
     /// Lines of an option file that keep replication stopped over a restart.
@@ -48,6 +52,8 @@ pub struct Dialect {
     pub lent: Option<&'static str>,
     /// Which account holds which role: columns `account_user`, `account_host`, `role`.
     pub roles: &'static str,
+    /// Whether a role has a host part, as any account has, and is told from one by being granted.
+    pub roles_have_hosts: bool,
     /// Who locks what, as far as the engine tells: columns `id`, `what`. With what makes it able to tell before and
     /// after, where it has to be loaded.
     pub lock_holders: Option<LockHolders>,
@@ -157,6 +163,8 @@ pub static MARIADB: Dialect = Dialect {
     read_only: "SELECT @@global.read_only",
     set_read_only: "SET GLOBAL read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",
+    lower: None,
+    is_lowered: None,
     read_only_options: "read_only = 1\nevent_scheduler = OFF\n",
     held_options: "read_only = 1\nskip-slave-start\n",
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
@@ -178,6 +186,7 @@ pub static MARIADB: Dialect = Dialect {
          AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
     ),
     roles: "SELECT User AS account_user, Host AS account_host, Role AS role FROM mysql.roles_mapping",
+    roles_have_hosts: false,
     lock_holders: Some(LockHolders {
         load: Some("INSTALL SONAME 'metadata_lock_info'"),
         unload: Some("UNINSTALL SONAME 'metadata_lock_info'"),
@@ -243,16 +252,20 @@ pub static MYSQL: Dialect = Dialect {
     read_only: "SELECT @@global.super_read_only",
     set_read_only: "SET GLOBAL super_read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",
+    lower: Some("SET GLOBAL super_read_only = 0"),
+    is_lowered: Some("SELECT @@global.read_only = 1 AND @@global.super_read_only = 0"),
     read_only_options: "super_read_only = 1\nevent_scheduler = OFF\n",
     held_options: "super_read_only = 1\nskip-replica-start\n",
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
-    // super_read_only stops all; these may switch it off
-    may_write: "SELECT TRIM(BOTH '''' FROM SUBSTRING_INDEX(GRANTEE, '@', 1)) AS account_user, \
-                TRIM(BOTH '''' FROM SUBSTRING_INDEX(GRANTEE, '@', -1)) AS account_host, \
-                MIN(PRIVILEGE_TYPE) AS because FROM information_schema.user_privileges \
-                WHERE PRIVILEGE_TYPE IN ('SUPER', 'SYSTEM_VARIABLES_ADMIN') GROUP BY GRANTEE",
     lent: None,
+    // super_read_only stops all; these may switch it off, or write while a migration has it lowered. Read from the
+    // tables: information_schema shows an account without privileges only itself, and no error
+    may_write: "SELECT User AS account_user, Host AS account_host, 'SUPER' AS because FROM mysql.user \
+                WHERE Super_priv = 'Y' UNION ALL \
+                SELECT USER, HOST, PRIV FROM mysql.global_grants \
+                WHERE PRIV IN ('SYSTEM_VARIABLES_ADMIN', 'CONNECTION_ADMIN')",
     roles: "SELECT TO_USER AS account_user, TO_HOST AS account_host, FROM_USER AS role FROM mysql.role_edges",
+    roles_have_hosts: true,
     lock_holders: Some(LockHolders {
         load: None,
         unload: None,

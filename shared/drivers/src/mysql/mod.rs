@@ -3,6 +3,7 @@
 mod conn;
 mod dialect;
 mod facts;
+mod lowered;
 mod migrate;
 mod options;
 mod replication;
@@ -178,6 +179,18 @@ impl Database for Mysql {
 
     fn writes_on(&self, before: &WritesState) -> Result<()> {
         writes::writes_on(self, before)
+    }
+
+    fn lowers(&self) -> Result<bool> {
+        Ok(self.dialect()?.lower.is_some())
+    }
+
+    fn lowered(
+        &self,
+        work: &mut dyn FnMut() -> Result<()>,
+        progress: &(dyn Fn(&str) + Sync),
+    ) -> Result<()> {
+        lowered::lowered(self, work, progress)
     }
 
     fn writes(&self) -> Result<WritesState> {

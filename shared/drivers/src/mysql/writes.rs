@@ -19,9 +19,18 @@ pub fn writes(db: &Mysql) -> Result<WritesState> {
     let mut session = db.link.open()?;
     Ok(WritesState {
         off: session.must(dialect.read_only)? == "1",
+        lowered: is_lowered(&mut session, dialect)?,
         events_before: session.value("SELECT @@global.event_scheduler")?,
         survives_restart: db.has_options(KEPT)?,
     })
+}
+
+/// Whether a migration has the lock lowered, or had when it was killed.
+pub fn is_lowered(session: &mut Session, dialect: &Dialect) -> Result<bool> {
+    match dialect.is_lowered {
+        Some(question) => Ok(session.must(question)? == "1"),
+        None => Ok(false),
+    }
 }
 
 pub fn silence(db: &Mysql, allowed: &[String]) -> Result<SilenceFacts> {
@@ -64,7 +73,7 @@ pub fn silence(db: &Mysql, allowed: &[String]) -> Result<SilenceFacts> {
 }
 
 /// Accounts that may write though writes are off, also by a role that they could take.
-fn accounts(
+pub fn accounts(
     db: &Mysql,
     session: &mut Session,
     dialect: &Dialect,
@@ -73,6 +82,8 @@ fn accounts(
     let own_host = session.value("SELECT @@hostname")?.unwrap_or_default();
     let direct = session.rows(dialect.may_write)?;
     let roles = session.rows(dialect.roles)?;
+    let is_role =
+        |user: &str| roles.iter().any(|row| column(row, "role").ok().flatten() == Some(user));
     let text = |row: &Row, name: &str| -> Result<String> {
         Ok(column(row, name)?.unwrap_or_default().to_owned())
     };
@@ -102,8 +113,9 @@ fn accounts(
         for row in &roles {
             let holder = (text(row, "account_user")?, text(row, "account_host")?);
             let role = text(row, "role")?;
-            let may = found.keys().any(|(user, host)| *user == role && host.is_empty())
-                || (dialect.engine == "MySQL" && found.keys().any(|(user, _)| *user == role));
+            let may = found
+                .keys()
+                .any(|(user, host)| *user == role && (host.is_empty() || dialect.roles_have_hosts));
             if may && !found.contains_key(&holder) {
                 more.push((holder, format!("role {role}")));
             }
@@ -118,11 +130,8 @@ fn accounts(
         .into_iter()
         .filter(|((user, host), because)| {
             // a role nobody logs in as: its holders are listed
-            !(host.is_empty()
-                && !because.starts_with("role ")
-                && roles
-                    .iter()
-                    .any(|row| column(row, "role").ok().flatten() == Some(user.as_str())))
+            let nobody = host.is_empty() || dialect.roles_have_hosts;
+            !(nobody && !because.starts_with("role ") && is_role(user))
         })
         .map(|((user, host), because)| {
             let local = ["localhost", "127.0.0.1", "::1", own_host.as_str()];
@@ -244,6 +253,7 @@ pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<Wri
     let survives = db.put_options(KEPT, dialect.read_only_options)?;
     Ok(WritesState {
         off: before.off,
+        lowered: false,
         events_before: before.events_before,
         survives_restart: survives.then_some(true),
     })
