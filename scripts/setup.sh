@@ -3,7 +3,8 @@
 #
 #   build              C compiler, headers, cargo: what `cargo build` needs (apt; root or sudo)
 #   servers            MariaDB, HAProxy, DNS, Subversion, Python ... in one folder of links, engines/bin
-#   all                both
+#   all                both, and the newer engines of the tests where they can be fetched; where they cannot, one
+#                      line says so (RS_ENGINES=required: it fails, RS_ENGINES=none: they are not fetched)
 #   check              rustfmt, clippy, shellcheck, shfmt: what `make check` needs (apt; root or sudo)
 #   engines NAME...    newer servers beside them: mysql, mariadb11, haproxy3 (engines/NAME/bin)
 #   place              print the demo's folder, and nothing else
@@ -400,6 +401,20 @@ unpack() {
   trap - EXIT
 }
 
+# The newer engines of the tests. Where they cannot be had, the tests that need them are counted as ignored.
+newer_engines() {
+  case ${RS_ENGINES:-} in
+  none) return 0 ;;
+  required) setup_engines mysql haproxy3 ;;
+  '')
+    exec 9>&- # our lock, if we have it: this runs in a process of its own, and what fails there ends only that
+    "${BASH_SOURCE[0]}" engines mysql haproxy3 2>"$engines/.newer.log" && return 0
+    say "MySQL 9 and HAProxy 3 cannot be fetched, their tests will be ignored: $(tail -n 1 "$engines/.newer.log")"
+    ;;
+  *) die 2 "RS_ENGINES is ${RS_ENGINES}" "required, none, or not set" ;;
+  esac
+}
+
 setup_engines() {
   local name suite program packages programs
   (($#)) || die 2 "engines: which? mysql, mariadb11, haproxy3"
@@ -454,6 +469,7 @@ engines) setup_engines "$@" ;;
   [[ -z $place_note ]] || say "$place_note"
   [[ $word != build && $word != all ]] || setup_build
   [[ $word != servers && $word != all ]] || setup_servers
+  [[ $word != all ]] || newer_engines
   [[ $word != check ]] || setup_check
   ;;
 esac

@@ -26,6 +26,7 @@ pub fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Resu
     match kind {
         "page" => page(look, subject),
         "writes" => writes(look, subject),
+        "lowered" => lowered(look, subject),
         "standby" => standby(look, subject),
         "record" => record(look, subject),
         "pin" => pin(look, subject),
@@ -135,6 +136,22 @@ fn writes(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
         Seen::Unknown(format!("no master of the set {set} is up"))
     } else {
         Seen::Settled(format!("writes are on on {}", asked.join(", ")))
+    })
+}
+
+fn lowered(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
+    let masters = look.servers.iter().filter(|server| server.database_set() == Some((set, true)));
+    let mut asked = Vec::new();
+    for server in masters.filter(|server| server.state.is_up() || server.foreign) {
+        if look.database(server)?.writes()?.lowered {
+            return Ok(Seen::Open(format!("{} lets privileged accounts write", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no master of the set {set} is up"))
+    } else {
+        Seen::Settled(format!("the lock is not lowered on {}", asked.join(", ")))
     })
 }
 

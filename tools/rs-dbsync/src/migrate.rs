@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rs_cli::{Changing, Context, Done, Exit, Select, Step, shell_words as words};
-use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, Work};
-use rs_model::sql;
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
+use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, RunResult, Work};
+use rs_model::{Due, sql};
 use serde_json::json;
 
-use crate::proof;
-use crate::sets::{Open, Site, refuse};
+use crate::sets::{Open, Site, lowered_key, refuse};
 use crate::writes::of;
+use crate::{command, proof};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -79,7 +79,7 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
             prove(migrate, &site, &open.set, state.is_some())?;
             room(migrate, cx, open)?;
         }
-        steps.push(step(*at, &token, done, state));
+        steps.push(step(&site, open, (*at, &token), done, state)?);
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let open = of(&opened, step)?;
@@ -104,7 +104,9 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
             ));
         };
         let work = Work { timeout: migrate.time_limit };
-        db.migrate(&token, &schema, &statements, work, &say)?;
+        open.db.lowered(&mut || db.migrate(&token, &schema, &statements, work, &say), &|line| {
+            cx.say(line)
+        })?;
         let after = open.db.schema_fingerprint(&schema)?;
         Ok(Done::now(json!({
             "token": token, "done": statements.len(), "of": statements.len(), "set": open.set,
@@ -166,17 +168,28 @@ fn by_script(
     }
     let at = subjects.items.iter().position(|item| item.as_server().is_some()).unwrap_or_default();
     let server = subjects.items[at].name().to_owned();
-    let steps = [step(at, token, done, state)];
+    let steps = [step(site, &master, (at, token), done, state)?];
     let exit = cx.each(site.state(), &site.deployment, subjects, &steps, |_| {
         let before = master.db.schema_fingerprint(&schema)?;
-        master.db.note_script(token, &schema, false)?;
         let request = RunRequest {
             script: script.to_owned(),
             timeout: migrate.time_limit,
             follow: true,
             ..RunRequest::default()
         };
-        let result = site.cloud().run(&site.deployment, &server, &request, &|line| cx.say(line))?;
+        let mut result = RunResult::default();
+        let mut work = || {
+            if done {
+                return Ok(());
+            }
+            master.db.note_script(token, &schema, false)?;
+            result = site.cloud().run(&site.deployment, &server, &request, &|line| cx.say(line))?;
+            if result.exit == 0 {
+                master.db.note_script(token, &schema, true)?;
+            }
+            Ok(())
+        };
+        master.db.lowered(&mut work, &|line| cx.say(line))?;
         if result.exit != 0 {
             return Err(Error::new(
                 Kind::Failed,
@@ -187,7 +200,6 @@ fn by_script(
                 "look at what it left; migrate --again runs it again, rs-dbsync promote goes back",
             ));
         }
-        master.db.note_script(token, &schema, true)?;
         let after = master.db.schema_fingerprint(&schema)?;
         Ok(Done::now(json!({
             "token": token, "done": 1, "of": 1, "set": set, "schema": schema,
@@ -199,15 +211,39 @@ fn by_script(
     cx.pass_on(subjects, exit)
 }
 
-fn step(at: usize, token: &str, done: bool, state: Option<(usize, usize)>) -> Step {
-    Step {
+/// Where the engine's lock stops the migration too, it is lowered for the run: owed until it is raised.
+fn step(
+    site: &Site<'_>,
+    open: &Open,
+    (at, token): (usize, &str),
+    done: bool,
+    state: Option<(usize, usize)>,
+) -> Result<Step> {
+    let key = lowered_key(&open.set);
+    let lowers = open.db.lowers()?;
+    let inverse = command(&site.deployment, &["writes", "off"], &open.server.name);
+    let debt = DebtSpec {
+        key: key.clone(),
+        reason: format!("a migration writes to {:?} while others may not", open.server.name),
+        inverse,
+        due: Due::Window,
+        deadline: None,
+        before: json!(null),
+    };
+    let owed = site.debt(&key)?.is_some();
+    // done, and killed before it was raised again
+    let left = owed && open.db.writes()?.lowered;
+    let needed = !done || left;
+    Ok(Step {
         at,
-        needed: !done,
+        needed,
         before: json!({ "token": token, "done": state.map(|(done, _)| done) }),
         expect: json!({ "token": token }),
         undo: Some(words(&["scripts/rollback.sh".to_owned()])),
+        opens: if lowers && needed { vec![debt] } else { Vec::new() },
+        settles: if lowers || owed { vec![key] } else { Vec::new() },
         ..Step::default()
-    }
+    })
 }
 
 fn schema(migrate: &Migrate, open: &Open) -> Result<String> {

@@ -10,7 +10,7 @@ use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position};
 
 use crate::rows::Checksum;
-use crate::sets::{Open, Site};
+use crate::sets::{Open, Site, lowered_key};
 
 /// How long a receiver may take to connect: a slave tries again every second.
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -167,7 +167,12 @@ fn settled(slave: &Open, limit: Duration) -> Result<Replica> {
 /// Silence on a master now.
 pub fn silence(site: &Site<'_>, master: &Open) -> Result<(Position, Vec<Check>)> {
     let (allowed, _) = site.frozen(&master.set)?;
-    let facts = master.db.silence(&allowed)?;
+    let mut facts = master.db.silence(&allowed)?;
+    // a migration that was killed left it lowered, as its debt says: sessions and accounts that could write then are
+    // judged all the same, and it goes on
+    if !facts.read_only && site.debt(&lowered_key(&master.set))?.is_some() {
+        facts.read_only = master.db.writes()?.lowered;
+    }
     let checks = judge_silence(&master.server.name, &facts);
     Ok((facts.position, checks))
 }

@@ -165,6 +165,11 @@ pub fn writes_key(set: &str) -> String {
     format!("writes:{set}")
 }
 
+/// Key of the debt that a set's lock is lowered for a migration.
+pub fn lowered_key(set: &str) -> String {
+    format!("lowered:{set}")
+}
+
 /// Key of the debt that a slave is held.
 pub fn held_key(slave: &str) -> String {
     format!("held:{slave}")

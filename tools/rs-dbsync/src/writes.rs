@@ -9,7 +9,7 @@ use rs_model::{Answer, Due};
 use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
 
-use crate::sets::{Open, Site, refuse, writes_key};
+use crate::sets::{Open, Site, lowered_key, refuse, writes_key};
 use crate::{Subject, command, proof};
 
 /// What to switch off.
@@ -71,11 +71,15 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         let known = site.debt(&key)?;
         let inverse = command(&deployment, &["writes", "on"], &open.server.name);
         let nonce = proof::nonce()?;
+        // what a killed migration left lowered is raised too
+        let lowered = lowered_key(&open.set);
+        let owed = site.debt(&lowered)?.is_some();
         steps.push(Step {
             at: *at,
             needed: !silent || known.is_none(),
             before: json!({ "off": before.off }),
             expect: json!({ "off": true }),
+            settles: if owed { vec![lowered] } else { Vec::new() },
             undo: Some(words(&inverse)),
             opens: vec![DebtSpec {
                 key,
