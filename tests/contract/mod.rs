@@ -7,6 +7,7 @@ mod cloud;
 mod database;
 mod dns;
 mod lies;
+mod lies_mysql;
 mod machines;
 mod page;
 mod silence;

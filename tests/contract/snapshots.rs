@@ -1,4 +1,4 @@
-//! Contract of the family `Snapshots`, on a real MariaDB: what is listed as perfect can be restored, a label is taken
+//! Contract of the family `Snapshots`, on real databases: what is listed as perfect can be restored, a label is taken
 //! once, what broke is never taken for whole, and nobody restores under a database that runs.
 
 use std::os::unix::fs::PermissionsExt;
@@ -10,12 +10,12 @@ use rs_drivers::settings::Settings;
 use rs_model::server::Instance;
 use rs_model::snapshot::Snapshot;
 use rs_model::{Server, Value};
-use rs_tests::{MariaDb, Scene, Shell, program, until};
+use rs_tests::{Db, Engines, Scene, Shell, each_engine, program, until};
 
 const WORK: Work = Work { timeout: Duration::from_secs(60) };
 const LINEAGE: &str = "mysite prod/1";
 
-fn settings(scene: &Scene, db: &MariaDb, driver: &str) -> Settings {
+fn settings(scene: &Scene, db: &Db, driver: &str) -> Settings {
     let server = Server {
         name: "Master DB".into(),
         address: Some(db.address.parse().unwrap()),
@@ -48,15 +48,33 @@ fn settings(scene: &Scene, db: &MariaDb, driver: &str) -> Settings {
 /// A password with everything that an option file could trip over.
 const PASSWORD: &str = "p\"a'ss #\\x;";
 
-fn keeper(db: &MariaDb) {
+fn keeper(db: &Db) {
     let quoted = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
+    let grants = db.or(
+        "GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR ON *.* TO keeper@localhost",
+        "GRANT BACKUP_ADMIN ON *.* TO keeper@localhost; \
+         GRANT SELECT ON performance_schema.* TO keeper@localhost",
+    );
+    let way = db.or("", "SET GLOBAL super_read_only=0;");
     db.sql(&format!(
-        "SET sql_log_bin=0; CREATE USER keeper@localhost IDENTIFIED BY '{quoted}'; \
-         GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR, REPLICA MONITOR ON *.* TO keeper@localhost"
+        "{way} SET sql_log_bin=0; CREATE USER keeper@localhost IDENTIFIED BY '{quoted}'; {grants}"
     ));
 }
 
-fn store(scene: &Scene, db: &MariaDb, driver: &str, shell: Box<Shell>) -> Box<dyn Snapshots> {
+/// The driver that copies a running server of the engine.
+fn running(engines: Engines) -> &'static str {
+    match engines {
+        Engines::Host => "mariabackup",
+        Engines::Newer => "mysqlclone",
+    }
+}
+
+each_engine!(
+    a_copy_of_a_running_server_keeps_the_contract,
+    a_slave_s_backup_names_its_master_s_position,
+);
+
+fn store(scene: &Scene, db: &Db, driver: &str, shell: Box<Shell>) -> Box<dyn Snapshots> {
     let folder = scene.path("backups");
     std::fs::create_dir_all(&folder).unwrap();
     scene.hand_over(&folder);
@@ -74,7 +92,7 @@ fn wanted(label: Option<&str>) -> Snapshot {
 
 fn quiet(_: &str) {}
 
-fn stop(db: &MariaDb) {
+fn stop(db: &Db) {
     db.sql("SHUTDOWN");
     until("the database to stop", Duration::from_secs(60), || {
         !db.dir.join("db.pid").exists() && !db.answers()
@@ -83,16 +101,10 @@ fn stop(db: &MariaDb) {
 
 /// What every driver must do. `rest` and `wake` bring the database into the state in which the driver reads it, and
 /// back.
-fn suite(
-    scene: &Scene,
-    db: &MariaDb,
-    store: &dyn Snapshots,
-    rest: &dyn Fn(&MariaDb),
-    wake: &dyn Fn(&MariaDb),
-) {
+fn suite(scene: &Scene, db: &Db, store: &dyn Snapshots, rest: &dyn Fn(&Db), wake: &dyn Fn(&Db)) {
     assert!(store.list(LINEAGE).unwrap().is_empty());
     db.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY); INSERT INTO shop.t VALUES (1), (2)");
-    let position = db.sql("SELECT @@gtid_binlog_pos");
+    let position = db.position();
     rest(db);
     let first = store.take(&wanted(Some("pre; $(upgrade) 'x'")), WORK, &quiet).unwrap();
     assert!(first.perfect && first.completed_at.is_some() && first.from_master && first.bytes > 0);
@@ -135,12 +147,11 @@ fn suite(
     assert_eq!(store.restore(&nobody, WORK, &quiet).unwrap_err().kind(), Kind::NotFound);
 }
 
-#[test]
-fn mariabackup_keeps_the_contract() {
-    let scene = Scene::new("snapshots-mariabackup");
-    let db = scene.mariadb("db");
+fn a_copy_of_a_running_server_keeps_the_contract(engines: Engines) {
+    let scene = Scene::on(engines, "snapshots-running");
+    let db = scene.database("db");
     keeper(&db);
-    let store = store(&scene, &db, "mariabackup", scene.shell("db"));
+    let store = store(&scene, &db, running(engines), scene.shell("db"));
     suite(&scene, &db, &*store, &|_| {}, &|_| {});
     let text = std::process::Command::new("grep")
         .args(["-rlF", PASSWORD])
@@ -175,20 +186,21 @@ fn a_copy_of_a_killed_server_is_declined() {
     assert!(store.list(LINEAGE).unwrap().is_empty());
 }
 
-#[test]
-fn a_slave_s_backup_names_its_master_s_position() {
-    let scene = Scene::new("snapshots-slave");
-    let master = scene.mariadb("master");
+fn a_slave_s_backup_names_its_master_s_position(engines: Engines) {
+    let scene = Scene::on(engines, "snapshots-slave");
+    let master = scene.database("master");
     let slave = scene.replica_of(&master, "db");
     keeper(&slave);
     master.sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT)");
-    let position = master.sql("SELECT @@gtid_binlog_pos");
-    until("the slave to apply it", Duration::from_secs(20), || {
-        slave.sql("SELECT @@gtid_slave_pos") == position
-    });
+    let position = master.position();
+    until("the slave to apply it", Duration::from_secs(20), || slave.applied() == position);
     // held: stopped, and its source cannot be reached
-    slave.sql("STOP SLAVE; CHANGE MASTER TO MASTER_HOST='held.invalid'");
-    let store = store(&scene, &slave, "mariabackup", scene.shell("db"));
+    slave.sql("STOP REPLICA");
+    slave.sql(slave.or(
+        "CHANGE MASTER TO MASTER_HOST='held.invalid'",
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST='held.invalid'",
+    ));
+    let store = store(&scene, &slave, running(engines), scene.shell("db"));
     let taken = store.take(&wanted(Some("held")), WORK, &quiet).unwrap();
     assert!(!taken.from_master);
     assert_eq!(taken.position.gtid.as_deref(), Some(&*position));

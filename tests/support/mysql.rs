@@ -11,7 +11,11 @@ const OPTIONS: &str = "secure-file-priv=NULL\nmysqlx=OFF\ngtid-mode=ON\nenforce-
 impl Scene {
     /// Gives a database that is MySQL its option file and an empty data directory.
     pub(crate) fn install_mysql(&self, db: &Db, common: &str) {
-        std::fs::write(db.dir.join("my.cnf"), format!("{common}{OPTIONS}")).unwrap();
+        std::fs::write(
+            db.dir.join("my.cnf"),
+            format!("{common}{OPTIONS}plugin-load-add=mysql_clone.so\n"),
+        )
+        .unwrap();
         let image = image(&self.program("mysqld"));
         let copied = unprivileged(Path::new("/bin/cp"))
             .arg("-a")

@@ -2,28 +2,34 @@
 
 use rs_drivers::settings::Settings;
 use rs_model::Value;
-use rs_tests::{MariaDb, Scene};
+use rs_tests::{Db, Engines, Scene};
 use serde_json::Value as Json;
 
 /// A master, a slave that serves, and a warm slave.
 pub struct Set {
     pub scene: Scene,
-    pub master: MariaDb,
-    pub slave: MariaDb,
-    pub warm: MariaDb,
+    pub master: Db,
+    pub slave: Db,
+    pub warm: Db,
 }
 
 pub fn set(name: &str) -> Set {
-    set_with(Scene::new(name), "")
+    set_on(Engines::Host, name)
+}
+
+/// The same of other engines.
+pub fn set_on(engines: Engines, name: &str) -> Set {
+    set_with(Scene::on(engines, name), "")
 }
 
 /// With more inputs of the deployment, as lines of the site file.
 fn set_with(scene: Scene, inputs: &str) -> Set {
-    let master = scene.mariadb("m");
-    master.sql(
+    let master = scene.database("m");
+    master.sql(&format!(
         "CREATE DATABASE appdb; USE appdb; CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
-         INSERT INTO t SELECT seq, REPEAT('x', 100) FROM seq_1_to_500",
-    );
+         INSERT INTO t SELECT seq, REPEAT('x', 100) FROM {}",
+        master.numbers(1, 500)
+    ));
     let slave = scene.replica_of(&master, "s");
     let warm = scene.replica_of(&master, "w");
     let site = format!(
@@ -66,9 +72,10 @@ pub fn names(ran: &rs_tests::Ran) -> String {
 /// What servers that are only named by address cannot have: backups through their own machines.
 const NO_BACKUPS: [&str; 4] = ["--override", "rollback pair", "--override", "abandoned data kept"];
 
-#[test]
-fn from_status_over_proof_hold_and_migration_to_promotion() {
-    let set = set("dbsync-way");
+rs_tests::each_engine!(from_status_over_proof_hold_and_migration_to_promotion);
+
+fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
+    let set = set_on(engines, "dbsync-way");
     let (master, warm) = (&set.master, &set.warm);
     let ran = set.dbsync(&["status", "--role", "db"], 0);
     assert_eq!(ran.stdout.lines().count(), 3, "{ran}");
@@ -111,7 +118,7 @@ fn from_status_over_proof_hold_and_migration_to_promotion() {
     warm.sql("SET GLOBAL read_only=0");
     let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql, "--json"], 5);
     assert!(names(&ran).contains("held read-only"), "{ran}");
-    warm.sql("SET GLOBAL read_only=1");
+    warm.sql(warm.or("SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1"));
 
     let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql], 0);
     assert_eq!(did(&ran)["after"]["done"], 2);
@@ -151,7 +158,7 @@ fn from_status_over_proof_hold_and_migration_to_promotion() {
     let ran = set.dbsync(&promote, 0);
     assert_eq!(did(&ran)["after"]["role"], "master");
     assert_eq!(did(&set.dbsync(&["promote", "Slave2 DB"], 0))["changed"], false);
-    assert_eq!(warm.sql("SELECT @@read_only; SHOW SLAVE STATUS"), "0");
+    assert_eq!(warm.sql("SELECT @@read_only; SHOW REPLICA STATUS"), "0");
     assert_eq!(warm.sql("SELECT note FROM appdb.t WHERE id=2").len(), 100, "the old schema");
     assert_eq!(master.sql("SELECT @@read_only"), "1", "the old master is fenced");
     let list = set.scene.tool("rs-server").args(["list", "--role", "master"]).run().exits(0);

@@ -54,8 +54,11 @@ pub(crate) const MACHINES: &[(&str, OpenMachines)] = &[("Local", local::open)];
 const DNS: &[(&str, OpenDns)] = &[("rfc2136", dns::rfc2136), ("hosts", dns::hosts)];
 
 /// Snapshot drivers, by the input `BACKUP_DRIVER`.
-const SNAPSHOTS: &[(&str, OpenSnapshots)] =
-    &[("mariabackup", snapshots::mariabackup), ("filesystem", snapshots::filesystem)];
+const SNAPSHOTS: &[(&str, OpenSnapshots)] = &[
+    ("mariabackup", snapshots::mariabackup),
+    ("mysqlclone", snapshots::mysqlclone),
+    ("filesystem", snapshots::filesystem),
+];
 
 /// Opens the control plane and the state store.
 pub fn world(place: &Place) -> Result<World> {

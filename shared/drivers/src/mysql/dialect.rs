@@ -43,6 +43,8 @@ pub struct Dialect {
     pub read_only_options: &'static str,
     /// Lines of an option file that keep replication stopped over a restart.
     pub held_options: &'static str,
+    /// Lines of an option file that make a server begin as a slave, and as a master.
+    pub role_options: (&'static str, &'static str),
     /// Makes a statement wait at most a second for the locks of others.
     pub short_lock_wait: &'static str,
     /// Accounts that may write though writes are off: columns `account_user`, `account_host`, `because`.
@@ -167,6 +169,7 @@ pub static MARIADB: Dialect = Dialect {
     is_lowered: None,
     read_only_options: "read_only = 1\nevent_scheduler = OFF\n",
     held_options: "read_only = 1\nskip-slave-start\n",
+    role_options: ("read_only = 1\n", "read_only = 0\n"),
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
     // bit 33 is READ ONLY ADMIN: SUPER alone is refused like anybody else since 10.11
     may_write: "SELECT User AS account_user, Host AS account_host, 'READ ONLY ADMIN' AS because \
@@ -256,6 +259,7 @@ pub static MYSQL: Dialect = Dialect {
     is_lowered: Some("SELECT @@global.read_only = 1 AND @@global.super_read_only = 0"),
     read_only_options: "super_read_only = 1\nevent_scheduler = OFF\n",
     held_options: "super_read_only = 1\nskip-replica-start\n",
+    role_options: ("super_read_only = 1\n", "super_read_only = 0\nread_only = 0\n"),
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
     lent: None,
     // super_read_only stops all; these may switch it off, or write while a migration has it lowered. Read from the

@@ -207,7 +207,7 @@ pub fn follow(db: &Mysql, wanted: &SourceSpec, position: &Position) -> Result<()
         session.run(&source(dialect, wanted))?;
     }
     db.remove_options(super::writes::KEPT)?;
-    db.put_options(ROLE, "read_only = 1\n")?;
+    db.put_options(ROLE, dialect.role_options.0)?;
     db.remove_options(KEPT)?;
     session.run(dialect.start)?;
     until(db, &mut session, dialect, "replication", THREADS, |now| {
@@ -290,7 +290,7 @@ pub fn promote(db: &Mysql) -> Result<Position> {
     }
     db.remove_options(KEPT)?;
     db.remove_options(super::writes::KEPT)?;
-    db.put_options(ROLE, "read_only = 0\n")?;
+    db.put_options(ROLE, dialect.role_options.1)?;
     session.run(dialect.clear_read_only)?;
     for row in session.rows(dialect.foreign_events)? {
         let (schema, event) = (column(&row, "event_schema")?, column(&row, "event_name")?);

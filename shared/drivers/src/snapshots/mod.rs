@@ -6,7 +6,8 @@
 //!
 //! Inputs: `BACKUP_DIR` (absolute, shared by the servers of a set), `DB_DATA_DIR`, `DB_OPTION_FILE`, `DB_CONNECT`,
 //! `DB_SOCKET`, `DB_PORT`; for `mariabackup` also `DBADMIN_USER`, `DBADMIN_PASSWORD` (needs RELOAD, PROCESS, LOCK TABLES, BINLOG
-//! MONITOR and REPLICA MONITOR). On the server: `mariadb-backup`, `mariadbd`, `mariadb`, util-linux and coreutils.
+//! MONITOR and REPLICA MONITOR; for `mysqlclone` BACKUP_ADMIN and the clone plugin). On the server: `mariadb-backup`,
+//! `mariadbd`, `mariadb`, or `mysqld` and `mysql`; util-linux and coreutils.
 
 mod store;
 mod words;
@@ -30,6 +31,14 @@ pub fn mariabackup(
     open(settings, channel, Way::Mariabackup)
 }
 
+/// `mysqlclone`: MySQL's own copy of a running server (CLONE), recovered at once so that it is startable.
+pub fn mysqlclone(
+    settings: &Settings,
+    channel: Option<Box<dyn Channel>>,
+) -> Result<Box<dyn Snapshots>> {
+    open(settings, channel, Way::Mysqlclone)
+}
+
 /// `filesystem`: a copy of the data folder of a cleanly stopped server, sharing blocks where the file system can.
 pub fn filesystem(
     settings: &Settings,
@@ -40,6 +49,13 @@ pub fn filesystem(
 
 const MARIABACKUP: &str =
     concat!(include_str!("sh/begin.sh"), "\n", include_str!("sh/mariabackup.sh"));
+const MYSQLCLONE: &str = concat!(
+    include_str!("sh/beside.sh"),
+    "\n",
+    include_str!("sh/begin.sh"),
+    "\n",
+    include_str!("sh/mysqlclone.sh")
+);
 const FILESYSTEM: &str = concat!(
     "data=$5\n",
     include_str!("sh/stopped.sh"),
@@ -54,13 +70,14 @@ const RESTORE: &str = concat!(
     "\n",
     include_str!("sh/restore.sh")
 );
-const PROVE: &str = include_str!("sh/prove.sh");
+const PROVE: &str = concat!(include_str!("sh/beside.sh"), "\n", include_str!("sh/prove.sh"));
 
 /// How long we try to reach a database that should be stopped.
 const KNOCK: Duration = Duration::from_millis(500);
 
 enum Way {
     Mariabackup,
+    Mysqlclone,
     Filesystem,
 }
 
@@ -103,18 +120,25 @@ impl Backups {
         Ok(&self.data)
     }
 
-    /// The option file with account and way to the database, for mariadb-backup alone.
-    fn options(&self, channel: &dyn Channel) -> Result<String> {
+    /// The server's own option file, for the engine's paths and formats.
+    fn server_options(&self) -> Result<String> {
+        Ok(self.settings.path_of(&self.settings.or("DB_OPTION_FILE", "etc/my.cnf")?))
+    }
+
+    /// The option file with account and way to the database, for one program alone.
+    fn options(&self, channel: &dyn Channel, program: &str) -> Result<String> {
         let user = self.settings.need("DBADMIN_USER")?;
         let password = self.settings.secret("DBADMIN_PASSWORD")?;
         // as every other tool reaches it: over TCP and over the socket one name may be two accounts
         let by_socket = self.settings.or("DB_CONNECT", "tcp")? == "socket";
         let mut lines = vec![
-            "[mariadb-backup]".to_owned(),
-            format!("datadir={}", words::quoted(self.data(channel)?)),
+            format!("[{program}]"),
             format!("user={}", words::quoted(&user)),
             format!("password={}", words::quoted(password.expose())),
         ];
+        if program == "mariadb-backup" {
+            lines.push(format!("datadir={}", words::quoted(self.data(channel)?)));
+        }
         if by_socket {
             lines.push(format!("socket={}", words::quoted(&self.socket)));
         } else {
@@ -166,15 +190,25 @@ impl Snapshots for Backups {
         let taking = match self.way {
             Way::Mariabackup => Taking {
                 script: MARIABACKUP,
-                data: self.data(channel)?,
-                stdin: self.options(channel)?.into_bytes(),
+                args: vec![self.data(channel)?.to_owned()],
+                stdin: self.options(channel, "mariadb-backup")?.into_bytes(),
                 what: "a backup by mariadb-backup",
+            },
+            Way::Mysqlclone => Taking {
+                script: MYSQLCLONE,
+                args: vec![
+                    self.data(channel)?.to_owned(),
+                    self.server_options()?,
+                    work.timeout.as_secs().max(1).to_string(),
+                ],
+                stdin: self.options(channel, "mysql")?.into_bytes(),
+                what: "a backup by CLONE",
             },
             Way::Filesystem => {
                 self.declined_when_it_answers(channel)?;
                 Taking {
                     script: FILESYSTEM,
-                    data: self.data(channel)?,
+                    args: vec![self.data(channel)?.to_owned()],
                     stdin: Vec::new(),
                     what: "a copy of the data folder",
                 }
@@ -198,7 +232,7 @@ impl Snapshots for Backups {
         self.store.channel("a backup is proven")?;
         let there = self.store.whole(&snapshot.lineage, &snapshot.id)?;
         let folder = self.store.folder(&there);
-        let options = self.settings.path_of(&self.settings.or("DB_OPTION_FILE", "etc/my.cnf")?);
+        let options = self.server_options()?;
         let seconds = work.timeout.as_secs().max(1).to_string();
         let what = format!("proving {:?} on {}", there.id, self.settings.subject);
         let output =

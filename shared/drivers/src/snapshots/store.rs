@@ -25,11 +25,11 @@ pub struct Store {
 }
 
 /// How a snapshot is taken.
-pub struct Taking<'a> {
+pub struct Taking {
     /// The script, begun by `begin.sh`.
     pub script: &'static str,
-    /// The data folder.
-    pub data: &'a str,
+    /// Its arguments after those of `begin.sh`; the data folder first.
+    pub args: Vec<String>,
     /// Its stdin.
     pub stdin: Vec<u8>,
     /// In words.
@@ -171,7 +171,7 @@ impl Store {
         &self,
         subject: &str,
         wanted: &Snapshot,
-        taking: &Taking<'_>,
+        taking: &Taking,
         work: Work,
         progress: Progress<'_>,
     ) -> Result<Snapshot> {
@@ -200,7 +200,8 @@ impl Store {
         let label = wanted.label.as_deref().map(words::part).unwrap_or_default();
         let what = format!("{} of {subject}", taking.what);
         let metadata = encoded(&snapshot)?;
-        let args = [&*lineage, &*folder, &*label, &*metadata, taking.data];
+        let mut args = vec![&*lineage, &*folder, &*label, &*metadata];
+        args.extend(taking.args.iter().map(String::as_str));
         let output = match self.run(&what, taking.script, &args, &taking.stdin, work, progress) {
             Ok(output) => output,
             // somebody was faster: his is as good as ours

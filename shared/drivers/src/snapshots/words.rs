@@ -86,10 +86,14 @@ pub fn last_words(text: &str) -> String {
 
 /// The master's position that a backup stands for, and whether it was read from the master.
 ///
-/// `binlog` is `FILE TAB OFFSET TAB GTID` of the server itself; `slave` the statements by which another slave of the
+/// `gtid` is all that the copy holds; `binlog` is `FILE TAB OFFSET TAB GTID` of the server itself; `slave` the statements by which another slave of the
 /// same master would continue. A slave's own file and offset mean nothing to its master.
 pub fn position(facts: &BTreeMap<String, String>) -> (Position, bool) {
     let own = |facts: &BTreeMap<String, String>| {
+        if let Some(gtid) = facts.get("gtid") {
+            let gtid = Some(gtid.clone()).filter(|gtid| !gtid.is_empty());
+            return Position { gtid, ..Position::default() };
+        }
         let mut columns = facts.get("binlog").map(String::as_str).unwrap_or_default().split('\t');
         let mut next =
             || columns.next().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);

@@ -1,4 +1,4 @@
-#!/bin/sh
+# shellcheck shell=sh
 # Restores a snapshot into a folder of its own, starts its database there without network, checks every table, ends
 # it and removes the folder.
 #   $1 the snapshot's folder   $2 option file of the server, for the engine's own paths   $3 seconds to start
@@ -29,35 +29,18 @@ flock 9
 echo "phase: copy"
 cp -a --reflink=auto "$1/data" "$scratch/data"
 rm -f "$scratch/data/auto.cnf"
-defaults=--no-defaults
-[ ! -e "$2" ] || defaults=--defaults-file=$2
 echo "phase: start"
-# every path of the option file that the engine writes to is overridden: the server's own data stays out of reach
-mariadbd "$defaults" --datadir="$scratch/data" --socket="$run/db.sock" --pid-file="$run/db.pid" \
-  --log-error="$scratch/error.log" --tmpdir="$scratch" --innodb-data-home-dir="$scratch/data" \
-  --innodb-log-group-home-dir="$scratch/data" --innodb-undo-directory="$scratch/data" \
-  --aria-log-dir-path="$scratch/data" --skip-networking --skip-slave-start --skip-log-bin --skip-grant-tables \
-  --slow-query-log=0 --general-log=0 --innodb-buffer-pool-size=64M --event-scheduler=DISABLED \
-  --innodb-buffer-pool-load-at-startup=0 --innodb-buffer-pool-dump-at-shutdown=0 </dev/null >/dev/null 2>&1 9>&- &
-pid=$!
-left=$(($3 * 10))
-until mariadb-admin --no-defaults --socket="$run/db.sock" ping >/dev/null 2>&1; do
-  kill -0 "$pid" 2>/dev/null || {
-    echo "it did not start"
-    exit 1
-  }
-  left=$((left - 1))
-  [ "$left" -gt 0 ] || {
-    echo "it did not answer within $3 s"
-    exit 1
-  }
-  sleep 0.1
-done
+beside "$scratch/data" "$scratch" "$run" "$2" "$3"
 echo "phase: check"
-ask() { mariadb --no-defaults --socket="$run/db.sock" --batch --skip-column-names --execute "$1"; }
 printf 'fact:tables:%s\n' "$(ask "SELECT COUNT(*) FROM information_schema.tables WHERE table_type = 'BASE TABLE'")"
 printf 'fact:engine:%s\n' "$(ask "SELECT VERSION()")"
-checked=$(mariadb-check --no-defaults --socket="$run/db.sock" --all-databases --check --quick)
+if [ -e "$scratch/data/mysql.ibd" ]; then
+  checks=$(ask "SELECT CONCAT('CHECK TABLE \`', REPLACE(table_schema, '\`', '\`\`'), '\`.\`', REPLACE(table_name, '\`', '\`\`'),
+    '\` QUICK;') FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND engine = 'InnoDB'")
+  checked=$(ask "$checks" | awk -F '\t' '$3 != "status" || $4 != "OK" { print $3 ": " $1 " " $4 }')
+else
+  checked=$(mariadb-check --no-defaults --socket="$run/db.sock" --all-databases --check --quick)
+fi
 bad=$(printf '%s\n' "$checked" | grep -iE '^(error|warning) *:|corrupt' || :)
 [ -z "$bad" ] || {
   printf '%s\n' "$bad"
