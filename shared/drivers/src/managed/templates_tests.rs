@@ -97,7 +97,7 @@ fn broken_templates_are_refused_with_file_line_and_what_to_write() {
     const GOOD: &str = "# ---\n# RightScript Name: a\n# Inputs: {}\n# ...\n";
     refused(
         &[("t.yml", "Name: t\nInput: {}\nAlert: []\n")],
-        &["t.yml:2", "\"Input\"", "t.yml:3", "RightScripts"],
+        &["t.yml:2", "\"Input\"", "t.yml:3", "did you mean \"Inputs\"", "\"Alerts\""],
     );
     refused(&[("t.yml", "name: t\n")], &["t.yml:1", "write \"Name\""]);
     refused(&[("t.yml", "")], &["t.yml:1", "empty"]);
