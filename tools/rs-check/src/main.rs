@@ -23,7 +23,7 @@ use rs_cli::{Common, Context, Exit};
     before_help = "Examples:
   rs-check preflight
   rs-check site --pool www --each-member --expect-release 2.0
-  rs-check probe --url http://127.0.1.1:8080 --rate 100 --for 60s --log probe.log"
+  rs-check probe --url http://127.0.1.1:8080 --write-path /sales --rate 100 --for 60s --log probe.log"
 )]
 struct Args {
     #[command(flatten)]
