@@ -211,7 +211,7 @@ pub static MARIADB: Dialect = Dialect {
          FROM information_schema.processlist WHERE ID = {id}",
     ),
     log_growth: "SELECT MAX(IF(VARIABLE_NAME = 'BINLOG_BYTES_WRITTEN', VARIABLE_VALUE, 0)) \
-                 / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 1) AS rate \
+                 / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 3600) AS rate \
                  FROM information_schema.global_status",
     server_threads: &["system user", "event_scheduler"],
 };
@@ -298,7 +298,7 @@ pub static MYSQL: Dialect = Dialect {
     log_growth: "SELECT (SELECT SUM(SUM_NUMBER_OF_BYTES_WRITE) FROM \
                  performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/binlog') \
                  / GREATEST((SELECT VARIABLE_VALUE FROM performance_schema.global_status \
-                 WHERE VARIABLE_NAME = 'Uptime'), 1) AS rate",
+                 WHERE VARIABLE_NAME = 'Uptime'), 3600) AS rate",
     server_threads: &["system user", "event_scheduler", "mysql.session"],
 };
 
