@@ -65,6 +65,18 @@ fn hold(scene: &Scene, script: &str) -> Child {
 }
 
 #[test]
+fn a_start_after_the_first_holds_the_lock_too() {
+    let scene = Scene::new("lock-again");
+    // from now on the lock's file is there, so that a start looks into it before it takes the lock
+    tool(&scene).args(["lock", "--upgrade", "u-1", "--", "true"]).run().exits(0);
+    let mut child = hold(&scene, "exec cat <'/dev/zero' >/dev/null");
+    let second = tool(&scene).args(["lock", "--upgrade", "u-1", "--", "true"]).run().exits(5);
+    second.says(&format!("process {}", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_second_run_is_declined_and_told_who_holds_the_lock() {
     let scene = Scene::new("lock");
     let mut child = hold(&scene, "exec cat <'/dev/zero' >/dev/null");

@@ -43,11 +43,15 @@ impl Lock for Held {
 
     fn keep_over_exec(&self) -> Result<i32> {
         let files = files();
-        let file = files.get(&self.path).and_then(|known| known.writing.as_ref());
-        let file = file.ok_or_else(|| failed(&self.path, "is not open any more"))?;
-        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())
-            .map_err(|e| failed(&self.path, e))?;
-        Ok(file.as_raw_fd())
+        let known = files.get(&self.path);
+        let writing = known.and_then(|known| known.writing.as_ref());
+        let writing = writing.ok_or_else(|| failed(&self.path, "is not open any more"))?;
+        // one that was opened only to look must stay open as well: the exec that closes it gives the lock up
+        for file in known.and_then(|known| known.reading.as_ref()).into_iter().chain([writing]) {
+            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())
+                .map_err(|e| failed(&self.path, e))?;
+        }
+        Ok(writing.as_raw_fd())
     }
 }
 
