@@ -45,7 +45,12 @@ fn with_run(scene: &Scene, verb: &Verb, args: &[String], stdin: &str) -> Ran {
 
 /// Verbs that read their subjects from stdin when none are named.
 fn reading() -> impl Iterator<Item = &'static Verb> {
-    all_verbs().iter().filter(|verb| verb.takes_names() || verb.has("--on"))
+    // what is archived is no subject: it is gone
+    let archived = |verb: &&Verb| verb.words == ["archive"] || verb.words == ["recreate"];
+    all_verbs()
+        .iter()
+        .filter(|verb| verb.takes_names() || verb.has("--on"))
+        .filter(move |verb| !archived(verb))
 }
 
 #[test]

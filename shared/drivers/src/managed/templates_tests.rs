@@ -99,7 +99,7 @@ fn broken_templates_are_refused_with_file_line_and_what_to_write() {
         &[("t.yml", "Name: t\nInput: {}\nAlert: []\n")],
         &["t.yml:2", "\"Input\"", "t.yml:3", "did you mean \"Inputs\"", "\"Alerts\""],
     );
-    refused(&[("t.yml", "name: t\n")], &["t.yml:1", "write \"Name\""]);
+    refused(&[("t.yml", "name: t\n")], &["t.yml:1", "did you mean \"Name\""]);
     refused(&[("t.yml", "")], &["t.yml:1", "empty"]);
     refused(&[("t.yml", "Name: t\n  x: 1\n")], &["t.yml:2", "no YAML"]);
     refused(
