@@ -1,9 +1,9 @@
 //! Every tool as a black box: one file per tool, and one for what all of them promise.
 
 mod bad_input;
-mod behind;
 mod bad_names;
 mod bad_world;
+mod behind;
 mod cleanup;
 pub mod dbsync;
 mod deadlines;
