@@ -133,6 +133,19 @@ fn tree(scene: &Scene, name: &str, put: Option<(&str, &str)>) -> rs_tests::Ran {
     for room in ["records", "contract"] {
         scene.file(&format!("{name}/shared/{room}/src/lib.rs"), "");
     }
+    // the demo's names are read from it
+    for folder in ["docs", "scripts/templates"] {
+        scene.file(&format!("{name}/{folder}/.keep"), "");
+    }
+    let copy = [("scripts/demo", "scripts"), ("docs/SITE.md", "docs")];
+    for (from, to) in copy {
+        let from = root().join(from).display().to_string();
+        scene
+            .call("cp", "cp")
+            .args(["-r", &from, &scene.text(&format!("{name}/{to}"))])
+            .run()
+            .exits(0);
+    }
     if let Some((file, content)) = put {
         scene.file(&format!("{name}/{file}"), content);
     }

@@ -189,8 +189,10 @@ fn follow(slave: &MariaDb, source: &str, more: &str) {
 
 fn restart(world: &World, db: &MariaDb, line: &str) {
     let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
-    world.set.scene.call("kill", "kill").args(["-9", pid.trim()]).run().exits(0);
-    until("the server to be gone", LIMIT, || !db.answers());
+    // in order: what a kill leaves prepared, a server without its binary log would not start with
+    world.set.scene.call("kill", "kill").args(["-TERM", pid.trim()]).run().exits(0);
+    let place = std::path::Path::new("/proc").join(pid.trim());
+    until("the server to be gone", LIMIT, || !place.exists());
     let config = std::fs::read_to_string(db.dir.join("my.cnf")).unwrap();
     std::fs::write(db.dir.join("my.cnf"), format!("{config}{line}\n")).unwrap();
     world.set.scene.start_mariadb(db);
