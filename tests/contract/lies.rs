@@ -191,8 +191,7 @@ fn restart(world: &World, db: &MariaDb, line: &str) {
     let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
     // in order: what a kill leaves prepared, a server without its binary log would not start with
     world.set.scene.call("kill", "kill").args(["-TERM", pid.trim()]).run().exits(0);
-    let place = std::path::Path::new("/proc").join(pid.trim());
-    until("the server to be gone", LIMIT, || !place.exists());
+    until("the server to be gone", LIMIT, || !db.dir.join("db.pid").exists());
     let config = std::fs::read_to_string(db.dir.join("my.cnf")).unwrap();
     std::fs::write(db.dir.join("my.cnf"), format!("{config}{line}\n")).unwrap();
     world.set.scene.start_mariadb(db);
