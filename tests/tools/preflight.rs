@@ -199,6 +199,13 @@ fn backups_are_proven_and_there_is_room_for_them_and_for_the_binary_log() {
     is(&ran, "backup is proven", "Master DB", "ok");
     is(&ran, "space for backups", "Master DB", "ok");
     is(&ask(&["--proven-age", "1ms"]), "backup is proven", "Master DB", "no");
+    // 64 MiB in its first hour: nobody has room for thirty years of that
+    let rows = "INSERT INTO test.big SELECT REPEAT('x', 4194304) FROM test.seq_1_to_16";
+    super::rs_snapshot::sql(
+        &scene,
+        &format!("CREATE DATABASE IF NOT EXISTS test; CREATE TABLE test.big (b LONGBLOB); {rows}"),
+    );
+    is(&ask(&["--horizon", "11000d"]), "space for the binary log", "Master DB", "no");
 }
 
 #[test]
