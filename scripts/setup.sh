@@ -162,15 +162,16 @@ setup_build() {
     ((${#packages[@]})) || return 0
   fi
   alone
-  if [[ -z $cargo ]]; then
-    if [[ -z $(candidate libc6-dev) ]]; then # no lists yet
-      if ((EUID == 0)) || sudo -n true 2>/dev/null; then as_root apt-get -qq update </dev/null >&2 || true; fi
+  if [[ -z $cargo ]] && ! cargo_packages; then
+    # apt's lists are not there, or older than the package
+    if ((EUID == 0)) || sudo -n true 2>/dev/null; then as_root apt-get -qq update </dev/null >&2 || true; fi
+    if [[ -z $(candidate libc6-dev) ]]; then
+      packages+=(cargo-web) # without lists nothing is known: name the package that Debian 12 has
+    else
+      cargo_packages ||
+        die 1 "no cargo of $minimum or newer:${old_cargo:- none found;} and none in apt's lists" \
+          "apt-get update as root if they are old; else install a newer one (https://rustup.rs) and try again"
     fi
-    # Without lists and without root nothing is known: name the package that Debian 12 has.
-    [[ -n $(candidate libc6-dev) ]] || packages+=(cargo-web)
-    [[ " ${packages[*]} " == *" cargo-web "* ]] || cargo_packages ||
-      die 1 "no cargo of $minimum or newer:${old_cargo:- none found;} and none in apt's lists" \
-        "install a newer one (https://rustup.rs) and try again"
   fi
   ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
   find_cargo && return
