@@ -19,7 +19,7 @@ set -euo pipefail
 umask 022 # what root unpacks must be readable for the user that the servers run as
 
 project=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd -P)
-layout=1 # of the engines' folder; another number unpacks afresh
+layout=2 # of the engines' folder; another number unpacks afresh
 machine_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 server_user=nobody # servers started by root run as this user
 
@@ -320,6 +320,11 @@ provide() {
   case $program in
   mariadbd | mariadb-install-db) option="--basedir=$root/usr" ;;
   mysqld) option="--basedir=$root/usr --plugin-dir=$root/usr/lib/mysql/plugin --lc-messages-dir=$root/usr/share/mysql" ;;
+  # its plugins (MySQL's way to log in is one) are looked for where the package would have put them
+  mariadb | mariadb-admin | mariadb-dump | mariadb-binlog | mariadb-check)
+    file=$(realpath "$file")
+    environment="MARIADB_PLUGIN_DIR=$(find "$root/usr/lib" -type d -path '*/libmariadb3/plugin' -print -quit) "
+    ;;
   git) environment="GIT_EXEC_PATH=$root/usr/lib/git-core GIT_TEMPLATE_DIR=$root/usr/share/git-core/templates " ;;
   *)
     ln -s "$(realpath "$file")" "$bin/$program"

@@ -90,7 +90,7 @@ fn suite(channel: &dyn Channel) {
     let before = log();
     until("the daemon goes on talking", Duration::from_secs(10), || log() > before + 200);
     assert!(lives(&pid), "a daemon died of a closed output");
-    assert_eq!(run(&command(&["kill", &pid])).exit, 0);
+    assert_eq!(run(&bash(&format!("kill {pid}"))).exit, 0);
     until("the daemon ends", Duration::from_secs(5), || !lives(&pid));
 
     // one that is out of time is ended with all that it began
