@@ -265,12 +265,12 @@ fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked() {
     );
     let set = set_with(scene, &machines);
     let scene = &set.scene;
-    let ready = scene.text("ready");
+    let (ready, gate) = (scene.text("ready"), scene.text("gate"));
     scene.file(
         "migrate.sh",
         &format!(
             "#!/bin/bash\n# ---\n# RightScript Name: migrate\n# Inputs: {{}}\n# ...\necho run >>\"$HOME/runs\"\n\
-             [ -e '{ready}' ] || {{ echo 'not ready'; exit 3; }}\n"
+             [ ! -p '{gate}' ] || cat '{gate}'\n[ -e '{ready}' ] || {{ echo 'not ready'; exit 3; }}\n"
         ),
     );
     scene.file(
@@ -287,15 +287,34 @@ fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked() {
 
     let migrate = ["migrate", "App 1", "--script", "migrate"];
     set.dbsync(&migrate, 1).says("not ready");
-    set.dbsync(&migrate, 5).says("--again");
+    set.dbsync(&migrate, 5).says("has failed").says("--again");
+    let schema = || {
+        let ran = set.dbsync(&["status", "Master DB"], 0);
+        ran.record()["schema_state"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(schema(), "half");
     std::fs::write(&ready, "").unwrap();
+    let app = scene.tool("rs-server").args(["list", "App 1"]).run().exits(0).record();
+    let runs = format!("{}/runs", app["current"]["home"].as_str().unwrap());
+    let runs = || std::fs::read_to_string(&runs).unwrap().lines().count();
+
+    // while it runs nobody runs it beside; cut off it is as one that failed
+    scene.call("mkfifo", "mkfifo").args(["-m", "666", &gate]).run().exits(0);
     let again: Vec<&str> = migrate.iter().copied().chain(["--again"]).collect();
+    let mut child = scene.tool("rs-dbsync").args(&again).env("RS_UPGRADE", "u-1").start();
+    rs_tests::until("the script", std::time::Duration::from_secs(30), || runs() == 2);
+    set.dbsync(&again, 5).says("is running");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    set.dbsync(&migrate, 5).says("was cut off");
+    assert_eq!(schema(), "half");
+    // what was left behind ends by itself
+    std::fs::write(&gate, "").unwrap();
+    std::fs::remove_file(&gate).unwrap();
     let ran = set.dbsync(&again, 0);
     assert_eq!((&did(&ran)["changed"], &did(&ran)["after"]["done"]), (&true.into(), &1.into()));
     assert_eq!(did(&set.dbsync(&migrate, 0))["changed"], false);
-    let app = scene.tool("rs-server").args(["list", "App 1"]).run().exits(0).record();
-    let runs = format!("{}/runs", app["current"]["home"].as_str().unwrap());
-    assert_eq!(std::fs::read_to_string(runs).unwrap().lines().count(), 2);
+    assert_eq!((runs(), schema().as_str()), (3, "new"));
     let other = ["migrate", "Slave DB", "Master DB", "--script", "migrate", "--token", "x"];
     set.dbsync(&other, 2).says("--first");
 }

@@ -14,6 +14,7 @@ mod journal;
 mod page_outside;
 mod pool;
 mod preflight;
+mod reopen;
 mod rs_check;
 mod rs_check_probe;
 mod rs_clone;

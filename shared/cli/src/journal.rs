@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Entry, Error, Expect, Kind, Result, State, Txn, same_epoch};
 use rs_model::act::{Act, Debt, Outcome, Owner};
+use rs_model::reopen::SiteCheck;
 use serde_json::{Value as Json, json};
 
 /// Now, RFC 3339 UTC, to the millisecond.
@@ -208,6 +209,17 @@ impl<'a> Journal<'a> {
         Ok(entry.and_then(|entry| entry.value.get("at")?.as_str().map(str::to_owned)))
     }
 
+    /// Keeps what a site check of a pool found: the newest one counts.
+    pub fn keep_site_check(&self, deployment: &str, pool: &str, check: &SiteCheck) -> Result<()> {
+        let put = vec![(site_check_key(deployment, pool), write(check)?)];
+        self.state.commit(&Txn { put, ..Txn::default() })
+    }
+
+    /// What the newest site check of a pool found; absent when there was none.
+    pub fn site_check(&self, deployment: &str, pool: &str) -> Result<Option<SiteCheck>> {
+        self.state.get(&site_check_key(deployment, pool))?.map(read).transpose()
+    }
+
     /// Adds the debts that are not open yet to a transaction.
     fn open(&self, txn: &mut Txn, opens: &[Debt]) -> Result<Vec<String>> {
         let mut opened = Vec::new();
@@ -263,6 +275,10 @@ fn open_key(seq: u64) -> String {
 
 fn heartbeat_key(name: &str) -> String {
     format!("heartbeat/{name}")
+}
+
+fn site_check_key(deployment: &str, pool: &str) -> String {
+    format!("site-check/{}/{pool}", plain(deployment))
 }
 
 fn act_key(seq: u64) -> String {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use rs_model::Position;
+use rs_model::migration::Migration;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 pub use rs_model::silence::{Privileged, Session, SilenceFacts};
@@ -117,8 +118,13 @@ pub trait Database: Send + Sync {
 
     /// A fingerprint of every table's definition in a schema (SHA-256, hexadecimal).
     fn schema_fingerprint(&self, schema: &str) -> Result<String>;
-    /// Which statements of a migration are done, from the token table beside the data: `None` when not begun.
-    fn migration_state(&self, token: &str) -> Result<Option<(usize, usize)>>;
+    /// Every migration that this server's data knows, from the token table beside it, in the order of their begin.
+    fn migrations(&self) -> Result<Vec<Migration>>;
+    /// How many statements of a migration are done, and of how many: `None` when nothing of it was noted.
+    fn migration_state(&self, token: &str) -> Result<Option<(usize, usize)>> {
+        let found = self.migrations()?.into_iter().find(|one| one.token == token);
+        Ok(found.map(|one| (one.done, one.statements)))
+    }
     /// Runs statements once, under `token`: those done are skipped, the one cut off is settled by looking.
     fn migrate(
         &self,
@@ -128,8 +134,14 @@ pub trait Database: Send + Sync {
         work: Work,
         event: &(dyn Fn(&MigrationEvent) + Sync),
     ) -> Result<()>;
-    /// Notes that a script, a black box, was begun or done under `token`: its state is `(0, 1)`, then `(1, 1)`.
-    fn note_script(&self, token: &str, schema: &str, done: bool) -> Result<()>;
+    /// Runs a script, a black box, under `token`: it is noted as begun, is running while `work` does, and then is done
+    /// or (when `work` says false, or fails) failed. After a kill it is failed too: begun, and nobody runs it.
+    fn script(
+        &self,
+        token: &str,
+        schema: &str,
+        work: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<()>;
     /// Rows and sizes: free bytes needed by the largest table of a schema.
     fn largest_table_bytes(&self, schema: &str) -> Result<u64>;
     /// Ends sessions of an account at once (after a promotion, on the old master); how many.

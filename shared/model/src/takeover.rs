@@ -51,6 +51,8 @@ pub struct TakeoverFacts {
     pub now: Replica,
     /// Fingerprint of its schema now.
     pub schema: String,
+    /// Migrations that its own data knows as begun and not done, in words.
+    pub left_half: Vec<String>,
     /// An earlier promotion was cut off after it had become a master: what it was before counts.
     pub half: bool,
     /// Slaves of the set that are held.
@@ -141,8 +143,11 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             "somebody wrote here since the hold: restore the backup",
         ),
         (
-            facts.schema == held.schema_fingerprint,
-            format!("fingerprint {}, held with {}", facts.schema, held.schema_fingerprint),
+            facts.schema == held.schema_fingerprint && facts.left_half.is_empty(),
+            or(
+                &facts.left_half,
+                &format!("fingerprint {}, held with {}", facts.schema, held.schema_fingerprint),
+            ),
             "this slave has another schema than the old release: restore the backup",
         ),
         (
@@ -299,6 +304,7 @@ mod tests {
             held,
             now,
             schema: "f".into(),
+            left_half: vec![],
             half: false,
             candidates: vec!["Slave2 DB".into()],
             backups: Ok(vec![backup("0-1-40")]),
@@ -335,12 +341,13 @@ mod tests {
     fn each_way_to_lose_data_is_refused_by_its_own_name() {
         assert_eq!(refused(&good()), Vec::<String>::new());
         type Change = fn(&mut TakeoverFacts);
-        let ways: [(&[&str], Change); 23] = [
+        let ways: [(&[&str], Change); 24] = [
             (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
             (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
             (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
             (&["hold unbroken", "read-only since the hold"], |f| f.now.own = at("0-2-41")),
             (&["schema before the migration"], |f| f.schema = "g".into()),
+            (&["schema before the migration"], |f| f.left_half.push("u-1 is failed".into())),
             (&["one candidate"], |f| f.candidates.push("Slave3 DB".into())),
             (&["one candidate"], |f| f.candidates.clear()),
             (&["rollback pair"], |f| f.backups = Err("no store".into())),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use rs_cli::{Context, Exit};
+use rs_cli::{Context, Exit, Journal};
 use rs_contract::{Cloud, Error, Kind, Result};
 use rs_drivers::http::{Answer as Got, Probe, probes};
 use rs_drivers::settings::Settings;
 use rs_model::member::Admin;
+use rs_model::reopen::SiteCheck;
 use rs_model::{Answer, Check, Server};
 use serde_json::json;
 
@@ -61,14 +62,29 @@ pub fn run(site: &Site, cx: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let (mut checks, mut deployment) = (Vec::new(), String::new());
+    let at = rs_cli::now();
+    let mut world = None;
     if let Some(pool) = &site.pool {
         rs_model::name::pool(pool)?;
-        let cloud = rs_drivers::world(&cx.place()?)?.cloud;
-        deployment = cx.deployment(cloud.as_ref())?;
-        checks.extend(through_pool(site, cloud.as_ref(), &deployment, pool)?);
+        let world = world.insert(rs_drivers::world(&cx.place()?)?);
+        deployment = cx.deployment(world.cloud.as_ref())?;
+        checks.extend(through_pool(site, world.cloud.as_ref(), &deployment, pool)?);
     }
     for url in &site.url {
         checks.extend(public(site, url)?);
+    }
+    // that something listens says nothing of the site: rs-maintenance stop asks for more
+    if let (Some(pool), Some(world), Mode::Http) = (&site.pool, &world, site.mode) {
+        let bad = checks.iter().filter(|check| check.answer != Answer::Ok);
+        let no = bad.map(|c| format!("{} of {}: {}", c.name, c.subject, c.detail)).collect();
+        let kept = Journal::new(world.state.as_ref()).keep_site_check(
+            &deployment,
+            pool,
+            &SiteCheck { at, no },
+        );
+        if let Err(e) = kept {
+            cx.warn(&format!("this check was not kept, and rs-maintenance stop misses it: {e}"));
+        }
     }
     gate::answer(cx, &deployment, "rs-check site", &checks)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, Result, Target};
+use rs_model::migration::half;
 use rs_model::replica::HeldAt;
 use rs_model::{Answer, Check, Due};
 use serde_json::{Value as Json, json};
@@ -12,7 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::rows::Checksum;
 use crate::sets::{Open, Site, held_key, refuse};
 use crate::writes::of;
-use crate::{Subject, command, proof};
+use crate::{command, proof};
 
 /// What to hold.
 #[derive(clap::Args)]
@@ -32,6 +33,21 @@ pub struct Hold {
     #[command(flatten)]
     owing: Owing,
 }
+
+/// What to resume.
+#[derive(clap::Args)]
+pub struct Resume {
+    #[command(flatten)]
+    select: Select,
+    /// Go on although this is not so: the slave follows into the schema that is half
+    #[arg(long = "override", value_name = "CONDITION", value_parser = [SCHEMA_WHOLE])]
+    overrides: Vec<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// What must be so before a held slave goes on.
+const SCHEMA_WHOLE: &str = "schema-whole";
 
 /// Proves again in this process, then holds.
 pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
@@ -138,10 +154,10 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
 }
 
 /// Ends a hold: on from the exact position.
-pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
+pub fn resume(resume: &Resume, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let (deployment, mut subjects) =
-        cx.subjects(world.cloud.as_ref(), &subject.select, &subject.changing)?;
+        cx.subjects(world.cloud.as_ref(), &resume.select, &resume.changing)?;
     let site = Site::new(&world, &deployment)?;
     let opened = site.open_all(&subjects)?;
     let mut steps = Vec::new();
@@ -157,9 +173,14 @@ pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
             .untouched()
             .into());
         }
+        let needed = now.is_held() || known.is_some() || open.server.tags.contains(&tag(&open.set));
+        if needed && resume.overrides.is_empty() {
+            let check = schema_whole(&site, open)?;
+            refuse(Kind::Declined, "the only way back would be gone", &[check])?;
+        }
         steps.push(Step {
             at: *at,
-            needed: now.is_held() || known.is_some() || open.server.tags.contains(&tag(&open.set)),
+            needed,
             before: json!({ "held": now.is_held(), "applied": now.applied }),
             expect: json!({ "held": false }),
             undo: Some(words(&command(&deployment, &["hold"], &open.server.name))),
@@ -181,6 +202,17 @@ pub fn resume(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
     })?;
     cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
+}
+
+/// A slave that goes on follows into what its master has: while that is half, the held copy is the only way back.
+fn schema_whole(site: &Site<'_>, open: &Open) -> Result<Check> {
+    let migrations = site.open(site.master(&open.set)?)?.db.migrations()?;
+    let left: Vec<String> = half(&migrations).iter().map(|one| one.words()).collect();
+    Ok(match left.as_slice() {
+        [] => Check::new(SCHEMA_WHOLE, &open.server.name, Answer::Ok, "no migration is half"),
+        left => Check::new(SCHEMA_WHOLE, &open.server.name, Answer::No, left.join("; "))
+            .hint(format!("the same rs-dbsync migrate goes on; or --override {SCHEMA_WHOLE}")),
+    })
 }
 
 /// The tag of a held slave.

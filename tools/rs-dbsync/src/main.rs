@@ -71,8 +71,9 @@ enum Verb {
     Hold(hold::Hold),
     /// End a hold: the slaves go on from the exact position
     #[command(before_help = "Examples:
-  rs-dbsync resume --as warm")]
-    Resume(Subject),
+  rs-dbsync resume --as warm
+  rs-dbsync resume 'Slave2 DB' --override schema-whole")]
+    Resume(hold::Resume),
     /// Run a migration once, under a token beside the data, with the way back proven first
     #[command(before_help = "Examples:
   rs-dbsync migrate --role master --sql db/upgrade.sql --token u-42
@@ -130,7 +131,7 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Writes { verb: Writes::Status(status) } => writes::status(&status, cx),
         Verb::Init(init) => init::run(&init, cx),
         Verb::Hold(hold) => hold::hold(&hold, cx),
-        Verb::Resume(subject) => hold::resume(&subject, cx),
+        Verb::Resume(resume) => hold::resume(&resume, cx),
         Verb::Migrate(migrate) => migrate::run(&migrate, cx),
         Verb::Price(price) => price::run(&price, cx),
         Verb::Promote(promote) => promote::run(&promote, cx),

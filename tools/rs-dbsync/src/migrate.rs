@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, RunResult, Work};
+use rs_model::migration::{Migration, Stage};
 use rs_model::{Due, sql};
 use serde_json::json;
 
@@ -151,17 +152,27 @@ fn by_script(
     };
     let master = site.open(site.master(&set)?)?;
     let schema = schema(migrate, &master)?;
-    let state = master.db.migration_state(token)?;
-    let done = state == Some((1, 1));
-    if state == Some((0, 1)) && !migrate.again {
+    let known = master.db.migrations()?.into_iter().find(|one| one.token == token);
+    let stage = known.as_ref().map_or(Stage::NotBegun, Migration::stage);
+    let done = stage == Stage::Done;
+    let refused = match stage {
+        Stage::Running => Some(("is running", "wait for it; the same command then finds it done")),
+        Stage::Failed if !migrate.again => Some((
+            "was begun and has failed or was cut off",
+            "look at what it left; --again runs it again, rs-dbsync promote goes back",
+        )),
+        _ => None,
+    };
+    if let Some((how, hint)) = refused {
         return Err(Error::new(
             Kind::Declined,
-            format!("the script {script:?} was begun under {token:?} and did not end well"),
+            format!("the script {script:?} {how} under {token:?}"),
         )
-        .hint("look at what it left; --again runs it again, rs-dbsync promote goes back")
+        .hint(hint)
         .untouched()
         .into());
     }
+    let state = known.map(|known| (known.done, known.statements));
     if !done {
         prove(migrate, site, &set, state.is_some())?;
         room(migrate, cx, &master)?;
@@ -182,12 +193,11 @@ fn by_script(
             if done {
                 return Ok(());
             }
-            master.db.note_script(token, &schema, false)?;
-            result = site.cloud().run(&site.deployment, &server, &request, &|line| cx.say(line))?;
-            if result.exit == 0 {
-                master.db.note_script(token, &schema, true)?;
-            }
-            Ok(())
+            master.db.script(token, &schema, &mut || {
+                result =
+                    site.cloud().run(&site.deployment, &server, &request, &|line| cx.say(line))?;
+                Ok(result.exit == 0)
+            })
         };
         master.db.lowered(&mut work, &|line| cx.say(line))?;
         if result.exit != 0 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use rs_cli::{Changing, Context, Exit, Select};
 use rs_contract::{Error, Kind, Result};
+use rs_model::migration::{SchemaState, schema_state};
 use rs_model::replica::{Replica, judge_replicating};
 use rs_model::{Answer, Check, Position};
 use rs_records::Record;
@@ -59,7 +60,10 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let opened = site.open_all(&subjects)?;
     let asked = cx.side_by_side(&opened, |(_, open)| {
         let (replica, position, checks) = ask(status, &site, open)?;
-        Ok((record(&site, open, &replica, position.as_ref(), &checks), checks))
+        // an account that may ask for replication only sees no tables: the schema's state is then not known
+        let migrations = open.db.migrations().ok();
+        let schema = migrations.map(|all| schema_state(&all, cx.common.upgrade.as_deref()));
+        Ok((record(&site, open, &replica, position.as_ref(), &checks, schema), checks))
     });
     for asked in asked {
         // what declines a change is a no to a question
@@ -155,6 +159,7 @@ fn record(
     replica: &Replica,
     master: Option<&Position>,
     checks: &[Check],
+    schema: Option<SchemaState>,
 ) -> Record {
     let behind = match (master.and_then(Position::set), replica.applied.set()) {
         (Some(master), Some(applied)) => master.beyond(&applied),
@@ -169,6 +174,7 @@ fn record(
             "role": if open.is_master { "master" } else { "slave" },
             "held": replica.is_held(),
             "behind_transactions": behind,
+            "schema_state": schema,
             "checks": checks,
         }),
     )

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rs_contract::Result;
 use rs_drivers::settings::Settings;
 use rs_model::act::Outcome;
+use rs_model::migration::half;
 use rs_model::silence::judge_silence;
 use rs_model::snapshot::Snapshot;
 use rs_model::takeover::{Abandoned, TakeoverFacts};
@@ -36,6 +37,7 @@ pub fn gather(
         held: plan.held.clone(),
         now: slave.db.replica()?,
         schema: slave.db.schema_fingerprint(&plan.held.schema)?,
+        left_half: half(&slave.db.migrations()?).iter().map(|one| one.words()).collect(),
         half: plan.half,
         candidates: site.held_in(&slave.set)?.iter().map(|(s, _)| s.name.clone()).collect(),
         kept: kept(plan, &master, &backups),

@@ -3,6 +3,7 @@
 //! stdout  `rs.page/1` of status; `rs.server/1` of start and stop: the balancers with `"page":{…}`
 
 mod balancers;
+mod reopen;
 mod start;
 mod status;
 mod stop;

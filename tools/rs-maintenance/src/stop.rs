@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rs_cli::{Changing, Context, Done, Exit, Journal, Step};
 use rs_contract::{Cloud, Error, Kind, Result, State};
-use rs_drivers::settings::Settings;
-use rs_model::act::Outcome;
-use rs_model::check::{Answer, Check};
 use rs_model::member::Page;
-use rs_model::pool;
+use rs_model::reopen::{CONDITIONS, judge_reopen};
+use rs_model::{Answer, Check};
 use serde_json::{Value as Json, json};
 
 use crate::balancers::{Lb, Pool, choose, not_open, still_on};
+use crate::reopen::{Asked, gather};
 
 /// How long a balancer may take until clients see the site again.
 const OPEN: Duration = Duration::from_secs(10);
@@ -26,31 +25,19 @@ pub struct Stop {
     /// Records of rs-check site: none of them may be a no
     #[arg(long, value_name = "FILE")]
     after: Option<PathBuf>,
-    /// Open although this is not so; repeat it for several
-    #[arg(long = "override", value_name = "CONDITION")]
-    overrides: Vec<Condition>,
+    /// How long a slave that serves reads may take to have what its master has
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "60s")]
+    wait: Duration,
+    /// Open although this is not so; repeat it for several; the journal keeps it
+    #[arg(long = "override", value_name = "CONDITION", value_parser = CONDITIONS)]
+    overrides: Vec<String>,
     #[command(flatten)]
     changing: Changing,
 }
 
-/// What must be so before users come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Condition {
-    /// Every balancer answers our own request through the bypass
-    MembersUp,
-    /// Every member of the pool is a server that we know
-    UnknownMembers,
-    /// Writes are on in every database
-    WritesOn,
-    /// No migration is half done
-    SchemaWhole,
-    /// The site check has no no
-    SiteCheck,
-}
-
-impl Condition {
-    fn word(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+impl Stop {
+    fn overrides(&self, condition: &str) -> bool {
+        self.overrides.iter().any(|name| name == condition)
     }
 }
 
@@ -72,12 +59,13 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         .iter()
         .any(|(page, _)| page.as_ref().is_none_or(|page| page.active || page.saved == Some(true)));
     let needed = |at: usize| before.get(at).is_some_and(|(_, problems)| !problems.is_empty());
+    let mut overridden = Vec::new();
     if shown {
         // one that is out of reach does not keep the others closed: it is named when its turn comes
         let reached = |lb: &Lb| {
             before.iter().flat_map(|(page, _)| page).any(|page| page.balancer == lb.server.name)
         };
-        conditions(cx, &pool, &reached, cloud, world.state.as_ref(), args)?;
+        overridden = conditions(cx, &pool, &reached, cloud, world.state.as_ref(), args)?;
     }
     let steps: Vec<Step> = (0..pool.lbs.len())
         .map(|at| Step {
@@ -86,7 +74,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
             before: before
                 .get(at)
                 .and_then(|(page, _)| page.as_ref())
-                .map(told)
+                .map(|page| before_it(page, &overridden))
                 .unwrap_or_default(),
             expect: json!({"pool": name, "active": false}),
             undo: Some(format!("rs-maintenance start --pool {name}")),
@@ -102,7 +90,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         loop {
             let (page, mut problems) = look(lb, &name)?;
             let closed = not_open(&page);
-            if args.overrides.contains(&Condition::MembersUp) {
+            if args.overrides("members-up") {
                 if problems.is_empty() {
                     closed.iter().for_each(|why| cx.warn(why));
                 }
@@ -144,6 +132,16 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
     cx.pass_on(&subjects, exit)
 }
 
+/// The page as it was, with the conditions that the operator opened it in spite of.
+fn before_it(page: &Page, overridden: &[Check]) -> Json {
+    let mut before = told(page);
+    if !overridden.is_empty() {
+        let kept = overridden.iter().map(|c| json!({"condition": c.name, "seen": c.detail}));
+        before["overridden"] = kept.collect();
+    }
+    before
+}
+
 fn told(page: &Page) -> Json {
     json!({"pool": page.pool, "active": page.active, "saved": page.saved})
 }
@@ -155,7 +153,7 @@ fn look(lb: &Lb, pool: &str) -> Result<(Page, Vec<String>)> {
     Ok((page, problems))
 }
 
-/// Declines while something is not so that users would meet.
+/// Declines while something is not so that users would meet; what the operator overrides is returned, for the journal.
 fn conditions(
     cx: &Context,
     pool: &Pool,
@@ -163,118 +161,27 @@ fn conditions(
     cloud: &dyn Cloud,
     state: &dyn State,
     args: &Stop,
-) -> Result<()> {
-    let mut failed: Vec<(Condition, String)> = Vec::new();
-    let journal = Journal::new(state);
-    for debt in journal.debts(&pool.deployment)?.iter().filter(|debt| debt.kind == "writes") {
-        failed.push((
-            Condition::WritesOn,
-            format!("writes are off ({}) since {}", debt.key, debt.since),
-        ));
+) -> Result<Vec<Check>> {
+    let asked = Asked { brought: args.after.as_deref(), wait: args.wait, reached };
+    let checks = judge_reopen(&gather(cx, pool, cloud, state, &asked)?);
+    let bad = checks.into_iter().filter(|check| check.answer != Answer::Ok);
+    let (over, failed): (Vec<Check>, Vec<Check>) = bad.partition(|c| args.overrides(&c.name));
+    for check in &over {
+        cx.warn(&format!("{} is overridden: {}", check.name, check.detail));
     }
-    // a promotion brings another schema: what was half before it does not matter any more
-    let last = journal.acts()?.into_iter().rfind(|act| {
-        act.deployment == pool.deployment
-            && act.tool == "rs-dbsync"
-            && ["migrate", "promote"].contains(&act.verb.as_str())
-    });
-    if let Some(act) = last.filter(|act| act.verb == "migrate" && act.outcome != Outcome::Done) {
-        failed.push((
-            Condition::SchemaWhole,
-            format!("the migration of {} (act {}) is not finished", act.subject, act.seq),
-        ));
+    let Some(first) = failed.first() else { return Ok(over) };
+    for check in failed.iter().skip(1) {
+        cx.warn(&format!("{}: {}", check.name, check.detail));
     }
-    for (lb, result) in pool
-        .lbs
-        .iter()
-        .zip(pool.on_all(|lb| if reached(lb) { through(lb, &pool.name) } else { Ok(()) }))
-    {
-        if let Err(e) = result {
-            failed.push((Condition::MembersUp, format!("{}: {e}", lb.server.name)));
-        }
-    }
-    failed.extend(
-        unknown(pool, reached, cloud)?.into_iter().map(|why| (Condition::UnknownMembers, why)),
-    );
-    if let Some(path) = &args.after {
-        failed.extend(site_check(path)?.into_iter().map(|why| (Condition::SiteCheck, why)));
-    }
-    let (over, failed): (Vec<_>, Vec<_>) =
-        failed.into_iter().partition(|(condition, _)| args.overrides.contains(condition));
-    for (condition, why) in over {
-        cx.warn(&format!("{} is overridden: {why}", condition.word()));
-    }
-    let Some((condition, why)) = failed.first() else { return Ok(()) };
-    for (condition, why) in failed.iter().skip(1) {
-        cx.warn(&format!("{}: {why}", condition.word()));
-    }
-    Err(Error::new(
-        Kind::Declined,
-        format!("the page of {:?} stays up: {} is not so", pool.name, condition.word()),
-    )
-    .because(why)
-    .hint(format!("put that right, or --override {}", condition.word()))
-    .untouched())
-}
-
-/// A request through the bypass must reach an application that is well.
-fn through(lb: &Lb, pool: &str) -> Result<()> {
-    let path = lb.settings.or("HEALTH_CHECK_URI", "/health")?;
-    for probe in lb.probes(pool, &path)? {
-        let probe = probe.bypass(&lb.settings)?;
-        let url = probe.url();
-        let answer = probe.send()?;
-        if answer.status >= 400 {
-            return Err(Error::new(
-                Kind::No,
-                format!("{url} answers {} through the bypass", answer.status),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn unknown(pool: &Pool, reached: &dyn Fn(&Lb) -> bool, cloud: &dyn Cloud) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for lb in pool.lbs.iter().filter(|lb| reached(lb)) {
-        let channel = if lb.server.foreign { None } else { Some(cloud.channel(&lb.server)?) };
-        let members = rs_drivers::balancer(&lb.server, &lb.settings, channel)
-            .and_then(|driver| driver.members(&pool.name));
-        match members {
-            Ok(mut members) => {
-                pool::name_members(&mut members, &pool.servers, |server| {
-                    Settings::among(cloud, &pool.deployment, server, &pool.servers)
-                        .and_then(|settings| settings.port("APPLICATION_PORT", 8000))
-                        .unwrap_or(0)
-                });
-                let strange = members.iter().filter(|m| m.server.is_none() && m.is_there());
-                found.extend(strange.map(|m| format!("nobody knows {}", m.title())));
-            }
-            Err(e) => found.push(format!("the members of {} cannot be read: {e}", lb.server.name)),
-        }
-    }
-    Ok(found)
-}
-
-fn site_check(path: &std::path::Path) -> Result<Vec<String>> {
-    let bad = |e: &dyn std::fmt::Display| {
-        Error::new(Kind::Usage, format!("{} cannot be read", path.display()))
-            .because(e)
-            .hint("rs-check site --json >FILE writes it")
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| bad(&e))?;
-    let checks: Vec<Check> = rs_records::parse_all(&text)
-        .map_err(|e| bad(&e))?
-        .iter()
-        .filter(|record| record.is::<Check>())
-        .map(|record| record.decode())
-        .collect::<std::result::Result<_, _>>()?;
-    if checks.is_empty() {
-        return Ok(vec![format!("{} holds no check", path.display())]);
-    }
-    Ok(checks
-        .iter()
-        .filter(|check| check.answer != Answer::Ok)
-        .map(|check| format!("{} of {}: {}", check.name, check.subject, check.detail))
-        .collect())
+    let names: Vec<&str> = failed.iter().map(|check| check.name.as_str()).collect();
+    let what = format!("the page of {:?} stays up: {} not so", pool.name, names.join(", "));
+    Err(Error::new(Kind::Declined, what)
+        .because(&first.detail)
+        .hint(format!(
+            "{}; or --override {}",
+            first.hint.as_deref().unwrap_or("put that right"),
+            first.name
+        ))
+        .found(failed.iter().map(|check| json!(check)).collect())
+        .untouched())
 }

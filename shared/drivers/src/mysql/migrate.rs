@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::Mysql;
 use super::conn::{Fault, Session, column};
 use super::dialect::{Dialect, fill, literal, name};
+use super::migrations::{alone, another, work_lock};
 use super::replication::ensure_tables;
 
 /// Between two looks at a statement that runs.
@@ -66,50 +67,8 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn digest(text: &str) -> String {
+pub fn digest(text: &str) -> String {
     hex(Sha256::new_with_prefix(text))
-}
-
-pub fn state(db: &Mysql, token: &str) -> Result<Option<(usize, usize)>> {
-    let mut session = db.link.open()?;
-    let token = literal(token);
-    let of = match session
-        .ask(&format!("SELECT statements FROM rs_tools.migration WHERE token = {token}"))
-    {
-        Ok(rows) => match rows.first() {
-            Some(row) => number(column(row, "statements")?),
-            None => return Ok(None),
-        },
-        Err(Fault::Server(1049 | 1146, _)) => return Ok(None),
-        Err(fault) => return Err(db.link.error(fault, "reading the migration's state")),
-    };
-    let done = session.must(&format!(
-        "SELECT COUNT(*) FROM rs_tools.migration_step WHERE token = {token} AND done = 1"
-    ))?;
-    Ok(Some((number(Some(&done)), of)))
-}
-
-pub fn note_script(db: &Mysql, token: &str, schema: &str, done: bool) -> Result<()> {
-    let mut session = db.link.open()?;
-    ensure_tables(&mut session)?;
-    let now = fingerprint(&mut session, schema)?;
-    let (token, schema, digest) = (literal(token), literal(schema), digest("script"));
-    if done {
-        return session.run(&format!(
-            "UPDATE rs_tools.migration_step SET done = 1, schema_after = '{now}' \
-             WHERE token = {token} AND number = 1 AND digest = '{digest}'"
-        ));
-    }
-    session.run("START TRANSACTION")?;
-    session.run(&format!(
-        "INSERT IGNORE INTO rs_tools.migration (token, target, statements, digest) \
-         VALUES ({token}, {schema}, 1, '{digest}')"
-    ))?;
-    session.run(&format!(
-        "INSERT IGNORE INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
-         VALUES ({token}, 1, '{digest}', '{now}', 0, 0)"
-    ))?;
-    session.run("COMMIT")
 }
 
 fn number(text: Option<&str>) -> usize {
@@ -151,15 +110,7 @@ pub fn migrate(
         event,
     };
     let mut notes = db.link.open()?;
-    let lock = literal(&format!("rs_tools.run.{}", &digest(token)[..32]));
-    // a run that was killed a moment ago is given the time to be noticed
-    if notes.value(&format!("SELECT GET_LOCK({lock}, 2)"))?.as_deref() != Some("1") {
-        return Err(Error::new(
-            Kind::Declined,
-            format!("the migration {token:?} is being run by somebody else on {}", db.link.place()),
-        )
-        .hint("wait for it: rs-dbsync migrate again then finds it done"));
-    }
+    alone(db, &mut notes, token)?;
     ensure_tables(&mut notes)?;
     run.begin(&mut notes, statements)?;
     let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
@@ -194,11 +145,7 @@ impl Run<'_> {
             {
                 Ok(())
             }
-            Some(_) => Err(Error::new(
-                Kind::Declined,
-                format!("the token {:?} was used for another migration", self.token),
-            )
-            .hint("name a new one with --token")),
+            Some(_) => Err(another(self.token)),
         }
     }
 
@@ -254,7 +201,7 @@ impl Run<'_> {
     /// Whatever an earlier run of this token began runs in a session that holds this lock: it is ours only when that
     /// session is gone, and with it every statement that it was sent. One that only sleeps has lost its client.
     fn await_worker(&self, notes: &mut Session, worker: &mut Session) -> Result<()> {
-        let lock = literal(&format!("rs_tools.work.{}", &digest(self.token)[..32]));
+        let lock = work_lock(self.token);
         let mut told = false;
         while worker.value(&format!("SELECT GET_LOCK({lock}, 0)"))?.as_deref() != Some("1") {
             let holder = notes.value(&format!("SELECT IS_USED_LOCK({lock})"))?.unwrap_or_default();

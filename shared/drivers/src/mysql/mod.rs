@@ -5,6 +5,7 @@ mod dialect;
 mod facts;
 mod lowered;
 mod migrate;
+mod migrations;
 mod options;
 mod replication;
 mod rows;
@@ -20,6 +21,7 @@ use rs_contract::{
     Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret,
     SilenceFacts, SourceSpec, Work, WritesState,
 };
+use rs_model::migration::Migration;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 use rs_model::{Position, Server};
@@ -217,8 +219,8 @@ impl Database for Mysql {
         migrate::fingerprint(&mut self.link.open()?, schema)
     }
 
-    fn migration_state(&self, token: &str) -> Result<Option<(usize, usize)>> {
-        migrate::state(self, token)
+    fn migrations(&self) -> Result<Vec<Migration>> {
+        migrations::list(self)
     }
 
     fn migrate(
@@ -232,8 +234,13 @@ impl Database for Mysql {
         migrate::migrate(self, token, schema, statements, work, event)
     }
 
-    fn note_script(&self, token: &str, schema: &str, done: bool) -> Result<()> {
-        migrate::note_script(self, token, schema, done)
+    fn script(
+        &self,
+        token: &str,
+        schema: &str,
+        work: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<()> {
+        migrations::script(self, token, schema, work)
     }
 
     fn largest_table_bytes(&self, schema: &str) -> Result<u64> {
