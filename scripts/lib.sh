@@ -24,7 +24,8 @@ die() {
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE SNAPSHOT WINDOW ALERTS WAIT_AT_BOOT CODE_UPDATE APP_START
-  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE)
+  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
+  BACK_TIME UNREHEARSED HOOKS HOOK_LIMIT)
 # shellcheck disable=SC2034 # the steps read them
 lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
   REHEARSE_RECORD REHEARSE_SETTING)
@@ -60,6 +61,7 @@ defaults() {
   # empty on purpose: a site without workers, one whose applications never start by themselves
   : "${WORKER_START=worker start}" "${WORKER_STOP=worker stop}" "${RESTART_APP:=no}"
   : "${ALERTS:=yes}" "${WAIT_AT_BOOT=APP_START_AT_BOOT=text:false}"
+  : "${BACK_TIME:=}" "${UNREHEARSED:=decline}" "${HOOKS:=}" "${HOOK_LIMIT:=30s}"
   : "${REHEARSE_ROOT:=}" "${REHEARSE_ADDRESSES:=}" "${REHEARSE_RATE:=}"
   local needed missing=()
   for needed in DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME; do
@@ -72,6 +74,8 @@ defaults() {
   one_way MIGRATION_SQL "${MIGRATION_SQL[@]}"
   one_way MIGRATION_SCRIPT "${MIGRATION_SCRIPT[@]}"
   [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
+  [[ $UNREHEARSED == decline || $UNREHEARSED == go ]] ||
+    die 2 "UNREHEARSED is '$UNREHEARSED'" "decline, or go: what was not rehearsed is then not counted"
   [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
@@ -131,7 +135,7 @@ call() {
     shown "$tool" "$@"
     ;;
   dry)
-    [[ ${2:-} == on || ${2:-} == off ]] && verb=("$1" "$2") || verb=("${1:-}")
+    [[ ${2:-} == on || ${2:-} == off || ${2:-} == opened ]] && verb=("$1" "$2") || verb=("${1:-}")
     [[ $tool == rs-run ]] && verb=()
     if [[ $(command "$tool" "${verb[@]}" --help 2>/dev/null) == *--dry-run* ]]; then
       command "$tool" "$@" --dry-run

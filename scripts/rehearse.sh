@@ -70,7 +70,7 @@ derive() {
   for pair in "${REHEARSE_SET[@]}"; do
     [[ $pair != LB_APPLISTENER_NAME=text:* ]] || other+=("POOL=${pair#*=text:}")
   done
-  other+=("${REHEARSE_SETTING[@]}" "DEPLOYMENT=$clone" "UPGRADE=$run" STAGING=)
+  other+=("${REHEARSE_SETTING[@]}" "DEPLOYMENT=$clone" "UPGRADE=$run" STAGING= UNREHEARSED=go HOOKS=)
   printf '# The rehearsal of %s, written by rehearse.sh.\n' "$upgrade"
   for key in "${singles[@]}"; do
     [[ $key != REHEARSE_* ]] || continue

@@ -1,16 +1,22 @@
 #!/usr/bin/env bash
 # rollback.sh: the old release on the old data, from any step of the run.
 #
-#   rollback.sh [--conf FILE] [--yes] [--dry-run] [--plan]
+#   rollback.sh [--conf FILE] [--yes] [--accept-loss N] [--dry-run] [--plan]
+#
+#   --yes             do not ask; what is lost is lost, if it can be counted
+#   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
+#                     declined, and the site is as it was found, so that one can go on in either direction.
+#                     `any`: however many, counted or not
 #
 # Before the migration this is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
-# what was written since the page went down is lost, and the amount is said before anything is done.
+# what users wrote since the page went down is lost. From step 37 on there is no warm slave: it says what remains.
 # Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on.
 #
 # Exit codes are those of the tools; 5: declined, the last line says which condition.
 . "${BASH_SOURCE%/*}/lib.sh"
 
-yes=no mode=run
+yes=no mode=run accept=''
+began=${EPOCHREALTIME/[.,]/}
 while (($#)); do
   case $1 in
   --conf)
@@ -19,6 +25,11 @@ while (($#)); do
     shift
     ;;
   --yes | -y) yes=yes ;;
+  --accept-loss)
+    [[ ${2:-} =~ ^([0-9]+|any)$ ]] || die 2 "--accept-loss wants a number, or any" "rollback.sh --accept-loss 0"
+    accept=$2
+    shift
+    ;;
   --dry-run) mode=dry export RS_MODE=dry ;;
   --plan) mode=plan export RS_MODE=plan ;;
   -h | --help)
@@ -33,6 +44,7 @@ load
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   again=()
   [[ $yes == no ]] || again+=(--yes)
+  [[ -z $accept ]] || again+=(--accept-loss "$accept")
   exec rs-journal lock --take-over -- "$0" "${again[@]}"
 fi
 trap '' HUP
@@ -40,59 +52,105 @@ trap 'leftmost "${PIPESTATUS[@]}"' ERR
 trap 'say "rollback.sh: interrupted (try: rollback.sh again, it goes on; rs-cleanup audit says what is open)"; exit 130' INT TERM
 
 # Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
-did() { # did TOOL VERB: whether this run has such an act
-  local acts line
+did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back
+  local acts line seen=1
   acts=$(command rs-journal show --run "$UPGRADE" --json 2>/dev/null) || true
   while IFS= read -r line; do
-    [[ $line == *"\"tool\":\"$1\""* && $line == *"\"verb\":\"$2\""* ]] && return
+    case $line in
+    *'"subject":"way back"'*) seen=1 ;;
+    *"\"outcome\":\"${3:-}"*"\"tool\":\"$1\""*"\"verb\":\"$2\""*) seen=0 ;;
+    esac
   done <<<"$acts"
-  return 1
+  return "$seen"
 }
-open() { # open KIND: whether a debt of that kind is open, as the world shows it
-  local debts
-  debts=$(command rs-cleanup audit --json 2>/dev/null) || true
-  [[ $debts == *"\"key\":\"$1"* ]]
+owed() { # owed KIND: on what a debt of that kind is open, one a line
+  { command rs-cleanup audit --json 2>/dev/null || true; } |
+    sed -n "/\"world\":\"settled\"/d; s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"
 }
+open() { [[ -n $(owed "$1") ]]; } # open KIND
 part() { say "$(printf '%8s  %s' "" "$*")"; }
-old() { rs-server list --as old --role app --state operational; }
+old() { rs-server list --as old --role app --state operational "$@"; }
+ask() { # ask WHAT: go on, or declined
+  local answer
+  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
+  read -r -p "          $1 [yes/no] " answer
+  [[ $answer == y* ]]
+}
 
 migrated=no
 did rs-dbsync migrate && migrated=yes
+page=off writes=on # as they were found
+open page && page=on
+open writes && writes=off
 dark=no
-{ open page || open writes || [[ $migrated == yes ]]; } && dark=yes
+[[ $page == off && $writes == on && $migrated == no ]] || dark=yes
 
+promoting=no promoted=no
+did rs-dbsync promote && promoting=yes
+did rs-dbsync promote 'done' && promoted=yes
+# What users lose: `lost` is their transactions in all sets, `unknown`, or 0 where there is nothing to lose; `price` says it.
+count() {
+  local record n
+  lost=0 price=''
+  [[ $migrated == yes && $promoting == no ]] || return 0
+  while IFS= read -r record; do
+    n=$(sed -n 's/.*"transactions":\([0-9]*\),.*/\1/p' <<<"$record")
+    if [[ -z $n || $lost == unknown ]]; then lost=unknown; else lost=$((lost + n)); fi
+    price+=${price:+; }$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
+  done < <(command rs-dbsync price --as warm --json 2>/dev/null || true)
+  [[ -n $price ]] || lost=unknown price='unknown: the masters do not answer'
+}
+count
 case $migrated in
-yes)
-  price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
-  part "the migration has begun: the warm slave becomes the master. The price: ${price//$'\n'/; }"
-  ;;
+yes) part "the migration has begun: the warm slave becomes the master. The price${price:+ until now}: ${price:-is paid, its promotion was begun}" ;;
 *) part "the migration has not begun: going back is free" ;;
 esac
 # Before anything is touched: a copy that somebody thawed would bring back the migration, or nothing.
-if [[ $migrated == yes && $mode != plan ]] && ! did rs-dbsync promote; then
+if [[ $migrated == yes && $promoting == no && $mode != plan ]]; then
   held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || {
     say "$held"
     die 5 "the warm slave is no way back any more; nothing was changed" \
       "what remains: forward (upgrade.sh), or the data of step 20: rs-snapshot list, a new server, rs-dbsync init --snapshot"
   }
 fi
-if [[ $mode == run && $yes == no ]]; then
-  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes"
-  read -r -p "          go back now? [yes/no] " answer
-  [[ $answer == y* ]] || die 5 "not confirmed" "rollback.sh again"
+if [[ $mode == run && $yes == no && -z $accept ]]; then
+  ask 'go back now?' || die 5 "not confirmed" "rollback.sh again"
 fi
 
+losing=(--lose-writes)
+give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was found
+  [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
+  [[ $page == on ]] || rs-maintenance stop --pool "$POOL" >/dev/null ||
+    part "the page stays up: rs-maintenance stop --pool $POOL says why"
+  command rs-journal mark 'step forth' >/dev/null
+  die 5 "$1; the site is as it was" "upgrade.sh to go on; $2 to go back"
+}
 # upgrade.sh begins with step 15 again after this
 [[ $mode != run ]] || command rs-journal mark 'step back' >/dev/null
 if [[ $dark == yes ]]; then
   part "page on"
   rs-maintenance start --pool "$POOL" >/dev/null
 fi
-if [[ $migrated == yes ]]; then
+if [[ $migrated == yes && $promoted == no ]]; then
   part "writes off on the migrated masters"
   mapfile -t allowed < <(allow)
-  rs-dbsync writes off --role master "${allowed[@]}" >/dev/null
-  [[ $mode != run ]] || part "nobody writes; what is lost: $(command rs-dbsync price --as warm 2>/dev/null || echo unknown)"
+  # one that was cut off in the middle of a promotion may have none
+  rs-server list --role master --allow-none | rs-dbsync writes off --allow-none "${allowed[@]}" >/dev/null
+  if [[ $mode == run && $promoting == no ]]; then
+    count
+    part "nobody writes; the price: $price"
+    if [[ $accept == any ]]; then
+      :
+    elif [[ $lost == unknown ]]; then
+      give_up "what would be lost is unknown, which is not nothing: $price" "rollback.sh --accept-loss any"
+    elif [[ -n $accept ]] && ((lost > accept)); then
+      give_up "$lost transactions of users would be lost, $accept are accepted" "rollback.sh --accept-loss $lost"
+    elif [[ -z $accept && $yes == no ]] && ((lost)); then
+      ask "lose them?" || give_up "not confirmed: $price" "rollback.sh again"
+    fi
+    losing=(--accept-loss "$lost")
+    [[ $lost != unknown ]] || losing=(--lose-writes)
+  fi
 fi
 if [[ $dark == yes ]]; then
   part "new processes stop"
@@ -102,7 +160,7 @@ fi
 if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
   part "the warm slave becomes the master"
-  rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null
+  rs-server list --as warm | rs-dbsync promote "${losing[@]}" >/dev/null
 else
   if open held; then
     part "the warm slave replicates again"
@@ -114,7 +172,9 @@ if did rs-inputs promote; then
   rs-inputs promote --undo >/dev/null
 fi
 part "old processes start"
-old | rs-run "$APP_START" >/dev/null
+none=(--allow-none) # before step 4 nobody is marked as old, and nothing was done to anybody
+[[ $dark == no ]] || none=()
+old "${none[@]}" | rs-run "$APP_START" "${none[@]}" >/dev/null
 if [[ $dark == yes ]]; then
   if [[ $migrated == no ]]; then
     part "writes on"
@@ -125,6 +185,10 @@ if [[ $dark == yes ]]; then
   part "test behind the page"
   rs-check site --pool "$POOL" --bypass --each-member ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
 fi
+if [[ $dark == no ]] && open standby; then
+  part "nobody stands by in the pool any more"
+  rs-server list --as new --role server --allow-none | rs-lbctl disconnect --pool "$POOL" --allow-none >/dev/null
+fi
 if [[ -n $NEW_ARRAY ]]; then
   rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null
 fi
@@ -133,12 +197,22 @@ if [[ $dark == yes ]]; then
   rs-maintenance stop --pool "$POOL" >/dev/null
 fi
 part "arrays, workers, backups, alerts as before"
-[[ -z $OLD_ARRAY ]] || rs-server enable "$OLD_ARRAY" >/dev/null
-[[ -z $WORKER_START ]] || old | rs-run "$WORKER_START" >/dev/null
-rs-server list --role master | rs-snapshot schedule on >/dev/null
+# what was off before the run stays off: nobody owes it
+[[ -z $OLD_ARRAY || $mode == plan || $'\n'$(owed array)$'\n' != *$'\n'"$OLD_ARRAY"$'\n'* ]] ||
+  rs-server enable "$OLD_ARRAY" >/dev/null
+[[ -z $WORKER_START ]] || old "${none[@]}" | rs-run "$WORKER_START" "${none[@]}" >/dev/null
+if [[ $migrated == yes ]]; then
+  rs-server list --role master | rs-snapshot schedule on >/dev/null
+else
+  mapfile -t quiet < <(owed backups)
+  ((${#quiet[@]} == 0)) || rs-snapshot schedule on -- "${quiet[@]}" >/dev/null
+fi
 rs-server list --as old --role server --allow-none | rs-server unquench --allow-none >/dev/null
 say ""
 say "The old release serves on the old data. Left for you:"
 say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >plan; rs-cleanup retire --plan plan"
 [[ $migrated == no ]] || say "  the old master is read-only and kept; rebuild the slaves: rs-dbsync init"
+[[ $mode == run ]] || exit 0
+command rs-journal mark 'way back' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
 command rs-cleanup audit >/dev/null || true
+command rs-cleanup audit --due window >/dev/null 2>&1 || die 3 "something of the window is left open" "the lines above say what settles it"

@@ -13,32 +13,39 @@
 #   --conf FILE       settings [default: $RS_UPGRADE_CONF or upgrade.conf]; see upgrade.conf.example
 #   --take-over       end the other operator's run of this upgrade and go on with it
 #   --lock-wait TIME  wait for the run lock [default: not at all]
+#   --window TIME     the setting WINDOW, for this start: from the page on to the point of no return (31) a step that cannot
+#                     end inside it, with the way back behind it, is not begun: exit 5
+#
+# Before each step it says what coming back from there costs. HOOKS are asked before each step and decision.
 #
 # Exit codes are those of the tools: 0 done, 2 usage, 3 the answer is no, 5 declined, 6 waited in vain,
 # 7 unreachable, 8 partly done, 130 interrupted. Started again it goes on; steps that are done change nothing.
 . "${BASH_SOURCE%/*}/lib.sh"
+. "$scripts/gates.sh"
 
 # The order. `NN&` runs beside what follows and begins right behind it, so that the longest has the machine first; `=NN`
-# waits for it, `?TEXT` is a decision point.
+# waits for it, `?TEXT` is a decision point, `?DPn TEXT` one of the guide's six: its facts are shown, then it is asked.
 # Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
-  21 22 '?migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' '28&' 26
-  writes_on '=28' 30 '?open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32' 34 35
-  '?promote the inputs: the cheap way back for the old servers ends' 36
-  '?retire the old servers: the way back ends' 37 38)
+  21 22 '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
+  writes_on '=28' 30 '?DP3 open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32'
+  '?DP4 settle the database: the warm slave ages by the minute, its backups are the old ones' 34 35
+  '?DP5 promote the inputs: the cheap way back for the old servers ends' 36
+  '?DP6 retire the old servers: the way back ends' 37 38)
 # Labels that are a part of a step's file.
 declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
 )
 
-mode=run from='' until='' only='' yes=no lock=()
+mode=run from='' until='' only='' yes=no lock=() window=''
 while (($#)); do
   case $1 in
   --plan | --dry-run | --status | --abort) mode=${1#--} ;;
-  --from | --until | --only | --conf | --lock-wait)
+  --from | --until | --only | --conf | --lock-wait | --window)
     (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
     case $1 in
     --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
     --conf) export RS_UPGRADE_CONF=$2 ;;
+    --window) window=$2 ;;
     --lock-wait) lock+=(--lock-wait "$2") ;;
     esac
     shift
@@ -95,6 +102,7 @@ fi
   die 2 "--until $until comes before --from $from" "upgrade.sh --plan shows the order"
 
 load
+WINDOW=${window:-$WINDOW}
 # shellcheck disable=SC1090 # they are checked by themselves
 for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
 
@@ -111,7 +119,7 @@ plan)
   export RS_MODE=plan
   for label in "${order[@]}"; do
     case $label in
-    \?*) say "   -- decision: ${label#?}?" ;;
+    \?*) say "   -- decision: ${label#\?}?" ;;
     =*) say "   -- wait for ${label#=}" ;;
     *)
       plain=${label%&}
@@ -133,6 +141,7 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   [[ -z $from ]] || again+=(--from "$from")
   [[ -z $until ]] || again+=(--until "$until")
   [[ -z $only ]] || again+=(--only "$only")
+  [[ -z $window ]] || again+=(--window "$window")
   [[ $yes == no ]] || again+=(--yes)
   exec rs-journal lock "${lock[@]}" -- "$0" "${again[@]}"
 fi
@@ -155,6 +164,7 @@ finish() { # finish CODE: ends what still runs beside, then us
   local pid
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  hooks_wait
   rm -rf "$results"
   exit "$1"
 }
@@ -195,6 +205,7 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
   ended=$(now_ms) # one that was ended from outside left no time of its own
   [[ ! -s $results/$label.ended ]] || ended=$(<"$results/$label.ended")
   ms=$((ended - begun))
+  passed "$label" "$rc" "$ms"
   changed=$(grep -c '"changed":true' "$results/$label.out") || true
   if [[ $mode == dry-run ]]; then
     settle_dry "$label" "$rc" "$changed"
@@ -238,35 +249,23 @@ settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute 
   kill -TERM -- "-$guard" 2>/dev/null || true
 }
 marks=()
-decide() { # a decision point: a person says yes, or --yes and the gates decide
-  [[ $mode == run && $yes == no ]] || return 0
-  if [[ ! -t 0 ]]; then
-    state_now
-    say "upgrade.sh: decision wanted: $1? There is no terminal to ask on (try: --yes, or run it on a terminal)"
-    finish 5
-  fi
-  local answer
-  read -r -p "      $1? [yes/no] " answer || answer=no
-  [[ $answer == y* ]] || {
-    state_now
-    say "upgrade.sh: stopped at the decision: $1 (try: upgrade.sh to go on, rollback.sh to go back)"
-    finish 5
-  }
-}
-
+gates_open
 if [[ -n $only ]]; then
   [[ $only == 26 ]] && RESTART_APP=yes
+  gate "$only"
   begin "$only"
   settle "$only"
   finish 0
 fi
 
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
-done_before=' '
+done_before=' ' before_back=' '
 if [[ $mode == run && -z $from ]]; then
   while IFS= read -r label; do
-    if [[ $label == back ]]; then # rollback.sh undid what begins with step 15
-      kept=' '
+    if [[ $label == forth ]]; then # rollback.sh gave up: all is as it was
+      done_before=$before_back
+    elif [[ $label == back ]]; then # rollback.sh undid what begins with step 15
+      before_back=$done_before kept=' '
       for label in $done_before; do [[ ! $label =~ ^(0.|1[0-4])$ ]] || kept+="$label "; done
       done_before=$kept
     else
@@ -297,6 +296,7 @@ for label in "${order[@]}"; do
   *)
     if [[ $done_before != *" $plain "* ]]; then
       [[ -z $decision ]] || decide "$decision"
+      gate "$plain"
       if [[ $label == *'&' ]]; then
         behind+=("$plain")
       else

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use rs_model::journal::Report;
 use rs_model::member::{Member, Page};
+use rs_model::price::Price;
 use rs_model::replica::Replica;
 use rs_model::retire::Plan;
 use rs_model::server::{Array, Deployment, Server};
@@ -64,6 +65,14 @@ fn again(record: &Record) -> Record {
             again
                 .body
                 .extend(Record::new(rs_records::WRITES, serde_json::to_value(facts).unwrap()).body);
+            again
+        }
+        rs_records::PRICE => {
+            let price: Price = serde_json::from_value(Json::Object(record.body.clone())).unwrap();
+            let mut again = record.clone();
+            again
+                .body
+                .extend(Record::new(rs_records::PRICE, serde_json::to_value(price).unwrap()).body);
             again
         }
         _ => record.clone(),

@@ -73,6 +73,7 @@ Inputs:
   DBAPPLICATION_USER: text:application
   DBAPPLICATION_PASSWORD: cred:DBAPPLICATION_PASSWORD
   DBHEARTBEAT_USER: text:heartbeat
+  DB_HEARTBEAT_TABLES: text:heartbeat.beat
   DBHEARTBEAT_PASSWORD: cred:DBHEARTBEAT_PASSWORD
   BACKUP_DIR: $(q "text:${backups:-$root-backups}")
   BACKUP_EVERY_MINUTES: text:60

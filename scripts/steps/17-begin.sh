@@ -8,6 +8,7 @@
 step_17() {
   local allow
   mapfile -t allow < <(allow)
+  [[ -n $STAGING || $UNREHEARSED == decline ]] || allow+=(--accept 'rehearsal fits the window')
   rs-check preflight --window "$WINDOW" --record ${STAGING:+--rehearsal "$STAGING"} "${allow[@]}"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 17 "$@"; }

@@ -3,9 +3,10 @@
 #
 #   needs   step 17
 #   leaves  the page up on all, or on none (a debt of the window)
-#   proves  an own request to every listening address gets 503, Retry-After, no-store
+#   proves  the balancers are configured as step 17 found them; an own request to every listening address gets 503, Retry-After, no-store
 #   undo    rs-maintenance stop --pool POOL
 step_18() {
+  rs-check drift --allow-none >/dev/null
   rs-maintenance start --pool "$POOL"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 18 "$@"; }

@@ -3,13 +3,14 @@
 #
 #   needs   the new applications answer
 #   leaves  old members gone and new ones ready on every balancer, in one act each; isolation dropped from both input sets
-#   proves  each member answered our own request with the new release; read back
+#   proves  the balancers are configured as step 17 found them; each member answered our own request with the new release; read back
 #   undo    rs-lbctl connect --pool POOL --only --as old
 step_25() {
   step_25_members
   step_25_inputs
 }
 step_25_members() {
+  rs-check drift --allow-none >/dev/null
   rs-server list --as new --role server |
     rs-lbctl connect --pool "$POOL" --only --answer-within "${ANSWER_WITHIN:-1m}" \
       ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}

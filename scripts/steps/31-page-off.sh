@@ -2,10 +2,12 @@
 # Step 31: the page down: users write from here on
 #
 #   needs   step 30
-#   leaves  the site open on the new release
-#   proves  an own request through every listening address gets the site
+#   leaves  the site open on the new release; noted where each master was then, from which users' writes are counted
+#   proves  the balancers are configured as step 17 found them; an own request through every listening address gets the site
 #   undo    scripts/rollback.sh: costs every write since now
 step_31() {
+  rs-check drift --allow-none >/dev/null
+  rs-dbsync writes opened --role master >/dev/null
   rs-maintenance stop --pool "$POOL"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 31 "$@"; }

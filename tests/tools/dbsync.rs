@@ -27,7 +27,8 @@ fn set_with(scene: Scene, inputs: &str) -> Set {
     let master = scene.database("m");
     master.sql(&format!(
         "CREATE DATABASE appdb; USE appdb; CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
-         INSERT INTO t SELECT seq, REPEAT('x', 100) FROM {}",
+         INSERT INTO t SELECT seq, REPEAT('x', 100) FROM {}; \
+         CREATE DATABASE beats; CREATE TABLE beats.beat (at BIGINT) ENGINE=InnoDB",
         master.numbers(1, 500)
     ));
     let slave = scene.replica_of(&master, "s");
@@ -35,7 +36,8 @@ fn set_with(scene: Scene, inputs: &str) -> Set {
     let site = format!(
         "Deployment: production\nInputs:\n  DB_SCHEMA_NAME: text:appdb\n  DBADMIN_USER: text:admin\n  \
          DBADMIN_PASSWORD: cred:admin\n  DBREPLICATION_USER: text:repl\n  DBREPLICATION_PASSWORD: cred:repl\n  \
-         DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n{inputs}Servers:\n\
+         DBMIGRATION_USER: text:migrator\n  DBMIGRATION_PASSWORD: cred:migrator\n  \
+         DB_HEARTBEAT_TABLES: text:beats.beat\n{inputs}Servers:\n\
          \x20 - Name: Master DB\n    Address: {}\n    Tags: ['database:master_active=shop']\n\
          \x20 - Name: Slave DB\n    Address: {}\n    Tags: ['database:slave_active=shop', 'database:reads=true']\n\
          \x20 - Name: Slave2 DB\n    Address: {}\n    Tags: ['database:slave_active=shop']\n",
@@ -136,17 +138,44 @@ fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     // users write, and the price is said
     set.dbsync(&["writes", "on", "--role", "master"], 0);
     assert_eq!(master.sql("SELECT @@read_only"), "0");
+    let beat = || master.sql("INSERT INTO beats.beat VALUES (1)");
+    master.sql("INSERT INTO appdb.t VALUES (600, 'a test behind the page')");
+    beat();
+    price("1 transaction of users since");
+    set.dbsync(&["writes", "opened", "--role", "master", "--dry-run"], 0);
+    price("1 transaction of users since");
+    assert_eq!(did(&set.dbsync(&["writes", "opened", "--role", "master"], 0))["changed"], true);
+    price("nothing but the migration would be lost (our tests: 1)");
     for id in 601..=603 {
         master.sql(&format!("INSERT INTO appdb.t VALUES ({id}, 'user')"));
+        beat();
+        master.sql("FLUSH BINARY LOGS");
     }
-    price("3 transactions");
+    // where it was opened is known once and for all
+    assert_eq!(did(&set.dbsync(&["writes", "opened", "--role", "master"], 0))["changed"], false);
+    price("3 transactions of users since");
+    let record = set.dbsync(&["price", "Slave2 DB", "--json"], 0).record();
+    let counted = ["transactions", "heartbeats", "tests"].map(|field| record[field].as_u64());
+    assert_eq!(counted, [Some(3), Some(3), Some(1)], "{record}");
+    assert_eq!((&record["since_what"], &record["at_most"]), (&"opened".into(), &Json::Null));
+    // what the log no longer tells counts as the users', and is said
+    let logs = master.sql("SHOW BINARY LOGS");
+    let last = logs.lines().last().and_then(|line| line.split_whitespace().next()).unwrap();
+    master.sql(&format!("PURGE BINARY LOGS TO '{last}'"));
+    let record = set.dbsync(&["price", "Slave2 DB", "--json"], 0).record();
+    assert_eq!(
+        (&record["transactions"], &record["at_most"]),
+        (&6.into(), &true.into()),
+        "{record}"
+    );
+    price("at most 6 transactions of users since");
     let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
     assert!(
         names(&ran).contains("master fenced") && names(&ran).contains("price accepted"),
         "{ran}"
     );
     set.dbsync(&["writes", "off", "--role", "master"], 0);
-    let ran = set.dbsync(&["promote", "Slave2 DB", "--accept-loss", "2", "--json"], 5);
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--accept-loss", "5", "--json"], 5);
     assert!(names(&ran).contains("price accepted"), "{ran}");
     assert!(!names(&ran).contains("fenced"), "{ran}");
     let ran = set.dbsync(&["promote", "Slave DB", "--lose-writes", "--json"], 5);
@@ -154,7 +183,7 @@ fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     set.dbsync(&["promote", "Slave2 DB", "--override", "no such"], 2);
 
     let promote: Vec<&str> =
-        ["promote", "Slave2 DB", "--accept-loss", "3"].into_iter().chain(NO_BACKUPS).collect();
+        ["promote", "Slave2 DB", "--accept-loss", "6"].into_iter().chain(NO_BACKUPS).collect();
     let ran = set.dbsync(&promote, 0);
     assert_eq!(did(&ran)["after"]["role"], "master");
     assert_eq!(did(&set.dbsync(&["promote", "Slave2 DB"], 0))["changed"], false);

@@ -163,6 +163,8 @@ fn a_window_that_was_rehearsed_longer_or_not_at_all_is_not_ok() {
         preflight(&scene, &place)
     };
     is(&ask("10m"), asked, "staging", "unknown");
+    // nor is a window ok that was rehearsed nowhere
+    is(&preflight(&scene, &["--deployment", "shop", "--window", "10m"]), asked, "", "unknown");
     let mark = |what: &str, ms: &str| {
         let args = ["mark", what, "--took-ms", ms, "--deployment", "staging", "--upgrade", "r-1"];
         let _ = scene.tool("rs-journal").args(args).run().exits(0);
@@ -270,6 +272,48 @@ fn a_balancer_is_asked_for_ties_drift_and_old_processes() {
     client.read_exact(&mut answer).unwrap();
     drop(client);
     until("the old process to end", Duration::from_secs(40), || drift(&[]).exit == 0);
+}
+
+#[test]
+fn configuration_management_that_strikes_in_the_window_is_named_before_the_page_goes_off() {
+    let site = Site::new("preflight-strikes");
+    let scene = &site.scene;
+    let conf = scene.file(
+        "upgrade.conf",
+        "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
+         TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
+         WARM=Slave DB => Slave2 DB\nRELEASE=APPLICATION=text:shop 2.0\nMIGRATION_SCRIPT=migrate\n",
+    );
+    let step = |file: &str| {
+        scene.script(&format!("scripts/steps/{file}")).env("RS_UPGRADE_CONF", &conf).run()
+    };
+    let page = |is: &str| {
+        let args = ["status", "--pool", "www", "--require", is];
+        let _ = scene.tool("rs-maintenance").args(args).run().exits(0);
+    };
+    let file = format!("{}/etc/haproxy.cfg", site.home());
+    let before = std::fs::read_to_string(&file).unwrap();
+    let _ = scene.tool("rs-check").args(["drift", "--record"]).run().exits(0);
+
+    // before the page
+    let rendered = before.replace("option redispatch", "no option redispatch");
+    assert_ne!(before, rendered);
+    std::fs::write(&file, &rendered).unwrap();
+    let ran = step("18-maintenance.sh").exits(3);
+    let _ = ran.says("Load Balancer-1").says("somebody rewrote it since");
+    page("off");
+    std::fs::write(&file, &before).unwrap();
+    let _ = step("18-maintenance.sh").exits(0);
+    page("on");
+
+    // in the dark
+    let ours = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, ours.replace("option redispatch", "no option redispatch")).unwrap();
+    let ran = step("31-page-off.sh").exits(3);
+    let _ = ran.says("Load Balancer-1").says("somebody rewrote it since");
+    page("on");
+    let ran = step("25-connect-new.sh").exits(3);
+    let _ = ran.says("somebody rewrote it since");
 }
 
 #[test]

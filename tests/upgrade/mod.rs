@@ -1,5 +1,6 @@
 //! The scripts: what they say without servers, and the whole upgrade end to end.
 
+mod gates;
 mod rehearse;
 mod releases;
 mod scripts;

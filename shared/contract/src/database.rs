@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use rs_model::Position;
 use rs_model::migration::Migration;
+use rs_model::price::Written;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 pub use rs_model::silence::{Privileged, Session, SilenceFacts};
@@ -81,6 +82,8 @@ pub trait Database: Send + Sync {
     fn read_canary(&self) -> Result<Option<String>>;
     /// How many canaries were ever written, as far as this server knows: they count in no price.
     fn canaries(&self) -> Result<u64>;
+    /// To which tables the transactions between two positions of its own binary log wrote, as the log tells.
+    fn written(&self, from: &Position, to: &Position, limit: Duration) -> Result<Written>;
 
     /// Who could write. `allowed` are accounts that may (heartbeats).
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts>;

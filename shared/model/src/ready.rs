@@ -352,8 +352,8 @@ pub fn judge_agents(subject: &str, found: &[Agent]) -> Check {
 pub fn judge_rehearsal(subject: &str, took_ms: Option<u64>, window_seconds: Option<u64>) -> Check {
     let asked = "rehearsal fits the window";
     match (took_ms, window_seconds) {
-        (None, _) => Check::new(asked, subject, Answer::Unknown, "no window was rehearsed there")
-            .hint("scripts/rehearse.sh"),
+        (None, _) => Check::new(asked, subject, Answer::Unknown, "no window was rehearsed")
+            .hint("scripts/rehearse.sh, then --rehearsal DEPLOYMENT"),
         (Some(took), None) => Check::new(asked, subject, Answer::Ok, format!("{took} ms")),
         (Some(took), Some(window)) => ask(
             asked,

@@ -27,7 +27,7 @@ macro_rules! nouns {
     ($($noun:ty => $schema:literal),* $(,)?) => {
         $(impl Noun for $noun { const SCHEMA: &'static str = $schema; })*
         /// Every schema that this version writes and reads.
-        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, OUTPUT, NAME, SCHEDULE, WRITES];
+        pub const SCHEMAS: &[&str] = &[$($schema,)* ERROR, INPUT, REPLICA_STATUS, REQUEST, SUMMARY, OUTPUT, NAME, SCHEDULE, WRITES, PRICE];
     };
 }
 
@@ -47,6 +47,8 @@ pub const SUMMARY: &str = "rs.summary/1";
 pub const NAME: &str = "rs.name/1";
 /// Schema of what `rs-snapshot schedule status` emits.
 pub const SCHEDULE: &str = "rs.schedule/1";
+/// Schema of what `rs-dbsync price` emits.
+pub const PRICE: &str = "rs.price/1";
 /// Schema of what `rs-dbsync writes status` emits.
 pub const WRITES: &str = "rs.writes/1";
 

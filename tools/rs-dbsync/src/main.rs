@@ -82,7 +82,7 @@ enum Verb {
     /// What a promotion of a held slave would lose (asks only)
     #[command(before_help = "Examples:
   rs-dbsync price --as warm")]
-    Price(price::Price),
+    Price(price::Asked),
     /// Make a held slave the master, every condition checked by its name; the old master is fenced and kept
     #[command(before_help = "Examples:
   rs-dbsync promote 'Slave2 DB' --dry-run
@@ -100,6 +100,10 @@ enum Writes {
     #[command(before_help = "Examples:
   rs-dbsync writes on --role master")]
     On(Subject),
+    /// Note that users write from here on: what was written since the migration was our own tests'
+    #[command(before_help = "Examples:
+  rs-dbsync writes opened --role master")]
+    Opened(Subject),
     /// Who could write now (asks only)
     #[command(before_help = "Examples:
   rs-dbsync writes status --role master")]
@@ -128,6 +132,7 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Status(status) => status::run(&status, cx),
         Verb::Writes { verb: Writes::Off(off) } => writes::off(&off, cx),
         Verb::Writes { verb: Writes::On(subject) } => writes::on(&subject, cx),
+        Verb::Writes { verb: Writes::Opened(subject) } => price::opened(&subject, cx),
         Verb::Writes { verb: Writes::Status(status) } => writes::status(&status, cx),
         Verb::Init(init) => init::run(&init, cx),
         Verb::Hold(hold) => hold::hold(&hold, cx),

@@ -1,115 +1,141 @@
-//! `price`: what a promotion of a held slave would lose.
+//! `price`: what a promotion of a held slave would lose; `writes opened`: from when on users' writes count.
 
-use rs_cli::{Changing, Context, Exit, Journal, Select};
+use std::time::Duration;
+
+use rs_cli::{Changing, Context, Done, Exit, Journal, Select, Step};
 use rs_contract::{Error, Kind, Result};
-use rs_model::Position;
-use rs_model::act::Outcome;
+use rs_model::act::{Act, Outcome};
+use rs_model::price::{Moment, Price, PriceFacts, Written, price};
 use rs_model::replica::HeldAt;
-use rs_records::Record;
-use serde_json::json;
+use rs_records::{PRICE, Record};
+use serde_json::{Value as Json, json};
 
+use crate::Subject;
 use crate::sets::{Open, Site};
+use crate::writes::{master as only_master, of};
 
 /// Whose price.
 #[derive(clap::Args)]
-pub struct Price {
+pub struct Asked {
     #[command(flatten)]
     select: Select,
+    /// How long the binary log may be read to tell heartbeats apart
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "20s")]
+    limit: Duration,
     /// Nothing on stdin is fine
     #[arg(long)]
     allow_none: bool,
 }
 
-/// What would be lost.
-pub struct Lost {
-    /// Transactions on the master since the hold.
-    pub since_hold: u64,
-    /// Of these, since the migration ended: what users and testers wrote.
-    pub since_migration: Option<u64>,
+/// The verb, as the journal has it.
+const OPENED: &str = "writes opened";
+/// How long a promotion reads the binary log.
+pub const READ: Duration = Duration::from_secs(20);
+
+/// What would be lost; what cannot be counted is unknown.
+pub fn of_held(
+    site: &Site<'_>,
+    master: &Open,
+    slave: &Open,
+    held: &HeldAt,
+    limit: Duration,
+) -> Price {
+    gather(site, master, slave, held, limit)
+        .map_or_else(|e| Price::unknown(&held.at, e.to_string()), |facts| price(&facts))
 }
 
-impl Lost {
-    /// What counts: the migration itself is not missed.
-    pub fn counted(&self) -> u64 {
-        self.since_migration.unwrap_or(self.since_hold)
-    }
-
-    /// In words.
-    pub fn words(&self, held: &HeldAt) -> String {
-        match self.since_migration {
-            Some(0) => "nothing but the migration would be lost".into(),
-            Some(n) => format!("{n} transactions since the migration would be lost"),
-            None => format!("{} transactions since {} would be lost", self.since_hold, held.at),
-        }
-    }
-}
-
-/// Counts on the master's own position. What cannot be counted is an error. Our own canaries are not missed.
-pub fn lost(site: &Site<'_>, master: &Open, slave: &Open, held: &HeldAt) -> Result<Lost> {
-    let now = master.db.position()?;
-    let canaries = master.db.canaries()?;
-    let beyond = |from: &Position, canaries_then: u64| match (now.set(), from.set()) {
-        (Some(now), Some(from)) if now.covers(&from) => {
-            Some(now.beyond(&from)?.saturating_sub(canaries.saturating_sub(canaries_then)))
-        }
-        _ => None,
+fn gather(
+    site: &Site<'_>,
+    master: &Open,
+    slave: &Open,
+    held: &HeldAt,
+    limit: Duration,
+) -> Result<PriceFacts> {
+    let acts = Journal::new(site.state()).acts()?;
+    let migrated = moment(site, acts.iter().rev(), master, "migrate", &held.at);
+    let opened = migrated
+        .as_ref()
+        .and_then(|migrated| moment(site, acts.iter(), master, OPENED, &migrated.at));
+    let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
+    let mut facts = PriceFacts {
+        held: Moment {
+            at: held.at.clone(),
+            position: held.position.clone(),
+            canaries: slave.db.canaries()?,
+        },
+        migrated,
+        opened,
+        now: Moment {
+            at: rs_cli::now(),
+            position: master.db.position()?,
+            canaries: master.db.canaries()?,
+        },
+        heartbeat_tables: tables
+            .split(',')
+            .map(|table| table.trim().to_owned())
+            .filter(|table| !table.is_empty())
+            .collect(),
+        ..PriceFacts::default()
     };
-    let since_hold = beyond(&held.position, slave.db.canaries()?).ok_or_else(|| {
-        Error::new(
-            Kind::Failed,
-            format!("what {:?} has more than the held slave cannot be counted", master.server.name),
-        )
-        .because(format!(
-            "it is at `{}`, the hold at `{}`",
-            now.text(),
-            held.position.text()
-        ))
-    })?;
-    let since_migration = Journal::new(site.state())
-        .acts()?
-        .into_iter()
-        .rev()
-        .filter(|act| {
-            act.tool == "rs-dbsync"
-                && act.verb == "migrate"
-                && act.deployment == site.deployment
-                && act.outcome == Outcome::Done
-                && act.at > held.at
-                && act.after["set"] == json!(master.set)
-        })
-        .find_map(|act| {
-            let position: Position = serde_json::from_value(act.after["position"].clone()).ok()?;
-            beyond(&position, act.after["canaries"].as_u64()?)
-        });
-    Ok(Lost { since_hold, since_migration })
+    let read = |from: &Moment, to: &Moment| -> Option<Written> {
+        master.db.written(&from.position, &to.position, limit).ok()
+    };
+    if let (Some(migrated), Some(opened)) = (&facts.migrated, &facts.opened) {
+        facts.written_before = read(migrated, opened);
+    }
+    facts.written_since = read(facts.users_from(), &facts.now);
+    Ok(facts)
 }
 
-/// Says it.
-pub fn run(price: &Price, cx: &Context) -> anyhow::Result<Exit> {
+/// Where the master of a set was at the first of these acts that is a `verb` after `after`, and was done.
+fn moment<'a>(
+    site: &Site<'_>,
+    acts: impl Iterator<Item = &'a Act>,
+    master: &Open,
+    verb: &str,
+    after: &str,
+) -> Option<Moment> {
+    let mut of = acts.filter(|act| {
+        act.tool == "rs-dbsync"
+            && act.verb == verb
+            && act.deployment == site.deployment
+            && act.outcome == Outcome::Done
+            && act.at.as_str() > after
+            && act.after["set"] == json!(master.set)
+    });
+    of.find_map(|act| {
+        Some(Moment {
+            at: act.after["at"].as_str().unwrap_or(&act.at).to_owned(),
+            position: serde_json::from_value(act.after["position"].clone()).ok()?,
+            canaries: act.after["canaries"].as_u64()?,
+        })
+    })
+}
+
+/// Says it, set by set.
+pub fn run(asked: &Asked, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
-    let changing = Changing { dry_run: false, allow_none: price.allow_none };
-    let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &price.select, &changing)?;
+    let changing = Changing { dry_run: false, allow_none: asked.allow_none };
+    let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &asked.select, &changing)?;
     let site = Site::new(&world, &deployment)?;
     let (mut records, mut text) = (Vec::new(), String::new());
-    for (_, open) in site.open_all(&subjects)? {
-        let held = site.held(&open.server.name)?.ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("{:?} is not held", open.server.name))
+    for (_, slave) in site.open_all(&subjects)? {
+        let held = site.held(&slave.server.name)?.ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("{:?} is not held", slave.server.name))
                 .hint("rs-dbsync hold makes it the way back")
         })?;
-        let master = site.open(site.master(&open.set)?)?;
-        let lost = lost(&site, &master, &open, &held)?;
-        text.push_str(&format!("{}: {}\n", open.server.name, lost.words(&held)));
-        records.push(Record::new(
-            "rs.price/1",
-            json!({
-                "name": open.server.name,
-                "deployment": deployment,
-                "set": open.set,
-                "held_at": held.at,
-                "transactions_since_hold": lost.since_hold,
-                "transactions_since_migration": lost.since_migration,
-            }),
-        ));
+        let master = site.open(site.master(&slave.set)?)?;
+        let price = of_held(&site, &master, &slave, &held, asked.limit);
+        text.push_str(&format!("{}: {}\n", slave.server.name, price.words()));
+        let mut record = json!(price);
+        if let Json::Object(body) = &mut record {
+            body.insert("name".into(), json!(slave.server.name));
+            body.insert("deployment".into(), json!(deployment));
+            body.insert("set".into(), json!(slave.set));
+            body.insert("held_at".into(), json!(held.at));
+            body.insert("words".into(), json!(price.words()));
+        }
+        records.push(Record::new(PRICE, record));
     }
     if cx.common.json {
         cx.emit(&records)?
@@ -117,4 +143,35 @@ pub fn run(price: &Price, cx: &Context) -> anyhow::Result<Exit> {
         cx.print(&text)?
     }
     Ok(Exit::Done)
+}
+
+/// Notes where each master is, before users write: what is there since the migration was our tests'. Once a migration.
+pub fn opened(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &subject.select, &subject.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let acts = Journal::new(site.state()).acts()?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        only_master(open)?;
+        let migrated = moment(&site, acts.iter().rev(), open, "migrate", "");
+        let known = migrated.as_ref().and_then(|m| moment(&site, acts.iter(), open, OPENED, &m.at));
+        steps.push(Step {
+            at: *at,
+            needed: migrated.is_some() && known.is_none(),
+            before: json!({ "opened": known.map(|moment| moment.at) }),
+            expect: json!({ "set": open.set }),
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        Ok(Done::now(json!({
+            "set": open.set, "at": rs_cli::now(), "position": open.db.position()?,
+            "canaries": open.db.canaries()?,
+        })))
+    })?;
+    cx.pass_on(&subjects, exit)
 }

@@ -12,7 +12,7 @@ use rs_model::takeover::{Abandoned, TakeoverFacts};
 use rs_model::{Answer, Position, Server, State};
 use serde_json::json;
 
-use crate::price::lost;
+use crate::price;
 use crate::promote::{Plan, Promote, Record};
 use crate::sets::Site;
 
@@ -26,7 +26,7 @@ pub fn gather(
     let slave = &plan.slave;
     let backups = backups(site, plan);
     let master = abandoned(site, plan);
-    let (price, price_words) = price(site, plan, &master);
+    let (price, price_words) = lost(site, plan, &master);
     let names = plan.dns.as_ref().map(|record| record.names.clone()).unwrap_or_default();
     let found = match &plan.dns {
         Some(record) => lookup(record),
@@ -110,12 +110,12 @@ fn abandoned(site: &Site<'_>, plan: &Plan) -> Abandoned {
     }
 }
 
-fn price(site: &Site<'_>, plan: &Plan, master: &Abandoned) -> (Option<u64>, String) {
+fn lost(site: &Site<'_>, plan: &Plan, master: &Abandoned) -> (Option<u64>, String) {
     match (&plan.master, master) {
-        (Some(open), Abandoned::Answers(_)) => match lost(site, open, &plan.slave, &plan.held) {
-            Ok(lost) => (Some(lost.counted()), lost.words(&plan.held)),
-            Err(e) => (None, e.to_string()),
-        },
+        (Some(open), Abandoned::Answers(_)) => {
+            let lost = price::of_held(site, open, &plan.slave, &plan.held, price::READ);
+            (lost.transactions, lost.words())
+        }
         _ => (None, "the master is gone: what it had more cannot be counted".into()),
     }
 }

@@ -40,7 +40,7 @@ pub struct Status {
 }
 
 /// Only a master's writes are switched.
-fn master(open: &Open) -> Result<()> {
+pub fn master(open: &Open) -> Result<()> {
     if open.is_master {
         return Ok(());
     }

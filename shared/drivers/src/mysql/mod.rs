@@ -1,5 +1,6 @@
 //! MariaDB and MySQL: `dialect` has the words, `conn` the connections, the others the doing.
 
+mod binlog;
 mod conn;
 mod dialect;
 mod facts;
@@ -22,6 +23,7 @@ use rs_contract::{
     SilenceFacts, SourceSpec, Work, WritesState,
 };
 use rs_model::migration::Migration;
+use rs_model::price::Written;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 use rs_model::{Position, Server};
@@ -165,6 +167,10 @@ impl Database for Mysql {
 
     fn canaries(&self) -> Result<u64> {
         replication::canaries(self)
+    }
+
+    fn written(&self, from: &Position, to: &Position, limit: Duration) -> Result<Written> {
+        binlog::written(self, from, to, limit)
     }
 
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts> {

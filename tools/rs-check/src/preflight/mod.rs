@@ -78,8 +78,12 @@ pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
     checks.extend(site.servers_settled());
     checks.extend(site.agents(preflight));
     checks.extend(site.clocks());
-    if let Some(rehearsed) = &preflight.rehearsal {
-        checks.push(site.rehearsal(rehearsed, preflight.window));
+    match (&preflight.rehearsal, preflight.window) {
+        (Some(rehearsed), window) => checks.push(site.rehearsal(rehearsed, window)),
+        (None, Some(window)) => {
+            checks.push(ready::judge_rehearsal("", None, Some(window.as_secs())))
+        }
+        (None, None) => {}
     }
     gate::accept(&mut checks, &preflight.accept);
     if preflight.record && checks.iter().all(|check| check.answer == Answer::Ok) {

@@ -1,0 +1,247 @@
+#!/usr/bin/env bash
+# What stands before each step of upgrade.sh, and what it is told after: what coming back from here costs, whether the
+# step can still end inside the window, the decisions with their facts, and the site's own hooks.
+# Sourced by upgrade.sh, never run. In the dark it asks no tool: what it needs it has read before.
+# shellcheck disable=SC2154 # mode, yes, results are upgrade.sh's
+
+cost=free   # of coming back: free, migration, users, none
+begun_at='' # when the page went up, milliseconds since the epoch
+declare -A rehearsed=()
+back_ms=''      # what coming back takes, milliseconds
+told=()         # hooks that are being told
+slaves_asked='' # the question of decision 2, asked beside the steps before it
+said_unrehearsed=no
+
+to_ms() { # to_ms NAME TIME: in milliseconds; an empty one stays so
+  [[ -n $2 ]] || return 0
+  [[ $2 =~ ^([0-9]+)(ms|s|m|h|d|)$ && ${BASH_REMATCH[1]} -gt 0 ]] || die 2 "$1 is '$2', no time" "90s, 1500ms, 10m or 2h"
+  local n=${BASH_REMATCH[1]}
+  case ${BASH_REMATCH[2]} in
+  ms) ;; m) n=$((n * 60000)) ;; h) n=$((n * 3600000)) ;; d) n=$((n * 86400000)) ;; *) n=$((n * 1000)) ;;
+  esac
+  printf '%s' "$n"
+}
+spell() { # spell MS: for people
+  if (($1 < 10000)); then printf '%s ms' "$1"; else printf '%s s' $((($1 + 500) / 1000)); fi
+}
+field() { # field NAME: of the records on stdin, the last text or number of that name
+  sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p" | tail -n 1
+}
+
+# ---- what is known before the first step --------------------------------------------------------------------------
+gates_open() {
+  window_ms=$(to_ms WINDOW "$WINDOW")
+  back_ms=$(to_ms BACK_TIME "$BACK_TIME")
+  to_ms HOOK_LIMIT "$HOOK_LIMIT" >/dev/null
+  [[ -z $HOOKS ]] || hook_files >/dev/null
+  [[ $mode == run ]] || return 0
+  local line label ms before=free
+  # what this run did since it last came back
+  while IFS= read -r line; do
+    case $line in
+    *'"subject":"step back"'*) before="$cost $begun_at" cost=free begun_at='' ;;
+    *'"subject":"step forth"'*) read -r cost begun_at <<<"$before" ;;
+    *'"subject":"step 18"'*) begun_at=$(($(date -u -d "$(field at <<<"$line")" +%s%3N) - $(field ms <<<"$line"))) ;;
+    *'"tool":"rs-dbsync"'*'"verb":"migrate"'*) [[ $cost != free ]] || cost=migration ;;
+    *'"tool":"rs-maintenance"'*'"verb":"stop"'*) [[ $cost != migration ]] || cost=users ;;
+    *'"tool":"rs-cleanup"'*'"verb":"retire"'*) [[ $cost != users ]] || cost=none ;;
+    esac
+  done < <(command rs-journal show --run "$UPGRADE" --json)
+  [[ -n $STAGING ]] || return 0
+  while read -r ms label; do rehearsed[$label]=$ms; done < <(
+    command rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --json 2>/dev/null |
+      tail -n 1 | grep -o '"ms":[0-9]*,"step":"step [^"]*"' |
+      sed 's/"ms":\([0-9]*\),"step":"step \([^"]*\)"/\1 \2/'
+  )
+  [[ -n $back_ms ]] || back_ms=$(
+    command rs-journal show --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --subject 'way back' --json 2>/dev/null |
+      field ms
+  ) || true
+}
+
+# ---- what coming back costs ---------------------------------------------------------------------------------------
+priced() { # in words
+  case $cost in
+  free) printf 'free' ;;
+  migration) printf 'the migration only' ;;
+  none) printf 'no way back: what remains is the snapshot of step 20 and the archived definitions' ;;
+  *)
+    local words
+    words=$(command rs-dbsync price --as warm 2>/dev/null) || words='unknown: the masters do not answer'
+    printf '%s' "${words//$'\n'/; }"
+    ;;
+  esac
+}
+behind_it() { # behind_it LABEL: what it will cost once the step has begun, where that differs
+  case $1 in
+  23) printf '; once it has begun: the migration' ;;
+  31) printf '; behind it, the point of no return: what users write' ;;
+  37) printf '; behind it: no way back' ;;
+  esac
+}
+
+# ---- the window ---------------------------------------------------------------------------------------------------
+in_window() { # from the page on to the point of no return
+  local n=$((10#$(number "$1")))
+  ((n >= 18 && n <= 30)) && [[ $cost != users && $cost != none ]]
+}
+fits() { # fits LABEL: a step that cannot end inside the window, with the way back behind it, is not begun
+  local step=${rehearsed[$1]:-} gone=0 over unknown=''
+  [[ -n $step ]] || unknown="what step $1 takes"
+  [[ -n $back_ms ]] || unknown+="${unknown:+ and }what coming back takes"
+  if [[ -n $unknown ]]; then
+    [[ $UNREHEARSED == go ]] || refuse "whether step $1 fits the window of $WINDOW is not known: $unknown was not rehearsed" \
+      "scripts/rehearse.sh, and STAGING; BACK_TIME=2m; UNREHEARSED=go goes on without knowing"
+    [[ $said_unrehearsed == yes ]] || say "      window: $unknown was not rehearsed and is not counted (UNREHEARSED=go)"
+    said_unrehearsed=yes
+  fi
+  [[ -z $begun_at ]] || gone=$(($(now_ms) - begun_at))
+  over=$((gone + ${step:-0} + ${back_ms:-0} - window_ms))
+  ((over <= 0)) || refuse "step $1 cannot end inside the window of $WINDOW, with the way back behind it: $(spell "$over") too long ($(
+    spell "$gone"
+  ) are gone, the step took $(spell "${step:-0}"), coming back takes $(spell "${back_ms:-0}"))" \
+    "rollback.sh; or a longer window: upgrade.sh --window TIME"
+}
+refuse() { # refuse WHAT HINT: nothing was begun
+  state_now
+  say "upgrade.sh: $1 (try: $2)"
+  finish 5
+}
+
+# ---- hooks --------------------------------------------------------------------------------------------------------
+# Executable regular files in the folder HOOKS, in the order of their names. Each gets the facts as JSON on stdin: before a
+# step or decision a failure is a veto; after it the failure is said and changes nothing.
+json_text() { # json_text TEXT: as a JSON string
+  local text=${1//\\/\\\\}
+  text=${text//\"/\\\"}
+  text=${text//[$'\x01'-$'\x1f']/ }
+  printf '"%s"' "$text"
+}
+hook_files() {
+  local file
+  [[ -d $HOOKS && -r $HOOKS ]] || die 2 "HOOKS=$HOOKS is no folder that can be read" "a folder with executables, or leave it empty"
+  [[ -z $(find -L "$HOOKS" -maxdepth 0 -perm -0002) ]] ||
+    die 5 "the folder of hooks $HOOKS is writable by others: whoever fills it would act as you" "chmod o-w '$HOOKS'"
+  for file in "$HOOKS"/*; do
+    [[ -f $file && ! -L $file && -x $file ]] || continue
+    [[ -z $(find "$file" -maxdepth 0 -perm -0002) ]] ||
+      die 5 "the hook $file is writable by others: whoever writes to it would act as you" "chmod o-w '$file'"
+    printf '%s\n' "$file"
+  done
+}
+facts() { # facts WHEN KIND LABEL TITLE [EXIT]
+  local prices=null gone=null
+  [[ $cost != users ]] || prices=[$(command rs-dbsync price --as warm --json 2>/dev/null | paste -sd,)] || prices=null
+  [[ -z $begun_at ]] || gone=$(($(now_ms) - begun_at))
+  printf '{"schema":"rs.gate/1","when":"%s","kind":"%s","step":%s,"title":%s,"deployment":%s,"run":%s,' \
+    "$1" "$2" "$(json_text "$3")" "$(json_text "$4")" "$(json_text "$DEPLOYMENT")" "$(json_text "$UPGRADE")"
+  printf '"way_back":"%s","price":%s,"window":{"limit_ms":%s,"gone_ms":%s,"step_ms":%s,"back_ms":%s}%s}\n' \
+    "$cost" "$prices" "$window_ms" "$gone" "${rehearsed[$3]:-null}" "${back_ms:-null}" "${5:+,\"exit\":$5}"
+}
+hooks_before() { # hooks_before KIND LABEL TITLE: each may say no
+  [[ -n $HOOKS ]] || return 0
+  local files file json rc
+  files=$(hook_files) || finish $?
+  [[ -n $files ]] || return 0
+  json=$(facts before "$@")
+  while IFS= read -r file; do
+    rc=0
+    timeout --kill-after=5s "$HOOK_LIMIT" "$file" <<<"$json" >"$results/hook.said" 2>&1 || rc=$?
+    ((rc == 0)) && continue
+    sed 's/^/      /' "$results/hook.said" >&2
+    ((rc != 124)) || rc="it did not end within $HOOK_LIMIT"
+    refuse "the hook ${file##*/} says no before $1 $2: ${rc/#[0-9]*/exit $rc}" "see to what it says, then upgrade.sh again"
+  done <<<"$files"
+}
+hooks_after() { # hooks_after KIND LABEL TITLE EXIT: told beside what follows
+  [[ -n $HOOKS ]] || return 0
+  local files file json
+  files=$(hook_files) || return 0
+  [[ -n $files ]] || return 0
+  json=$(facts after "$@")
+  (
+    set +m
+    trap - INT TERM ERR
+    while IFS= read -r file; do
+      timeout --kill-after=5s "$HOOK_LIMIT" "$file" <<<"$json" >/dev/null 2>&1 ||
+        say "      the hook ${file##*/}, told of $1 $2, ended with $?: nothing follows from that"
+    done <<<"$files"
+  ) &
+  told+=($!)
+}
+hooks_wait() {
+  local pid
+  for pid in "${told[@]}"; do wait "$pid" || true; done
+  told=()
+}
+
+# ---- the gate of a step -------------------------------------------------------------------------------------------
+gate() { # gate LABEL: before it begins
+  [[ $mode == run ]] || return 0
+  say "$(printf '%4s  back from here: %s%s' "$1" "$(priced)" "$(behind_it "$1")")"
+  ! in_window "$1" || fits "$1"
+  hooks_before step "$1" "$(title "$1")"
+}
+passed() { # passed LABEL EXIT MS: after it ended
+  [[ $mode == run ]] || return 0
+  case $1 in
+  18) [[ -n $begun_at ]] || begun_at=$(($(now_ms) - $3)) ;;
+  23) [[ $cost != free ]] || cost=migration ;;
+  31) cost=users ;;
+  37) (($2)) || cost=none ;;
+  esac
+  if [[ $1 == 23 && $2 == 0 ]]; then
+    ask_slaves >"$results/slaves" 2>&1 </dev/null &
+    slaves_asked=$!
+  fi
+  hooks_after step "$1" "$(title "$1")" "$2"
+}
+
+# ---- decisions ----------------------------------------------------------------------------------------------------
+ask_slaves() {
+  command rs-server list --role slave --not-as warm --allow-none |
+    command rs-dbsync status --require replicating --allow-none
+}
+fact() { say "$(printf '      %-12s %s' "$1" "$2")"; }
+decision_facts() { # decision_facts NUMBER: what is known without asking again
+  fact 'way back' "$(priced)"
+  [[ -z $begun_at ]] || fact window "$(spell $(($(now_ms) - begun_at))) of $WINDOW are gone"
+  case $1 in
+  1)
+    [[ ! -s $results/22.out ]] || fact held "$(grep -c '"held":true' "$results/22.out") rollback copies, each proven in sync"
+    [[ -z ${rehearsed[23]:-} ]] || fact migration "took $(spell "${rehearsed[23]}") when rehearsed"
+    ;;
+  2)
+    [[ ! -s $results/23.out ]] || fact schema \
+      "$(field schema_before <"$results/23.out" | cut -c1-12) is $(field schema_after <"$results/23.out" | cut -c1-12) now"
+    ;;
+  3) [[ ! -s $results/30.out ]] || fact tested "$(grep -c '"answer":"ok"' "$results/30.out") answers through the bypass, all ok" ;;
+  esac
+}
+decision_gate() { # decision_gate NUMBER: what no person can say yes to
+  [[ $1 == 2 && -n $slaves_asked ]] || return 0
+  local rc=0
+  wait "$slaves_asked" || rc=$?
+  slaves_asked=''
+  ((rc == 0)) || {
+    cat "$results/slaves" >&2
+    refuse 'a slave did not take the migration: with the site open it would serve the old schema, or there is none left' \
+      'mend it (rs-dbsync status --role slave), then upgrade.sh again; or without it: upgrade.sh --from 26'
+  }
+}
+decide() { # decide 'DP1 WHAT': the facts, the gate, the hooks; then a person says yes, or --yes
+  local what=$1 number=0
+  [[ $mode == run ]] || return 0
+  if [[ $what =~ ^DP([0-9])\ (.*)$ ]]; then number=${BASH_REMATCH[1]} what=${BASH_REMATCH[2]}; fi
+  ((number == 0)) || say "      decision $number: $what?"
+  ((number == 0)) || decision_facts "$number"
+  decision_gate "$number"
+  hooks_before decision "$number" "$what"
+  local answer=yes
+  if [[ $yes == no ]]; then
+    [[ -t 0 ]] || refuse "decision wanted: $what? There is no terminal to ask on" '--yes, or run it on a terminal'
+    read -r -p "      $what? [yes/no] " answer || answer=no
+  fi
+  [[ $answer == y* ]] || refuse "stopped at the decision: $what" 'upgrade.sh to go on, rollback.sh to go back'
+  hooks_after decision "$number" "$what" 0
+}

@@ -1,0 +1,184 @@
+//! What stands before each step: the window, the site's own hooks, and what its configuration is. The steps that are run
+//! here have nothing to do, so that it is only the gates that are seen.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use rs_tests::{Call, Ran, Scene};
+use serde_json::Value as Json;
+
+const SETTINGS: &str = "DEPLOYMENT=shop\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
+    TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
+    WARM=Slave DB => Slave2 DB\nRELEASE=APPLICATION=text:shop 2.0\nMIGRATION_SCRIPT=migrate\nWORKER_START=\n";
+
+struct Run {
+    scene: Scene,
+}
+
+impl Run {
+    fn new(name: &str) -> Run {
+        let scene = Scene::new(name);
+        for deployment in ["shop", "staging"] {
+            let file = scene.file("site.yml", &format!("Deployment: {deployment}\n"));
+            let _ = scene.tool("rs-server").args(["apply", &file]).run().exits(0);
+        }
+        Run { scene }
+    }
+
+    fn upgrade(&self, settings: &str, args: &[&str]) -> Ran {
+        let conf = self.scene.file("upgrade.conf", &format!("{SETTINGS}{settings}"));
+        let call: Call = self.scene.script("scripts/upgrade.sh");
+        call.args(["--conf", &conf, "--yes"]).args(args).run()
+    }
+
+    fn mark(&self, deployment: &str, run: &str, what: &str, ms: u64) {
+        let ms = ms.to_string();
+        let args = ["mark", what, "--took-ms", &ms, "--deployment", deployment, "--upgrade", run];
+        let _ = self.scene.tool("rs-journal").args(args).run().exits(0);
+    }
+
+    fn marks(&self) -> Vec<String> {
+        let args = ["show", "--deployment", "shop", "--subject", "step *", "--json"];
+        let ran = self.scene.tool("rs-journal").args(args).run().exits(0);
+        ran.records().iter().map(|act| act["subject"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// An executable in the folder of hooks.
+    fn hook(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        std::fs::create_dir_all(self.scene.path("hooks")).unwrap();
+        let file = self.scene.path(&format!("hooks/{name}"));
+        std::fs::write(&file, format!("#!/bin/bash\n{text}\n")).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        file
+    }
+
+    /// What the hooks were told, in order.
+    fn told(&self) -> Vec<Json> {
+        let text = std::fs::read_to_string(self.scene.path("told")).unwrap_or_default();
+        let _ = std::fs::remove_file(self.scene.path("told"));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn words(facts: &[Json]) -> Vec<String> {
+    let mut all: Vec<String> = facts
+        .iter()
+        .map(|f| ["when", "kind", "step"].map(|key| f[key].as_str().unwrap()).join(" "))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn hooks_may_say_no_before_a_step_and_are_told_after_it() {
+    let run = Run::new("gates-hooks");
+    let folder = format!("HOOKS={}\n", run.scene.text("hooks"));
+    let told = run.scene.text("told");
+    run.hook("10-tell", &format!("cat >>'{told}'"), 0o755);
+    run.hook("15-not-executable", "exit 9", 0o644);
+    let veto = run.hook(
+        "20-veto",
+        "facts=$(cat)\n[[ $facts != *'\"when\":\"before\"'*'\"step\":\"03\"'* ]] || { echo 'the freeze is on' >&2; exit 3; }",
+        0o755,
+    );
+    std::os::unix::fs::symlink(&veto, run.scene.path("hooks/30-link")).unwrap();
+    let ran = run.upgrade(&folder, &["--from", "2", "--until", "3"]).exits(5);
+    let ran = ran.says("20-veto").says("the freeze is on").says("step 03");
+    assert_eq!(run.marks(), ["step 02"], "{ran}");
+    assert!(ran.stderr.contains("  02  back from here: free"), "{ran}");
+    let facts = run.told();
+    assert_eq!(words(&facts), ["after step 02", "before step 02", "before step 03"]);
+    for (key, value) in [
+        ("schema", Json::from("rs.gate/1")),
+        ("deployment", "shop".into()),
+        ("run", "u-1".into()),
+        ("way_back", "free".into()),
+        ("price", Json::Null),
+        ("title", "a staging deployment went through this upgrade".into()),
+    ] {
+        assert_eq!(facts[0][key], value, "{facts:?}");
+    }
+    assert_eq!(facts[0]["window"]["limit_ms"], 600_000);
+    let after = facts.iter().find(|f| f["when"] == "after").unwrap();
+    assert_eq!(after["exit"], 0);
+
+    // what a hook says afterwards changes nothing, and is said
+    std::fs::remove_file(&veto).unwrap();
+    run.hook("20-sulks", "[[ $(cat) != *'\"when\":\"after\"'* ]] || exit 4", 0o755);
+    let ran = run.upgrade(&folder, &["--from", "3", "--until", "3"]).exits(0);
+    assert!(ran.stderr.contains("20-sulks, told of step 03, ended with 4"), "{ran}");
+    assert_eq!(words(&run.told()), ["after step 03", "before step 03"]);
+
+    // one that does not end is a no
+    run.hook("20-sulks", "exec tail -f /dev/null", 0o755);
+    let limit = format!("{folder}HOOK_LIMIT=1s\n");
+    let ran = run.upgrade(&limit, &["--only", "3"]).exits(5);
+    let _ = ran.says("20-sulks").says("within 1s");
+
+    // whoever may write to one would act as us
+    std::fs::set_permissions(run.scene.path("hooks/20-sulks"), PermissionsExt::from_mode(0o757))
+        .unwrap();
+    let _ = run.upgrade(&limit, &["--only", "3"]).exits(5).says("writable by others");
+    std::fs::remove_file(run.scene.path("hooks/20-sulks")).unwrap();
+    std::fs::set_permissions(run.scene.path("hooks"), PermissionsExt::from_mode(0o777)).unwrap();
+    let _ = run.upgrade(&folder, &["--only", "3"]).exits(5).says("writable by others");
+    let _ = run.upgrade("HOOKS=/nowhere\n", &["--only", "3"]).exits(2).says("/nowhere");
+    let _ = run.upgrade("HOOK_LIMIT=soon\n", &["--only", "3"]).exits(2).says("soon");
+}
+
+#[test]
+fn hooks_are_asked_before_a_decision_too() {
+    let run = Run::new("gates-decision");
+    let veto = "[[ $(cat) != *'\"kind\":\"decision\"'* ]] || { echo 'ask the lawyers'; exit 1; }";
+    run.hook("lawyers", veto, 0o755);
+    let folder = format!("HOOKS={}\n", run.scene.text("hooks"));
+    let ran = run.upgrade(&folder, &["--from", "3", "--until", "4"]).exits(5);
+    let ran = ran.says("ask the lawyers").says("before decision");
+    assert_eq!(run.marks(), ["step 03"], "{ran}");
+}
+
+#[test]
+fn a_step_that_cannot_end_inside_the_window_is_not_begun() {
+    let run = Run::new("gates-window");
+    // step 26 has nothing to do here, and stands between the page and the point of no return
+    let only = |settings: &str, args: &[&str]| {
+        let mut all = vec!["--from", "26", "--until", "26"];
+        all.extend(args);
+        run.upgrade(settings, &all)
+    };
+    let ran = only("", &[]).exits(5);
+    let ran = ran.says("is not known").says("UNREHEARSED=go");
+    assert!(run.marks().is_empty(), "{ran}");
+    let ran = only("UNREHEARSED=go\n", &[]).exits(0);
+    assert!(ran.stderr.contains("was not rehearsed and is not counted"), "{ran}");
+    let _ = only("UNREHEARSED=perhaps\n", &[]).exits(2);
+
+    // what an older rehearsal took does not count, and another deployment's neither
+    run.mark("staging", "u-1-rehearsal-1", "step 26", 1);
+    run.mark("shop", "u-1-rehearsal-9", "step 26", 1);
+    run.mark("staging", "u-1-rehearsal-2", "step 26", 40_000);
+    let ran = only("STAGING=staging\n", &[]).exits(5);
+    let _ = ran.says("what coming back takes was not rehearsed");
+    let _ = only("STAGING=staging\nBACK_TIME=30s\nWINDOW=71s\n", &[]).exits(0);
+    run.mark("staging", "u-1-rehearsal-2", "way back", 30_000);
+    let with = |window: &str| format!("STAGING=staging\nWINDOW={window}\n");
+    let _ = only(&with("70s"), &[]).exits(0);
+    let ran = only(&with("60s"), &[]).exits(5);
+    let _ = ran.says("10 s too long").says("--window");
+    let _ = only(&with("60s"), &["--window", "71s"]).exits(0);
+    let _ = only(&with("60s"), &["--window", "soon"]).exits(2);
+    // what is written down counts before what was rehearsed
+    let _ = only(&format!("{}BACK_TIME=20s\n", with("60s")), &[]).exits(0);
+
+    // the page is up for a second already
+    run.mark("shop", "u-1", "step 18", 1000);
+    let _ = only(&with("70s"), &[]).exits(5).says("too long");
+    // and after somebody went back it is not
+    run.mark("shop", "u-1", "step back", 0);
+    let _ = only(&with("70s"), &[]).exits(0);
+    // unless that was given up
+    run.mark("shop", "u-1", "step forth", 0);
+    let _ = only(&with("70s"), &[]).exits(5);
+    // before the page it is not asked
+    let _ = run.upgrade(&with("1s"), &["--only", "3"]).exits(0);
+}
