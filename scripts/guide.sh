@@ -20,7 +20,8 @@ for file in [0-9]*.sh; do
   # shellcheck disable=SC2016 # backticks of Markdown
   printf '`scripts/steps/%s`\n\n' "$file"
   printf '```bash\n'
-  sed -n '/^step_[0-9a-z_]*() {$/,/^}$/p' "$file" | sed -e '/^step_/d' -e '/^}$/d' -e 's/^  //'
+  sed -n '/^step_[0-9a-z_]*() {$/,/^}$/p; /^migrations() {/,/^}$/p' "$file" |
+    sed -e '/() {/d' -e '/^}$/d' -e '/^  migrations$/d' -e 's/^  //' -e 's/ "\$@"$//'
   printf '```\n\n'
   for word in needs leaves proves undo; do
     text=$(sed -n "s/^#   $word *//p" "$file")

@@ -128,7 +128,7 @@ shown() {
 call() {
   local tool=$1 verb=()
   shift
-  [[ -z ${STEP_DID:-} ]] || printf '%s\n' "$tool" >>"$STEP_DID"
+  [[ -z ${STEP_DID:-} ]] || printf '%s\n' "$tool $*" >>"$STEP_DID"
   case ${RS_MODE:-} in
   plan)
     [[ -t 0 ]] || cat >/dev/null
@@ -153,6 +153,53 @@ done
 nothing() { # nothing WHY: a step says that it has nothing to do here; a step that neither calls a tool nor says so failed
   say "      $1"
   [[ -z ${STEP_DID:-} ]] || printf 'nothing\n' >>"$STEP_DID"
+}
+
+# ---- proofs -------------------------------------------------------------------------------------------------------
+# Each step's file has a proof of the step's name: what upgrade.sh asks of the world once the step has ended well, so that a
+# step that did nothing, or something else, is found out by its name. It changes nothing: it asks, or it says --dry-run.
+# Of a step that only asks, the proof is that it asked: its calls stand in $STEP_CALLS, one on a line, what it passed on in
+# $STEP_PASSED_ON.
+unproven() { die 3 "$1" "look at $(step_file "$(number "$STEP")"), and at what it left"; }
+unchanged() { # … --dry-run | unchanged: what was wanted is so already
+  local record records=0
+  while IFS= read -r record; do
+    records=$((records + 1))
+    [[ $record != *'"changed":true'* ]] || unproven "it is not as the step leaves it: ${record:0:200}"
+  done
+  ((records)) || unproven "there is nothing of what the step leaves"
+}
+unchanged_if_any() {
+  local records
+  records=$(</dev/stdin)
+  [[ -z $records ]] || unchanged <<<"$records"
+}
+none() { # none SELECTOR...: no server or array is like that
+  local found
+  found=$(command rs-server list "$@" --allow-none)
+  [[ -z $found ]] || unproven "there is still something that fits $*"
+}
+at_least() { # at_least N SELECTOR...
+  local found
+  found=$(command rs-server list "${@:2}" --allow-none | grep -c '') || true
+  ((found >= $1)) || unproven "$found fit ${*:2}, and $1 are wanted"
+}
+asked() { # asked WORD...: the step made this call, and it ended well
+  local line
+  while IFS= read -r line; do [[ "$line " != "$* "* ]] || return 0; done <"$STEP_CALLS"
+  unproven "it never asked: $*"
+}
+declared() { # the step said that there is nothing to do
+  local line
+  while IFS= read -r line; do [[ $line != nothing ]] || return 0; done <"$STEP_CALLS"
+  unproven "it neither did anything nor said that there is nothing to do"
+}
+ran() { # ran SCRIPT SELECTOR...: the step ran it on every server of these, and passed them on
+  local word="${1//\\/\\\\}" wanted found
+  word="\"script\":\"${word//\"/\\\"}\""
+  wanted=$(command rs-server list "${@:2}" --allow-none | grep -c '') || true
+  found=$(grep -cF -- "$word" "$STEP_PASSED_ON") || true
+  ((found >= wanted)) || unproven "$1 ran on $found of $wanted"
 }
 
 # ---- steps --------------------------------------------------------------------------------------------------------

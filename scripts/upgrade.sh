@@ -193,8 +193,16 @@ begin() {               # begin LABEL: the step in a process group of its own
     STEP_DID=$results/$label.did
     "step_${part_of[$label]:-$label}"
     [[ -s $STEP_DID ]] || die 1 "step $label called no tool and did not say why" "look at $(step_file "$(number "$label")")"
+    [[ $mode != run ]] || prove "$label"
   ) </dev/null >"$results/$label.out" &
   pids[$label]=$!
+}
+prove() { # prove LABEL: the proof that stands behind the step in its file
+  # shellcheck disable=SC2034 # lib.sh reads them
+  local STEP=$1 STEP_PASSED_ON=$results/$1.out STEP_CALLS=$results/$1.did STEP_DID=''
+  : >"$results/$STEP.ended_well"
+  "proof_${part_of[$STEP]:-$STEP}" >/dev/null
+  rm -f "$results/$STEP.ended_well"
 }
 settle() { # settle LABEL: waits for it, says how it ended, marks it in the journal
   local label=$1 rc=0 ms changed begun ended
@@ -213,6 +221,7 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
   fi
   if ((rc)); then
     say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$ms" "$(title "$label")")"
+    [[ ! -e $results/$label.ended_well ]] || say "      step $label itself ended well; what failed is its proof: the world is not as it leaves it"
     state_now
     say "upgrade.sh: step $label failed with exit $rc (try: mend what its last line says, then upgrade.sh again)"
     finish "$rc"

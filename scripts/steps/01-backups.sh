@@ -11,4 +11,7 @@ step_01() {
   mapfile -t slaves < <(printf '%s\n' "${WARM[@]%% => *}") # one of each database set
   rs-snapshot prove -- "${slaves[@]}"
 }
+proof_01() {
+  asked rs-snapshot prove
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 01 "$@"; }

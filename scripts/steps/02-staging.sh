@@ -12,4 +12,7 @@ step_02() {
   }
   rs-journal verify --no-world --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --marked 'step 38'
 }
+proof_02() {
+  if [[ -z $STAGING ]]; then declared; else asked rs-journal verify --no-world --deployment "$STAGING"; fi
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 02 "$@"; }

@@ -10,4 +10,9 @@ step_04() {
   rs-server list --role app --as none --allow-none | rs-server mark old --allow-none
   [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY"
 }
+proof_04() {
+  asked rs-dbsync status --role slave --require replicating
+  none --role app --as none
+  [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY" --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 04 "$@"; }

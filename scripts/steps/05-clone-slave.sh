@@ -11,4 +11,7 @@ step_05() {
     rs-clone server "${pair%% => *}" --name "${pair#* => }" --as warm --drop-tag database:reads=true
   done
 }
+proof_05() {
+  rs-server list --as warm "${WARM[@]#* => }"
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 05 "$@"; }

@@ -11,4 +11,8 @@ step_06() {
     rs-dbsync init |
     rs-snapshot schedule off
 }
+proof_06() {
+  rs-dbsync status --as warm --require replicating
+  rs-snapshot schedule off --as warm --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 06 "$@"; }

@@ -10,4 +10,7 @@ step_07() {
     --tag "load_balancer:active_$TEST_POOL=true" --drop-tag "load_balancer:active_$POOL=true" \
     --set "LB_HOSTNAME=text:$TEST_HOST" --set "LB_APPLISTENER_NAME=text:$TEST_POOL"
 }
+proof_07() {
+  rs-server list --as temp "$TEST_LB"
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 07 "$@"; }

@@ -8,4 +8,7 @@
 step_08() {
   rs-lbctl point "$TEST_HOST" --at "$TEST_LB" --temp
 }
+proof_08() {
+  rs-lbctl point "$TEST_HOST" --at "$TEST_LB" --temp --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 08 "$@"; }

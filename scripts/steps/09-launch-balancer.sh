@@ -9,4 +9,7 @@ step_09() {
   rs-server list --as temp | rs-server launch
   rs-lbctl status --pool "$TEST_POOL" --allow-none >/dev/null
 }
+proof_09() {
+  rs-server list --as temp --role lb --state operational "$TEST_LB"
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 09 "$@"; }

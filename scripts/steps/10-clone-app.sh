@@ -11,4 +11,7 @@ step_10() {
   rs-clone server "$APP_LIKE" --name "$APP_NAME" --to 1 --as new \
     --drop-tag "application:active_$POOL=true" "${set[@]}" | rs-inputs check --phase boot --require
 }
+proof_10() {
+  rs-server list --as new --role server
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 10 "$@"; }

@@ -9,4 +9,8 @@ step_11() {
   rs-server list --as new --role server | rs-server launch | rs-lbctl connect --pool "$TEST_POOL"
   rs-check site --pool "$TEST_POOL" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"}
 }
+proof_11() {
+  asked rs-check site --pool "$TEST_POOL"
+  rs-server list --as new --role server | rs-lbctl connect --pool "$TEST_POOL" --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 11 "$@"; }

@@ -11,4 +11,9 @@ step_12() {
     rs-inputs set --next --current --temporary "${RELEASE[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"} |
     rs-run "$CODE_UPDATE"
 }
+proof_12() {
+  rs-server list --as new --role server |
+    rs-inputs set --next --current --temporary "${RELEASE[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"} --dry-run | unchanged
+  ran "$CODE_UPDATE" --as new --role server
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 12 "$@"; }

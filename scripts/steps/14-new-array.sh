@@ -16,4 +16,7 @@ step_14() {
     rs-inputs check --phase boot --require |
     rs-server launch --to "$NEW_ARRAY_MIN"
 }
+proof_14() {
+  if [[ -z $OLD_ARRAY ]]; then declared; else at_least "$NEW_ARRAY_MIN" --array "$NEW_ARRAY" --state operational; fi
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 14 "$@"; }

@@ -8,4 +8,7 @@
 step_15() {
   rs-snapshot schedule off --role db
 }
+proof_15() {
+  rs-snapshot schedule off --role db --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 15 "$@"; }

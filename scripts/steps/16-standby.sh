@@ -8,4 +8,7 @@
 step_16() {
   rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --standby
 }
+proof_16() {
+  rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --standby --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 16 "$@"; }

@@ -9,4 +9,7 @@ step_18() {
   rs-check drift --allow-none >/dev/null
   rs-maintenance start --pool "$POOL"
 }
+proof_18() {
+  rs-maintenance status --pool "$POOL" --require on
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 18 "$@"; }

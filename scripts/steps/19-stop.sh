@@ -18,4 +18,16 @@ step_19_writes() {
 step_19_processes() {
   rs-server list --as old --role server --state operational --allow-none | rs-run "$APP_STOP" --stay --allow-none
 }
+proof_19() {
+  proof_19_writes
+  proof_19_processes
+}
+proof_19_writes() {
+  local allow
+  mapfile -t allow < <(allow)
+  rs-dbsync writes off --role master "${allow[@]}" --dry-run | unchanged
+}
+proof_19_processes() {
+  ran "$APP_STOP" --as old --role server --state operational
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 19 "$@"; }

@@ -10,4 +10,7 @@ step_20() {
   [[ $SNAPSHOT == held ]] || whom=(--role master --once) # heartbeats move its position
   rs-snapshot take "${whom[@]}" --label "pre-upgrade-$UPGRADE" --pin
 }
+proof_20() {
+  rs-snapshot take --role master --label "pre-upgrade-$UPGRADE" --once --pin --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 20 "$@"; }

@@ -8,4 +8,7 @@
 step_21() {
   rs-dbsync status --as warm --proof
 }
+proof_21() {
+  asked rs-dbsync status --as warm --proof
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 21 "$@"; }

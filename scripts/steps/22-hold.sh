@@ -8,4 +8,8 @@
 step_22() {
   rs-dbsync hold --as warm | rs-server lock
 }
+proof_22() {
+  rs-dbsync status --as warm --require held
+  rs-server lock --as warm --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 22 "$@"; }

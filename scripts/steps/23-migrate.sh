@@ -6,6 +6,9 @@
 #   proves  the pair holds; the migration ended; it runs once under a token in the database
 #   undo    scripts/rollback.sh: promotes the warm slave
 step_23() {
+  migrations
+}
+migrations() { # migrations [--dry-run]
   local set entry sets masters files
   mapfile -t sets < <(sets_of "${MIGRATION_SQL[@]}")
   for set in "${sets[@]}"; do
@@ -14,11 +17,14 @@ step_23() {
     for entry in "${MIGRATION_SQL[@]}"; do
       [[ $(set_of "$entry") != "$set" ]] || files+=("${entry#* => }")
     done
-    rs-dbsync migrate "${masters[@]}" --sql "${files[@]}" --token "$UPGRADE"
+    rs-dbsync migrate "${masters[@]}" --sql "${files[@]}" --token "$UPGRADE" "$@"
   done
   for entry in "${MIGRATION_SCRIPT[@]}"; do
     set=$(set_of "$entry")
-    rs-dbsync migrate --as new --role server --first --script "${entry#* => }" --token "$UPGRADE" ${set:+--set "$set"}
+    rs-dbsync migrate --as new --role server --first --script "${entry#* => }" --token "$UPGRADE" ${set:+--set "$set"} "$@"
   done
+}
+proof_23() {
+  migrations --dry-run | unchanged
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 23 "$@"; }

@@ -9,4 +9,8 @@ step_24() {
   rs-server list --as old --role server --state operational --allow-none |
     rs-lbctl disconnect --pool "$POOL" --allow-empty --allow-none
 }
+proof_24() {
+  rs-server list --as old --role server --state operational --allow-none |
+    rs-lbctl disconnect --pool "$POOL" --allow-empty --allow-none --dry-run | unchanged_if_any
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 24 "$@"; }

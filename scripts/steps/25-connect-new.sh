@@ -22,4 +22,18 @@ step_25_inputs() {
     rs-inputs unset --next "${isolation[@]}" |
     rs-inputs copy --from next --to current "${isolation[@]}"
 }
+proof_25() {
+  proof_25_members
+  proof_25_inputs
+}
+proof_25_members() {
+  rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --only --dry-run | unchanged
+}
+proof_25_inputs() {
+  local isolation
+  mapfile -t isolation < <(names "${ISOLATION[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"})
+  rs-server list --as new |
+    rs-inputs unset --next "${isolation[@]}" --dry-run |
+    rs-inputs copy --from next --to current "${isolation[@]}" --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 25 "$@"; }

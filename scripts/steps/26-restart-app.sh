@@ -12,4 +12,7 @@ step_26() {
   fi
   rs-server list --as new --role server | rs-run "$APP_RESTART"
 }
+proof_26() {
+  if [[ $RESTART_APP == no ]]; then declared; else ran "$APP_RESTART" --as new --role server; fi
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 26 "$@"; }

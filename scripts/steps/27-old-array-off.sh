@@ -9,4 +9,8 @@ step_27() {
   [[ -z $OLD_ARRAY ]] || rs-server disable "$OLD_ARRAY"
   rs-server list --as old --role server --allow-none | rs-server quench --allow-none
 }
+proof_27() {
+  [[ -z $OLD_ARRAY ]] || rs-server disable "$OLD_ARRAY" --dry-run | unchanged
+  rs-server list --as old --role server --allow-none | rs-server quench --allow-none --dry-run | unchanged_if_any
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 27 "$@"; }

@@ -12,4 +12,7 @@ step_28() {
   }
   rs-server enable "$NEW_ARRAY"
 }
+proof_28() {
+  if [[ -z $NEW_ARRAY ]]; then declared; else rs-server enable "$NEW_ARRAY" --dry-run | unchanged; fi
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 28 "$@"; }

@@ -22,4 +22,17 @@ step_29_workers() {
 step_writes_on() {
   rs-dbsync writes on --role master
 }
+proof_29() {
+  proof_29_app
+  proof_29_workers
+}
+proof_29_app() {
+  ran "$APP_START" --as new --role server
+}
+proof_29_workers() {
+  if [[ -z $WORKER_START ]]; then declared; else ran "$WORKER_START" --as new --role server; fi
+}
+proof_writes_on() {
+  rs-dbsync writes on --role master --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 29 "$@"; }

@@ -8,4 +8,7 @@
 step_30() {
   rs-check site --pool "$POOL" --bypass --each-member ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
 }
+proof_30() {
+  asked rs-check site --pool "$POOL" --bypass --each-member
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 30 "$@"; }

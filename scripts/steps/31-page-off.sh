@@ -10,4 +10,7 @@ step_31() {
   rs-dbsync writes opened --role master >/dev/null
   rs-maintenance stop --pool "$POOL"
 }
+proof_31() {
+  rs-maintenance status --pool "$POOL" --require off
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 31 "$@"; }

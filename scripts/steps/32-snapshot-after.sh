@@ -8,4 +8,7 @@
 step_32() {
   rs-snapshot take --role master --label "post-upgrade-$UPGRADE" --once --pin
 }
+proof_32() {
+  rs-snapshot take --role master --label "post-upgrade-$UPGRADE" --once --pin --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 32 "$@"; }

@@ -8,4 +8,7 @@
 step_33() {
   rs-cleanup audit --due window
 }
+proof_33() {
+  asked rs-cleanup audit --due window
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 33 "$@"; }

@@ -8,4 +8,7 @@
 step_34() {
   rs-server list --role db --not-as warm | rs-snapshot schedule on
 }
+proof_34() {
+  rs-server list --role db --not-as warm | rs-snapshot schedule on --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 34 "$@"; }

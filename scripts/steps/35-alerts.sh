@@ -13,4 +13,12 @@ step_35() {
   rs-server list --as new --role server | rs-server unquench
   rs-check alerts --as new
 }
+proof_35() {
+  if [[ $ALERTS == no ]]; then
+    declared
+  else
+    asked rs-check alerts --as new
+    rs-server list --as new --role server | rs-server unquench --dry-run | unchanged
+  fi
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 35 "$@"; }

@@ -14,4 +14,9 @@ step_36() {
       --drop "$(joined "${isolation[@]}")" ${KEEP[0]:+--keep "$(joined "${KEEP[@]}")"} \
       --also-affects-old
 }
+proof_36() {
+  local release
+  mapfile -t release < <(names "${RELEASE[@]}")
+  rs-server list --as new | rs-inputs unset --next "${release[@]}" --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 36 "$@"; }

@@ -14,4 +14,8 @@ step_37() {
   rs-cleanup retire --plan "$plan"
   rm -f "$plan"
 }
+proof_37() {
+  none --as old --as warm --as temp --state operational
+  rs-lbctl point "$TEST_HOST" --remove --dry-run | unchanged
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 37 "$@"; }

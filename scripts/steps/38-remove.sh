@@ -12,4 +12,7 @@ step_38() {
   rs-cleanup retire --plan "$plan" --delete
   rm -f "$plan"
 }
+proof_38() {
+  none --as old --as warm --as temp
+}
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 38 "$@"; }

@@ -319,6 +319,26 @@ fn a_page_that_one_balancer_cannot_show_is_up_on_none() {
 }
 
 #[test]
+fn a_name_in_a_hosts_file_has_no_time_to_live_that_could_differ() {
+    let scene = Scene::new("point-hosts");
+    let hosts = scene.file("hosts", "127.0.0.1 localhost\n");
+    let site = scene.file(
+        "site.yml",
+        &format!(
+            "Deployment: production\nInputs:\n  DNS_DRIVER: text:hosts\n  DNS_HOSTS_FILE: text:{hosts}\n  DNS_ZONE: text:mysite.com\nServers:\n  - Name: LB\n    Address: 127.0.7.1\n"
+        ),
+    );
+    let _ = scene.tool("rs-server").args(["apply", &site]).run().exits(0);
+    let changed = |more: &[&str]| {
+        let call = scene.tool("rs-lbctl").args(["point", "www.mysite.com", "--at", "LB"]);
+        call.args(more).run().exits(0).record()["did"][0]["changed"].as_bool().unwrap()
+    };
+    assert!(changed(&[]));
+    assert!(!changed(&[]), "the second time");
+    assert!(!changed(&["--dry-run", "--ttl", "5"]));
+}
+
+#[test]
 fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
     let scene = Scene::new("point");
     let named = scene.named("named");

@@ -1,5 +1,6 @@
 //! The scripts: what they say without servers, and the whole upgrade end to end.
 
+mod emptied;
 mod gates;
 mod rehearse;
 mod releases;

@@ -36,6 +36,28 @@ fn there_is_one_file_for_each_of_the_38_steps_with_a_complete_head() {
 }
 
 #[test]
+fn every_function_of_a_step_has_a_proof_that_changes_nothing() {
+    let function = |line: &str| line.strip_suffix("() {").map(str::to_owned);
+    for file in step_files() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let functions: Vec<String> = text.lines().filter_map(function).collect();
+        for step in functions.iter().filter_map(|name| name.strip_prefix("step_")) {
+            let proof = format!("proof_{step}");
+            assert!(functions.contains(&proof), "{} has no {proof}", file.display());
+        }
+        // a call of a tool in a proof asks, or it is a dry run
+        let proofs = text.split("\nproof_").skip(1).map(|rest| rest.split("\n}").next().unwrap());
+        let calls = proofs.flat_map(|body| body.split(['\n', '|', ';'])).map(str::trim);
+        for call in calls.filter(|call| call.starts_with("rs-")) {
+            let asks = ["rs-server list ", "rs-dbsync status ", "rs-maintenance status "];
+            let harmless =
+                asks.iter().any(|ask| call.starts_with(ask)) || call.contains("--dry-run");
+            assert!(harmless, "{}: a proof may not change anything: {call}", file.display());
+        }
+    }
+}
+
+#[test]
 fn the_plan_shows_every_step_once_in_the_order_in_which_they_run_and_calls_nothing() {
     let scene = Scene::new("plan");
     let conf = scene.file("upgrade.conf", SETTINGS);

@@ -54,7 +54,8 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
     let mut wanted = addresses;
     wanted.sort_unstable();
     wanted.dedup();
-    let same = before == wanted && (wanted.is_empty() || ttl == Some(args.ttl));
+    // a place that knows no time to live has none that could differ
+    let same = before == wanted && (wanted.is_empty() || ttl.is_none_or(|ttl| ttl == args.ttl));
     let back = if before.is_empty() {
         vec!["rs-lbctl".to_owned(), "point".into(), host.clone(), "--remove".into()]
     } else {
