@@ -282,6 +282,72 @@ fn one_that_is_being_taken_says_so_and_is_not_taken_twice() {
     assert_eq!(other.list(LINEAGE).unwrap().len(), 1);
 }
 
+/// Who takes one has no lock for a moment between the copy's end and its way to its place; the disk may be slow then.
+#[test]
+fn one_that_waits_for_the_disk_is_being_taken_and_not_broken() {
+    let scene = Scene::new("snapshots-flush");
+    let db = scene.mariadb("db");
+    keeper(&db);
+    let programs = scene.path("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    // flock and sync say that they were called, and wait
+    let real = |name: &str| program(name).display().to_string();
+    for (name, condition) in [("sync", "true"), ("flock", "[ $# = 1 ]")] {
+        let (called, go) =
+            (scene.text(&format!("{name}-called")), scene.text(&format!("{name}-go")));
+        let text = format!(
+            "#!/bin/sh\nif {condition}; then\n  : >'{called}'\n  until [ -e '{go}' ]; do sleep 0.02; done\nfi\n\
+             exec '{}' \"$@\"\n",
+            real(name)
+        );
+        let script = scene.file(&format!("programs/{name}"), &text);
+        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    scene.hand_over(&scene.dir);
+    let slow = store(&scene, &db, "mariabackup", scene.shell("db").search_first(&programs));
+    let other = store(&scene, &db, "mariabackup", scene.shell("db"));
+    let alone = |when: &str| {
+        let all = other.list(LINEAGE).unwrap();
+        assert!(matches!(&*all, [one] if one.taking && !one.perfect), "{when}: {all:?}");
+        let again = other.take(&wanted(Some("x")), WORK, &quiet).unwrap_err();
+        assert_eq!(again.kind(), Kind::Declined, "{when}: {again}");
+    };
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| slow.take(&wanted(Some("x")), WORK, &quiet));
+        for (name, when) in [("flock", "the copy has ended"), ("sync", "it waits for the disk")] {
+            until(when, Duration::from_secs(60), || scene.path(&format!("{name}-called")).exists());
+            alone(when);
+            std::fs::write(scene.path(&format!("{name}-go")), "").unwrap();
+        }
+        assert!(taking.join().unwrap().unwrap().perfect);
+    });
+    let all = other.list(LINEAGE).unwrap();
+    assert!(matches!(&*all, [one] if one.perfect), "{all:?}");
+    let there: Vec<_> = std::fs::read_dir(&all[0].place)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(!there.iter().any(|name| name == "lock" || name == "ended"), "{there:?}");
+}
+
+/// Whoever was killed between the copy and its way to its place is gone after ten seconds.
+#[test]
+fn one_whose_owner_is_gone_between_copy_and_place_broke() {
+    let scene = Scene::new("snapshots-gone");
+    let db = scene.mariadb("db");
+    let store = store(&scene, &db, "mariabackup", scene.shell("db"));
+    let folder = scene.path("backups/mysite%20prod%2F1/.x.taking");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("metadata.json"), "{\"id\":\"20261129T000000.000Z-x\"}").unwrap();
+    std::fs::write(folder.join("lock"), "").unwrap();
+    let ended = std::fs::File::create(folder.join("ended")).unwrap();
+    scene.hand_over(&folder);
+    let taking = || store.list(LINEAGE).unwrap().iter().map(|s| s.taking).collect::<Vec<_>>();
+    assert_eq!(taking(), [true]);
+    ended.set_modified(std::time::SystemTime::now() - Duration::from_secs(20)).unwrap();
+    assert_eq!(taking(), [false]);
+}
+
 #[test]
 fn a_wrong_password_is_told_without_the_secret() {
     let scene = Scene::new("snapshots-password");

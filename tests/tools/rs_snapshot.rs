@@ -169,6 +169,23 @@ fn the_schedule_is_a_debt_while_it_is_off_and_waits_for_what_is_under_way() {
 }
 
 #[test]
+fn a_backup_whose_tool_was_killed_is_waited_for_and_taken_under_its_label() {
+    let scene = launched("snapshot-killed");
+    let mut child = call(&scene, &["take", "Master DB", "--label", "x"]).start();
+    until("the backup to be under way", Duration::from_secs(30), || {
+        let ran = call(&scene, &["list", "Master DB", "--allow-none"]).run().exits(0);
+        ran.records().iter().any(|r| r["label"] == "x" && r["taking"] == true)
+    });
+    child.kill().unwrap();
+    let _ = child.wait();
+    // what it ran on the server goes on, and nobody puts it into its place
+    let again = call(&scene, &["take", "Master DB", "--label", "x"]).run().exits(0);
+    assert_eq!(again.record()["snapshot"]["perfect"], true, "{again}");
+    let list = call(&scene, &["list", "Master DB"]).run().exits(0).record();
+    assert!(list["perfect"] == true && list["taking"].is_null(), "{list}");
+}
+
+#[test]
 fn bad_input_is_refused_and_nothing_is_done() {
     let scene = launched("snapshot-bad");
     call(&scene, &["take", "Slave DB"]).run().exits(4);

@@ -1,6 +1,7 @@
 //! `take`: a backup of each server.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Journal, Select, Step, shell_words};
 use rs_contract::{Cloud, Error, Kind, Result, State};
@@ -47,7 +48,7 @@ pub fn run(take: &Take, cx: &Context) -> anyhow::Result<Exit> {
     one_server_a_label(take, &stores)?;
     let mut steps = Vec::new();
     for store in &stores {
-        let all = store.backups.list(&store.lineage)?;
+        let all = settled(take, cx, store)?;
         steps.push(plan(take, cloud, state, &deployment, store, &all)?);
     }
     let exit = cx.each(state, &deployment, &mut subjects, &steps, |step| {
@@ -81,6 +82,34 @@ pub fn run(take: &Take, cx: &Context) -> anyhow::Result<Exit> {
     }
     cx.refresh(cloud, &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
+}
+
+/// The backups of the lineage once nobody takes one of our label any more: a tool that was killed leaves a script behind
+/// that goes on.
+fn settled(take: &Take, cx: &Context, store: &Store) -> Result<Vec<Snapshot>> {
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        let all = store.backups.list(&store.lineage)?;
+        let Some(label) = take.label.as_ref().filter(|_| !cx.dry()) else { return Ok(all) };
+        let Some(one) = all.iter().find(|one| one.taking && one.label.as_ref() == Some(label))
+        else {
+            return Ok(all);
+        };
+        if begun.elapsed() >= cx.common.timeout {
+            return Err(Error::new(
+                Kind::TimedOut,
+                format!("a backup {label:?} of {:?} is still being taken", store.lineage),
+            )
+            .because(format!("by somebody else, in {}", one.place))
+            .hint("wait for it with a longer --timeout, or give another label"));
+        }
+        if !told {
+            told = true;
+            cx.say(&format!("{:?}: waits for {label:?}, which is being taken", store.lineage));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn one_server_a_label(take: &Take, stores: &[Store]) -> Result<()> {

@@ -133,7 +133,9 @@ impl Store {
             .lines()
             .filter_map(|line| words::listed(line, lineage, &self.root))
             .collect();
-        found.sort_by(|a, b| a.id.cmp(&b.id));
+        // one that came to its place while the folder was read is told twice: as it is now
+        found.sort_by(|a, b| (&a.id, !a.perfect).cmp(&(&b.id, !b.perfect)));
+        found.dedup_by(|later, first| later.id == first.id);
         Ok(found)
     }
 

@@ -11,12 +11,15 @@ mkdir -p "$lineage"
 if ! mkdir "$work" 2>/dev/null; then
   [ -d "$work" ] || mkdir "$work"
   exec 9>>"$work/lock"
-  flock --nonblock 9 || exit 75
+  # whoever lists looks at the lock for a moment
+  flock --timeout 1 9 || exit 75
+  # complete, and just about to come to its place
+  [ -z "$(find "$work/ended" -newermt '-10 seconds' 2>/dev/null)" ] || exit 75
   # left behind by somebody who is gone
   find "$work" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 else
   exec 9>>"$work/lock"
-  flock --nonblock 9 || exit 75
+  flock --timeout 1 9 || exit 75
 fi
 if [ -n "$3" ]; then
   for there in "$lineage"/????????T??????Z-"$3"; do
@@ -30,7 +33,8 @@ options=$work/options.cnf
 failed() {
   status=$?
   rm -f "$options"
-  [ "$status" -eq 0 ] || rm -rf "$work"
+  # our lock ends here; finish.sh takes it again
+  if [ "$status" -eq 0 ]; then : >"$work/ended"; else rm -rf "$work"; fi
   exit "$status"
 }
 trap failed EXIT

@@ -5,17 +5,28 @@
 set -eu
 [ -d "$1" ] || exit 0
 cd "$1"
-for name in * .*.taking; do
-  [ -d "$name" ] || continue
-  state=there
-  case $name in
-  .*)
-    state=broken
-    # the lock dies with who took it
-    if [ -e "$name/lock" ] && ! flock --nonblock "$name/lock" true; then state=taking; fi
-    ;;
-  esac
+# The lock dies with who took it. Between mkdir and the lock, and between the copy's end and its way to its place, nobody
+# has it for a moment: whoever stays away for ten seconds is gone.
+taken() { # taken FOLDER
+  if [ -e "$1/lock" ] && ! flock --nonblock "$1/lock" true; then return 0; fi
+  if [ -e "$1/ended" ]; then
+    [ -n "$(find "$1/ended" -newermt '-10 seconds' 2>/dev/null)" ]
+  else
+    [ ! -e "$1/metadata.json" ] && [ -n "$(find "$1" -maxdepth 0 -newermt '-10 seconds' 2>/dev/null)" ]
+  fi
+}
+told() { # told STATE FOLDER
   metadata=
-  [ ! -e "$name/metadata.json" ] || metadata=$(tr -d '\n\t' <"$name/metadata.json")
-  printf 'snapshot\t%s\t%s\t%s\n' "$state" "$name" "$metadata"
+  [ ! -e "$2/metadata.json" ] || metadata=$(tr -d '\n\t' <"$2/metadata.json")
+  printf 'snapshot\t%s\t%s\t%s\n' "$1" "$2" "$metadata"
+}
+# these first: one that comes to its place meanwhile is there among the others
+for name in .*.taking; do
+  [ -d "$name" ] || continue
+  state=broken
+  if taken "$name"; then state=taking; fi
+  [ ! -d "$name" ] || told "$state" "$name"
+done
+for name in *; do
+  [ ! -d "$name" ] || told there "$name"
 done
