@@ -10,6 +10,7 @@ step_27() {
   rs-server list --as old --role server --allow-none | rs-server quench --allow-none
 }
 proof_27() {
+  asked rs-server quench
   [[ -z $OLD_ARRAY ]] || rs-server disable "$OLD_ARRAY" --dry-run | unchanged
   rs-server list --as old --role server --allow-none | rs-server quench --allow-none --dry-run | unchanged_if_any
 }
