@@ -43,7 +43,7 @@ check: ## fmt, clippy, shellcheck, shfmt, and what each room may use
 	exit $$faults
 
 demo: ## the guide's site under load, and its upgrade, on this machine
-	@RS_ENGINES=none $(setup) all
+	@RS_ENGINES=$(if $(filter newer,$(RS_DEMO_ENGINES)),required,none) $(setup) all
 	$(cargo) build --release --workspace --locked
 	$(setup) with scripts/demo/demo.sh run
 

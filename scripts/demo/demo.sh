@@ -9,6 +9,7 @@
 #
 # It lives in RS_DEMO_DIR/SITE; scripts/setup.sh has made RS_DEMO_DIR/engines before, with the servers' programs.
 #   RS_DEMO_SITE=site        another name: another site beside
+#   RS_DEMO_ENGINES=host     newer: MySQL 9 and HAProxy 3 (scripts/setup.sh engines mysql haproxy3); a site keeps its own
 #   RS_DEMO_OPTIONS          more options for site.sh (--zone, --pool, --lb-port, ...)
 #   RS_DEMO_RATE=100         requests a second that `run` sends
 #   RS_DEMO_ADDRESSES        the range, such as 127.91.3.0/24; by default one on which nothing listens
@@ -46,13 +47,39 @@ for ((i = 0; i + 1 < ${#more[@]}; i += 2)); do
 done
 
 settings() {
+  local folders
+  folders=$(programs)
   export RS_CLOUD="sqlite:$place/state.db" RS_CREDENTIALS="$place/credentials" RS_DEPLOYMENT="$deployment"
-  export PATH="$tools:$engines:$PATH"
+  export PATH="$tools:$folders:$PATH"
   unset RS_STATE RS_UPGRADE
 }
 
 # The user that servers run as: root's servers do not run as root.
 server_user() { if ((EUID == 0)); then echo nobody; fi; }
+
+# kind: which engines this site has: as it was made, else as asked for.
+kind() {
+  local kind=${RS_DEMO_ENGINES:-host}
+  if [[ -s $place/engines ]]; then
+    kind=$(<"$place/engines")
+  fi
+  [[ $kind == host || $kind == newer ]] || die "RS_DEMO_ENGINES is $kind: host or newer"
+  echo "$kind"
+}
+
+# programs: the folders of its servers' programs.
+programs() {
+  local kind name found=''
+  kind=$(kind) || exit
+  if [[ $kind == newer ]]; then
+    for name in mysql haproxy3; do
+      [[ -e $RS_DEMO_DIR/engines/$name/.done ]] ||
+        die "no $name in $RS_DEMO_DIR/engines: scripts/setup.sh engines mysql haproxy3"
+      found+="$RS_DEMO_DIR/engines/$name/bin:"
+    done
+  fi
+  echo "$found$engines"
+}
 
 # --- what the site is made of ----------------------------------------------------------------------------------------
 
@@ -110,6 +137,7 @@ ground() {
   fi
   cat "$demo/app/1.0/db/schema.sql" "$demo/orders.sql" >"$place/first.sql.new"
   mv "$place/first.sql.new" "$place/first.sql"
+  [[ -s $place/engines ]] || kind >"$place/engines"
   mkdir -p "$place/servers" "$place/backups"
   if [[ -n $user ]]; then
     chown "$user" "$place/backups"
@@ -119,9 +147,11 @@ ground() {
 
 # site [OPTION...]: writes the site file and brings the deployment there.
 site() {
-  local user
+  local user folders engine=mariadb
   user=$(server_user)
-  "$demo/site.sh" --root "$place/servers" --addresses "$(<"$place/addresses")" --path "$engines:$machine_path" \
+  folders=$(programs)
+  [[ $(kind) != newer ]] || engine=mysql
+  "$demo/site.sh" --root "$place/servers" --addresses "$(<"$place/addresses")" --path "$folders:$machine_path" --engine "$engine" \
     --releases "$place/releases" --first-data "$place/first.sql" \
     --alerts-hook "$demo/alerts.sh $place/alerts" --backups "$place/backups" \
     ${user:+--user "$user"} "${more[@]}" "$@" \

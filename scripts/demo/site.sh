@@ -6,7 +6,7 @@
 #           [--deployment production] [--zone mysite.test] [--pool www] [--schema shop] [--user nobody]
 #           [--lb-port 8080] [--app-port 8000] [--db-port 3306] [--dns-port 5300] [--svn-port 3690]
 #           [--application shop] [--release 1.0] [--repository ADDRESS-OF-ONE] [--alerts-hook COMMAND]
-#           [--backups DIR] [--dns ADDRESS] [--svn ADDRESS]
+#           [--backups DIR] [--dns ADDRESS] [--svn ADDRESS] [--engine mariadb|mysql]
 #
 # --dns and --svn are the addresses of the DNS server and the repository once they are launched: what others must know of
 # them is an input of the deployment, so the file is printed and applied a second time then. With --repository the
@@ -17,12 +17,12 @@ die() {
   printf 'site: %s\n' "$1" >&2
   exit 2
 }
-root='' addresses='' path='' releases='' first_data='' user='' dns='' svn='' repository='' alerts_hook='' backups=''
+root='' addresses='' path='' releases='' first_data='' user='' dns='' svn='' repository='' alerts_hook='' backups='' engine=mariadb
 deployment=production zone=mysite.test pool=www schema=shop application=shop release=1.0
 lb_port=8080 app_port=8000 db_port=3306 dns_port=5300 svn_port=3690
 while (($#)); do
   case $1 in
-  --root | --addresses | --path | --releases | --first-data | --user | --backups | --dns | --svn | --repository | --alerts-hook | \
+  --root | --addresses | --path | --releases | --first-data | --user | --backups | --dns | --svn | --engine | --repository | --alerts-hook | \
     --deployment | --zone | --pool | --schema | --application | --release | \
     --lb-port | --app-port | --db-port | --dns-port | --svn-port)
     (($# > 1)) || die "$1 needs a value"
@@ -36,6 +36,11 @@ done
 for name in root addresses path releases first_data; do
   [[ -n ${!name} ]] || die "--${name//_/-} is needed"
 done
+case $engine in
+mariadb) backup_driver=mariabackup application_tls=off ;;
+mysql) backup_driver=mysqlclone application_tls=required ;;
+*) die "--engine is $engine, not mariadb or mysql" ;;
+esac
 templates=$(cd "${BASH_SOURCE[0]%/*}/../templates" && pwd -P)
 
 # A YAML text between single quotes, whatever is in it.
@@ -72,10 +77,12 @@ Inputs:
   DBMIGRATION_PASSWORD: cred:DBMIGRATION_PASSWORD
   DBAPPLICATION_USER: text:application
   DBAPPLICATION_PASSWORD: cred:DBAPPLICATION_PASSWORD
+  DBAPPLICATION_TLS: text:$application_tls
   DBHEARTBEAT_USER: text:heartbeat
   DB_HEARTBEAT_TABLES: text:heartbeat.beat
   DBHEARTBEAT_PASSWORD: cred:DBHEARTBEAT_PASSWORD
   BACKUP_DIR: $(q "text:${backups:-$root-backups}")
+  BACKUP_DRIVER: text:$backup_driver
   BACKUP_EVERY_MINUTES: text:60
   DB_BACKUP_KEEP: text:5
   PROBE_WRITE_PATH: text:/orders

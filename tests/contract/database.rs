@@ -345,7 +345,7 @@ fn a_migration_runs_once_under_read_only_and_goes_on_after_a_failure(engines: En
     let before = m.schema_fingerprint("appdb").unwrap();
     let run = |token: &str, sql: &[String]| {
         let work = Work { timeout: LIMIT };
-        m.lowered(&mut || migrator.migrate(token, "appdb", sql, work, &|_| {}), &|_| {})
+        m.lowered(&[], &mut || migrator.migrate(token, "appdb", sql, work, &|_| {}), &|_| {})
     };
     let good = statements(
         "SET @step = 5; ALTER TABLE t RENAME COLUMN note TO remark;\nUPDATE t SET remark = CONCAT(@step, '; x') WHERE id = 1;\
@@ -386,9 +386,9 @@ fn a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exi
         Ok(())
     };
     assert_eq!(m.lowers().unwrap(), engines == Engines::Newer);
-    m.lowered(nothing, &|_| {}).unwrap();
+    m.lowered(&[], nothing, &|_| {}).unwrap();
     m.writes_off(&[], LIMIT).unwrap();
-    m.lowered(nothing, &|_| {}).unwrap();
+    m.lowered(&[], nothing, &|_| {}).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 2);
     if engines == Engines::Host {
         return;
@@ -410,6 +410,7 @@ fn a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exi
     let told = Mutex::new(Vec::new());
     let late = Mutex::new(None);
     m.lowered(
+        &[],
         &mut || {
             assert_eq!(state(), (false, true));
             let poor = open(&db, "app").scalar("INSERT INTO appdb.t VALUES (0, '')").unwrap_err();
@@ -429,11 +430,29 @@ fn a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exi
     assert!(told.iter().all(|line| line.contains("boss@127.")), "{told:?}");
     assert_eq!(state(), (true, false));
 
-    let failed = m.lowered(&mut || Err(Error::new(Kind::Failed, "it broke")), &|_| {});
+    // a script has an account and no mark of ours: it is let work for longer than a look takes
+    let script = || {
+        scene
+            .call(&rs_tests::program("mariadb").display().to_string(), "script")
+            .args(["--no-defaults", "-h", &db.address, "-umigrator", "-pmigrator", "-e"])
+            .args(["DO SLEEP(0.5); INSERT INTO appdb.t VALUES (0, 'script')"])
+            .run()
+            .exit
+    };
+    let mut exit = None;
+    let mut work = || {
+        exit = Some(script());
+        Ok(())
+    };
+    m.lowered(&["migrator".into()], &mut work, &|_| {}).unwrap();
+    assert_eq!(exit, Some(0));
+    assert_eq!(db.sql("SELECT note FROM appdb.t WHERE id=0"), "script");
+
+    let failed = m.lowered(&[], &mut || Err(Error::new(Kind::Failed, "it broke")), &|_| {});
     assert!(failed.unwrap_err().to_string().contains("it broke"));
     assert_eq!(state(), (true, false));
     let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        m.lowered(&mut || panic!("on purpose"), &|_| {})
+        m.lowered(&[], &mut || panic!("on purpose"), &|_| {})
     }));
     panicked.unwrap_err();
     assert_eq!(state(), (true, false));
@@ -442,7 +461,7 @@ fn a_lock_that_stops_the_migration_too_is_lowered_for_it_and_raised_in_every_exi
         db.sql("SET GLOBAL super_read_only = 0");
         assert_eq!(state(), (false, true));
         if raise {
-            m.lowered(&mut || Ok(()), &|_| {}).unwrap();
+            m.lowered(&[], &mut || Ok(()), &|_| {}).unwrap();
         } else {
             m.writes_off(&[], LIMIT).unwrap();
         }

@@ -1,24 +1,34 @@
-//! Silence, on real MariaDB servers: every way to write although writes are off is found and named, what was before
+//! Silence, on real servers of both engines: every way to write although writes are off is found and named, what was before
 //! comes back exactly, and what a killed tool of ours left is ended.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check};
-use rs_tests::{MariaDb, Scene, program, until};
+use rs_tests::{Db, Engines, Scene, each_engine, program, until};
 
+use super::Over;
 use super::database::open;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn filled(scene: &Scene) -> MariaDb {
-    let db = scene.mariadb("m");
+each_engine!(
+    a_prepared_xa_is_named_and_left_alone_and_a_second_master_is_named,
+    rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended,
+    on_restores_what_was_there_and_no_more,
+    waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_stay,
+    our_own_sessions_that_come_and_go_are_never_taken_for_somebodys,
+);
+
+fn filled(scene: &Scene) -> Db {
+    let db = scene.database("m");
     db.sql("CREATE DATABASE appdb; CREATE TABLE appdb.t (id INT PRIMARY KEY) ENGINE=InnoDB");
     db
 }
 
 /// A client of the application that runs `sql` and stays as long as that takes.
-fn client(scene: &Scene, db: &MariaDb, user: &str, sql: &str) -> std::process::Child {
+fn client(scene: &Scene, db: &Db, user: &str, sql: &str) -> std::process::Child {
     scene
         .call(&program("mariadb").display().to_string(), user)
         .args(["--no-defaults", "--comments", "-h", &db.address, "-u", user])
@@ -26,20 +36,22 @@ fn client(scene: &Scene, db: &MariaDb, user: &str, sql: &str) -> std::process::C
         .start()
 }
 
-fn refused(db: &MariaDb, allowed: &[String]) -> Vec<Check> {
+fn refused(db: &Db, allowed: &[String]) -> Vec<Check> {
     let facts = open(db, "admin").silence(allowed).unwrap();
     let mut checks = judge_silence("m", &facts);
     checks.retain(|check| check.answer != Answer::Ok);
     checks
 }
 
-#[test]
-fn a_prepared_xa_is_named_and_left_alone_and_a_second_master_is_named() {
-    let scene = Scene::new("quiet-xa");
+fn a_prepared_xa_is_named_and_left_alone_and_a_second_master_is_named(engines: Engines) {
+    let scene = Scene::on(engines, "quiet-xa");
     let db = filled(&scene);
     let m = open(&db, "admin");
     db.sql("XA START 'order-7'; INSERT INTO appdb.t VALUES (7); XA END 'order-7'; XA PREPARE 'order-7'");
-    db.sql("CHANGE MASTER 'east' TO MASTER_HOST='192.0.2.7', MASTER_USER='repl'");
+    db.sql(db.or(
+        "CHANGE MASTER 'east' TO MASTER_HOST='192.0.2.7', MASTER_USER='repl'",
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST='192.0.2.7', SOURCE_USER='repl' FOR CHANNEL 'east'",
+    ));
     m.writes_off(&[], LIMIT).unwrap();
     let checks = refused(&db, &[]);
     let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
@@ -48,13 +60,15 @@ fn a_prepared_xa_is_named_and_left_alone_and_a_second_master_is_named() {
     assert!(checks[1].detail.contains("192.0.2.7:3306 (\"east\")"), "{checks:?}");
     // it is its owner's: still there, and its owner can settle it
     assert!(db.sql("XA RECOVER").contains("order-7"));
-    db.sql("XA COMMIT 'order-7'; RESET SLAVE 'east' ALL");
+    db.sql(db.or(
+        "XA COMMIT 'order-7'; RESET SLAVE 'east' ALL",
+        "XA COMMIT 'order-7'; RESET REPLICA ALL FOR CHANNEL 'east'",
+    ));
     assert_eq!(refused(&db, &[]), []);
 }
 
-#[test]
-fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended() {
-    let scene = Scene::new("quiet-lent");
+fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended(engines: Engines) {
+    let scene = Scene::on(engines, "quiet-lent");
     let db = filled(&scene);
     let m = open(&db, "admin");
     db.sql(
@@ -70,21 +84,32 @@ fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended
     let sleeping =
         "SELECT GROUP_CONCAT(user) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'";
     until("both sessions", LIMIT, || db.sql(sleeping).contains(','));
-    m.writes_off(&[], LIMIT).unwrap();
+    let before = m.writes_off(&[], LIMIT).unwrap();
     assert_eq!(db.sql(sleeping), "reader", "who may write through the procedure was ended");
-    // it is no idle fear: this is what it does under read_only
+    // it is no idle fear: this is what it does under read_only, on MySQL while that is lowered for a migration
+    db.sql(db.or("DO 0", "SET GLOBAL super_read_only = 0"));
     assert!(client(&scene, &db, "app", "CALL appdb.sly()").wait().unwrap().success());
     assert_eq!(db.sql("SELECT COUNT(*) FROM appdb.t"), "1");
     assert!(!client(&scene, &db, "reader", "CALL appdb.plain()").wait().unwrap().success());
+    db.sql(db.or("DO 0", "SET GLOBAL super_read_only = 1"));
     let checks = refused(&db, &[]);
     assert_eq!(checks[0].name, "no account that could write");
     assert!(checks[0].detail.contains("app@127.% (procedure appdb.sly runs as root@localhost)"));
     assert_eq!(refused(&db, &["app".into()]), []);
 
-    db.sql("DROP PROCEDURE appdb.sly");
+    db.sql(db.or(
+        "DROP PROCEDURE appdb.sly",
+        "SET GLOBAL super_read_only = 0; DROP PROCEDURE appdb.sly; SET GLOBAL super_read_only = 1",
+    ));
     assert_eq!(refused(&db, &[]), []);
     // what everybody may, the reader may
-    db.sql("GRANT READ ONLY ADMIN ON *.* TO PUBLIC");
+    m.writes_on(&before).unwrap();
+    db.sql(db.or(
+        "GRANT READ ONLY ADMIN ON *.* TO PUBLIC",
+        "CREATE ROLE everybody; GRANT CONNECTION_ADMIN ON *.* TO everybody; \
+         SET GLOBAL mandatory_roles='`everybody`@`%`'; SET GLOBAL super_read_only = 1",
+    ));
+    db.sql("SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = OFF");
     let names: Vec<String> = refused(&db, &[]).into_iter().map(|check| check.name).collect();
     assert_eq!(names, ["no session that could write", "no account that could write"]);
     m.writes_off(&[], LIMIT).unwrap();
@@ -94,40 +119,53 @@ fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended
     }
 }
 
-#[test]
-fn on_restores_what_was_there_and_no_more() {
-    let scene = Scene::new("quiet-exact");
+fn on_restores_what_was_there_and_no_more(engines: Engines) {
+    let scene = Scene::on(engines, "quiet-exact");
     let db = filled(&scene);
     let m = open(&db, "admin");
-    let now = || db.sql("SELECT @@read_only, @@event_scheduler");
-    for (settings, shown) in [
-        ("SET GLOBAL read_only=0; SET GLOBAL event_scheduler=ON", "0\tON"),
-        ("SET GLOBAL read_only=0; SET GLOBAL event_scheduler=OFF", "0\tOFF"),
-        ("SET GLOBAL read_only=1; SET GLOBAL event_scheduler=ON", "1\tON"),
-        ("SET GLOBAL read_only=1; SET GLOBAL event_scheduler=OFF", "1\tOFF"),
-    ] {
-        db.sql(settings);
-        let before = m.writes().unwrap();
-        m.writes_off(&[], LIMIT).unwrap();
-        assert_eq!(now(), "1\tOFF");
-        m.writes_on(&before).unwrap();
-        assert_eq!(now(), shown);
+    let now = || {
+        db.sql(db.or(
+            "SELECT @@read_only, 0, @@event_scheduler",
+            "SELECT @@read_only, @@super_read_only, @@event_scheduler",
+        ))
+    };
+    let locks: &[(&str, &str)] = match engines {
+        Engines::Host => &[("SET GLOBAL read_only=0", "0\t0"), ("SET GLOBAL read_only=1", "1\t0")],
+        Engines::Newer => &[
+            ("SET GLOBAL read_only=0", "0\t0"),
+            ("SET GLOBAL super_read_only=0; SET GLOBAL read_only=1", "1\t0"),
+            ("SET GLOBAL super_read_only=1", "1\t1"),
+        ],
+    };
+    for (lock, shown) in locks {
+        for events in ["ON", "OFF"] {
+            db.sql(&format!("{lock}; SET GLOBAL event_scheduler={events}"));
+            let before = m.writes_off(&[], LIMIT).unwrap();
+            assert_eq!(now(), db.or("1\t0\tOFF", "1\t1\tOFF"));
+            m.writes_on(&before).unwrap();
+            assert_eq!(now(), format!("{shown}\t{events}"));
+        }
     }
 }
 
-#[test]
-fn waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_stay() {
-    let scene = Scene::new("quiet-waiter");
+fn waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_stay(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "quiet-waiter");
     let db = filled(&scene);
     let m = open(&db, "admin");
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let own = std::process::id();
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let start = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap();
+    let future = match engines {
+        Engines::Host => "0-1-99999999".to_owned(),
+        Engines::Newer => format!("{}:1-99999999", db.sql("SELECT @@server_uuid")),
+    };
+    let waits = db.or("MASTER_GTID_WAIT", "WAIT_FOR_EXECUTED_GTID_SET");
     let wait = |pid: u32, host: &str| {
-        let sql = format!(
-            "/* rs_tools waiter {host} {pid} {start} */ SELECT MASTER_GTID_WAIT('0-1-99999999', 600)"
-        );
+        let sql =
+            format!("/* rs_tools waiter {host} {pid} {start} */ SELECT {waits}('{future}', 600)");
         client(&scene, &db, "admin", &sql)
     };
     let mut clients = [wait(4_194_305, &host), wait(own, &host), wait(4_194_305, "elsewhere")];
@@ -141,7 +179,7 @@ fn waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_
         loud.sessions
     );
     let begun = Instant::now();
-    let position = rs_model::Position { gtid: Some("0-1-99999999".into()), ..Default::default() };
+    let position = rs_model::Position { gtid: Some(future.clone()), ..Default::default() };
     assert!(!m.wait_applied(&position, Duration::from_millis(200)).unwrap());
     assert!(begun.elapsed() < Duration::from_secs(10));
     until("the dead one's waiter to go", LIMIT, || {
@@ -153,4 +191,39 @@ fn waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_
         client.kill().unwrap();
         client.wait().unwrap();
     }
+}
+
+fn our_own_sessions_that_come_and_go_are_never_taken_for_somebodys(engines: Engines) {
+    let scene = Scene::on(engines, "quiet-own");
+    let db = filled(&scene);
+    let m = open(&db, "admin");
+    m.writes_off(&[], LIMIT).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    open(&db, "admin").position().unwrap();
+                }
+            });
+        }
+        let _end = Over(&over);
+        for _ in 0..100 {
+            let now = m.silence(&[]).unwrap();
+            assert!(now.sessions.iter().all(|s| s.exempt == "ours"), "{:?}", now.sessions);
+        }
+    });
+    // somebody else with the same account is none of us, idle or not
+    let mut idle = std::process::Command::new(program("mariadb"))
+        .args(["--no-defaults", "-h", &db.address, "-uadmin", "-padmin"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("the idle one to be named", LIMIT, || {
+        m.silence(&[]).unwrap().sessions.iter().any(|s| s.exempt.is_empty())
+    });
+    m.writes_off(&[], LIMIT).unwrap();
+    assert_eq!(refused(&db, &[]), []);
+    drop(idle.stdin.take());
+    let _ = idle.wait();
 }

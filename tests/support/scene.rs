@@ -63,6 +63,14 @@ pub enum Engines {
 }
 
 impl Engines {
+    /// As `RS_DEMO_ENGINES` of scripts/demo/demo.sh has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Engines::Host => "host",
+            Engines::Newer => "newer",
+        }
+    }
+
     /// Folders of programs that come before the others.
     fn folders(self) -> Vec<PathBuf> {
         let folder = |name: &str| demo_dir().join("engines").join(name).join("bin");

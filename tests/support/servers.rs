@@ -28,6 +28,16 @@ impl Db {
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
+    /// The answer with its headings, or what the server says against it.
+    pub fn asked(&self, sql: &str) -> Result<String, String> {
+        let out = self.client(sql).arg("--column-names").output().unwrap();
+        if out.status.success() {
+            Ok(String::from_utf8_lossy(&out.stdout).trim_end_matches('\n').to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&out.stderr).into_owned())
+        }
+    }
+
     /// Whether it answers.
     pub fn answers(&self) -> bool {
         self.client("SELECT 1").output().is_ok_and(|out| out.status.success())

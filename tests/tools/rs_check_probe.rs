@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rs_tests::{Mood, Scene, Site, until};
+use rs_tests::{Engines, Mood, Scene, Site, until};
 use serde_json::Value as Json;
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -225,9 +225,10 @@ fn a_site_that_is_not_there_is_errors_and_bad_input_is_refused() {
     call(&["--summarise", &forged, "--rows-command", "true"]).exits(2).says("prefix");
 }
 
-#[test]
-fn rows_are_read_from_the_database_itself_all_of_them_and_only_ours() {
-    let scene = Scene::new("probe-rows");
+rs_tests::each_engine!(rows_are_read_from_the_database_itself_all_of_them_and_only_ours);
+
+fn rows_are_read_from_the_database_itself_all_of_them_and_only_ours(engines: Engines) {
+    let scene = Scene::on(engines, "probe-rows");
     let site = scene.site("1.0");
     let log = probe(&scene, &[&site], &[], || wait_for(&site, 20));
     let requests = log_of(&log);
@@ -237,12 +238,16 @@ fn rows_are_read_from_the_database_itself_all_of_them_and_only_ours() {
         .filter_map(|r| r["number"].as_str())
         .collect();
     let prefix = acknowledged[0].rsplit_once('-').unwrap().0.to_owned() + "-";
-    let db = scene.mariadb("db");
+    let db = scene.database("db");
     db.sql("CREATE DATABASE shop; CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, number VARCHAR(64))");
     // more rows than are fetched at once, of others and of ours
-    db.sql("INSERT INTO shop.orders (number) SELECT CONCAT('other-', seq) FROM shop.seq_1_to_3000");
     db.sql(&format!(
-        "INSERT INTO shop.orders (number) SELECT CONCAT('{prefix}x', seq) FROM shop.seq_1_to_11000"
+        "USE shop; INSERT INTO orders (number) SELECT CONCAT('other-', seq) FROM {}",
+        db.numbers(1, 3000)
+    ));
+    db.sql(&format!(
+        "USE shop; INSERT INTO orders (number) SELECT CONCAT('{prefix}x', seq) FROM {}",
+        db.numbers(1, 11_000)
     ));
     for number in &acknowledged[1..] {
         db.sql(&format!("INSERT INTO shop.orders (number) VALUES ('{number}')"));

@@ -2,6 +2,7 @@
 
 mod emptied;
 mod gates;
+mod newer;
 mod rehearse;
 mod releases;
 mod scripts;

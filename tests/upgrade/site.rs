@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use rs_tests::{Call, Ran, Scene, until};
+use rs_tests::{Call, Engines, Ran, Scene, until};
 
 /// A site that `scripts/demo/demo.sh` made.
 pub struct Site {
@@ -19,7 +19,12 @@ pub struct Site {
 impl Site {
     /// Makes it. `options` go to scripts/demo/site.sh, e.g. `--pool shop --lb-port 9080`.
     pub fn up(name: &str, options: &str) -> Site {
-        let scene = Scene::new(name);
+        Site::up_on(Engines::Host, name, options)
+    }
+
+    /// The same, of those engines.
+    pub fn up_on(engines: Engines, name: &str, options: &str) -> Site {
+        let scene = Scene::on(engines, name);
         let name = scene.dir.file_name().unwrap().to_string_lossy().into_owned();
         let place = rs_tests::demo_dir().join(&name);
         let site = Site { scene, name, options: options.to_owned(), place };
@@ -39,6 +44,7 @@ impl Site {
             .env("RS_DEMO_SITE", &self.name)
             .env("RS_DEMO_ADDRESSES", format!("{}.0/24", self.scene.net))
             .env("RS_DEMO_OPTIONS", &self.options)
+            .env("RS_DEMO_ENGINES", self.scene.engines.word())
             .env("RS_CLOUD", format!("sqlite:{}/state.db", self.place.display()))
             .env("RS_CREDENTIALS", self.place.join("credentials").display().to_string())
     }

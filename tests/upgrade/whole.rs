@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::site::Site;
 
 /// Releases that answer on every balancer for the site's host, each several times.
-fn releases(site: &Site) -> Vec<String> {
+pub fn releases(site: &Site) -> Vec<String> {
     let balancers =
         site.tool("rs-server").args(["list", "--role", "lb", "--pool", "www"]).run().exits(0);
     let mut seen = Vec::new();
@@ -46,8 +46,11 @@ fn readme_lines() -> Vec<String> {
 
 #[test]
 fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
-    let site = Site::up("whole", "");
-    assert_eq!(releases(&site), ["1.0"]);
+    upgrade_under_load(&Site::up("whole", ""));
+}
+
+pub fn upgrade_under_load(site: &Site) {
+    assert_eq!(releases(site), ["1.0"]);
     let observer = site.observe();
     let ran = site.run("scripts/upgrade.sh", &[]).exits(0);
     let summary = observer.summary();
@@ -58,7 +61,7 @@ fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
         summary["classes"]["page"].as_u64().unwrap_or(0) > 0,
         "the page was never seen\n{summary}"
     );
-    assert_eq!(releases(&site), ["2.0"]);
+    assert_eq!(releases(site), ["2.0"]);
     // what was made for the upgrade, and what was before it, is gone; what must stay runs
     let left = site.tool("rs-server").args(["list", "--all"]).run().exits(0).by_name();
     for gone in ["App Server-1", "App Server-2", "array-1", "Slave2 DB", "Load Balancer-3"] {

@@ -56,6 +56,11 @@
 #   DBAPPLICATION_PASSWORD:
 #     Category: Application
 #     Required: true
+#   DBAPPLICATION_TLS:
+#     Category: Application
+#     Description: Whether the application speaks TLS to the database. MySQL's accounts need it.
+#     Default: text:off
+#     Possible Values: ["text:off", "text:required"]
 #   NO_START:
 #     Category: Application
 #     Description: With true, what runs is stopped before and not started again, so that new code does not touch an old
@@ -155,6 +160,7 @@ text = json.dumps({
         "host": inputs["DB_HOST_NAME"], "read_host": inputs.get("DB_READ_HOST_NAME", ""),
         "port": int(inputs["DB_PORT"]), "schema": inputs["DB_SCHEMA_NAME"],
         "user": inputs["DBAPPLICATION_USER"], "password": inputs["DBAPPLICATION_PASSWORD"],
+        "tls": inputs["DBAPPLICATION_TLS"],
     },
 }, indent=1)
 try:

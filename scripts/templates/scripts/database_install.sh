@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # ---
 # RightScript Name: database install
-# Description: Writes the option file of MariaDB and, where there is no data yet, makes an empty database with the
-#   administrator and the replication account. Data that is there stays as it is. Starts nothing.
+# Description: Writes the option file of MariaDB or MySQL, whichever server comes first in PATH, and, where there is no
+#   data yet, makes an empty database with the administrator and the replication account. Data that is there stays as
+#   it is. Starts nothing.
 # Inputs:
 #   DB_BIND_ADDRESS:
 #     Category: Database
@@ -24,7 +25,7 @@
 #     Default: text:etc/my.cnf
 #   DB_BUFFER_POOL:
 #     Category: Database
-#     Description: Memory for data, as MariaDB writes sizes.
+#     Description: Memory for data, as the server writes sizes.
 #     Default: text:128M
 #   DB_CREATE:
 #     Category: Database
@@ -70,7 +71,28 @@ base="$HOME/etc/my.base.cnf"
 # Two databases with the same server id ignore each other's changes. Addresses are unique, so ids are.
 server_id=$(((BASH_REMATCH[1] << 24) | (BASH_REMATCH[2] << 16) | (BASH_REMATCH[3] << 8) | BASH_REMATCH[4]))
 
-program=$(command -v mariadbd) || fail "no mariadbd in PATH ($PATH)"
+# first_server: the first server in PATH. A mysqld may be a MariaDB's, so it is asked what it is.
+first_server() {
+  local folder folders name
+  IFS=: read -r -a folders <<<"$PATH"
+  for folder in "${folders[@]}"; do
+    for name in mariadbd mysqld; do
+      if [ -x "$folder/$name" ]; then
+        printf '%s' "$folder/$name"
+        return
+      fi
+    done
+  done
+  fail "no mariadbd and no mysqld in PATH ($PATH)"
+}
+program=$(first_server)
+version=$("$program" --no-defaults --version) || fail "$program does not say its version"
+case $version in
+*MariaDB*) engine=mariadb client=mariadb pings=mariadb-admin ;;
+*) engine=mysql client=mysql pings=mysqladmin ;;
+esac
+echo "$version"
+
 basedir=$(readlink -f "$program")
 basedir=${basedir%/*/*}
 # Where the program is only a link or a wrapper to an unpacked one, that knows its places itself.
@@ -81,6 +103,26 @@ for messages in "$basedir/share/mariadb" "$basedir/share/mysql"; do
     break
   fi
 done
+
+# What each engine is told in its own words.
+if [ "$engine" = mariadb ]; then
+  own='log-slave-updates=1
+gtid-strict-mode=1
+binlog-format=ROW
+innodb-log-file-size=96M
+slave-net-timeout=10
+performance-schema=OFF'
+  no_writes='read-only=1'
+else
+  own='gtid-mode=ON
+enforce-gtid-consistency=ON
+innodb-redo-log-capacity=96M
+replica-net-timeout=10
+plugin-load-add=mysql_clone.so
+secure-file-priv=NULL
+mysqlx=OFF'
+  no_writes='super-read-only=1'
+fi
 
 mkdir -p "$data" "${socket%/*}" "${options%/*}" "$HOME/log" "$HOME/tmp"
 cat >"$base.new" <<CNF
@@ -105,20 +147,15 @@ log-bin-index=bin.index
 relay-log=relay
 relay-log-index=relay.index
 relay-log-recovery=1
-log-slave-updates=1
-gtid-strict-mode=1
-binlog-format=ROW
 binlog-row-image=MINIMAL
 sync-binlog=1
 innodb-flush-log-at-trx-commit=1
 innodb-buffer-pool-size=$DB_BUFFER_POOL
-innodb-log-file-size=96M
 innodb-buffer-pool-dump-at-shutdown=OFF
 innodb-fast-shutdown=1
-slave-net-timeout=10
 max-connections=300
 character-set-server=utf8mb4
-performance-schema=OFF
+$own
 CNF
 mv "$base.new" "$base"
 
@@ -128,7 +165,7 @@ if [ ! -e "$options" ]; then
     echo "!include $base"
     echo
     echo "[mysqld]"
-    [ "$DB_CREATE" = true ] || echo "read-only=1"
+    [ "$DB_CREATE" = true ] || echo "$no_writes"
   } >"$options.new"
   mv "$options.new" "$options"
 fi
@@ -143,11 +180,18 @@ fi
 } >"$HOME/etc/admin.cnf.new"
 chmod 0600 "$HOME/etc/admin.cnf.new"
 mv "$HOME/etc/admin.cnf.new" "$HOME/etc/admin.cnf"
+cat >"$HOME/bin/sql.new" <<SQL
+#!/bin/sh
+# SQL from stdin, as the administrator, by the engine's own client.
+exec $client --defaults-file="\$HOME/etc/admin.cnf" --batch --skip-column-names "\$@"
+SQL
+chmod 0755 "$HOME/bin/sql.new"
+mv "$HOME/bin/sql.new" "$HOME/bin/sql"
 
 "$HOME/bin/svc" install database --order 10 --grace 60 \
-  --ready "exec mariadb-admin --defaults-file='$HOME/etc/admin.cnf' --connect-timeout=2 ping" <<RUN
+  --ready "exec $pings --defaults-file='$HOME/etc/admin.cnf' --connect-timeout=2 ping" <<RUN
 #!/bin/sh
-exec mariadbd --defaults-file='$options'
+exec '$program' --defaults-file='$options'
 RUN
 
 if [ -d "$data/mysql" ]; then
@@ -159,26 +203,46 @@ fi
 # Built beside and moved in whole: a kill half way leaves nothing that looks like a database.
 fresh="$data.fresh"
 rm -rf "$fresh"
-mariadb-install-db --defaults-file="$options" ${places:+"--basedir=$basedir"} --datadir="$fresh" \
-  --auth-root-authentication-method=normal --skip-test-db --force >"$HOME/log/install.log" 2>&1 ||
-  fail "mariadb-install-db failed: $(tail -n 3 "$HOME/log/install.log")"
-
-# Accounts do not enter the binlog: every database of the set makes its own, and an empty one has no position.
+log="$HOME/log/install.log"
 admin=$(quoted "$DBADMIN_USER")
 replication=$(quoted "$DBREPLICATION_USER")
-mariadbd --defaults-file="$options" --datadir="$fresh" --bootstrap --skip-log-bin \
-  --log-error="$HOME/log/install.log" <<SQL || fail "accounts: $(tail -n 3 "$HOME/log/install.log")"
+# Accounts do not enter the binlog: every database of the set makes its own, and an empty one has no position.
+accounts() { # accounts RIGHTS: of the replication account
+  cat <<SQL
+CREATE USER $admin@'%' IDENTIFIED BY $(quoted "$DBADMIN_PASSWORD");
+GRANT ALL PRIVILEGES ON *.* TO $admin@'%' WITH GRANT OPTION;
+CREATE USER $replication@'%' IDENTIFIED BY $(quoted "$DBREPLICATION_PASSWORD");
+GRANT $1 ON *.* TO $replication@'%';
+SQL
+}
+if [ "$engine" = mariadb ]; then
+  mariadb-install-db --defaults-file="$options" ${places:+"--basedir=$basedir"} --datadir="$fresh" \
+    --auth-root-authentication-method=normal --skip-test-db --force >"$log" 2>&1 ||
+    fail "mariadb-install-db failed: $(tail -n 3 "$log")"
+  {
+    cat <<SQL
 FLUSH PRIVILEGES;
 DROP USER IF EXISTS ''@'localhost';
 DROP USER IF EXISTS 'root'@'localhost';
 DROP USER IF EXISTS 'mysql'@'localhost';
 DELETE FROM mysql.global_priv WHERE User IN ('', 'root', 'mysql');
 FLUSH PRIVILEGES;
-CREATE USER $admin@'%' IDENTIFIED BY $(quoted "$DBADMIN_PASSWORD");
-GRANT ALL PRIVILEGES ON *.* TO $admin@'%' WITH GRANT OPTION;
-CREATE USER $replication@'%' IDENTIFIED BY $(quoted "$DBREPLICATION_PASSWORD");
-GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO $replication@'%';
 SQL
+    accounts 'REPLICATION SLAVE, BINLOG MONITOR'
+  } | "$program" --defaults-file="$options" --datadir="$fresh" --bootstrap --skip-log-bin --log-error="$log" ||
+    fail "accounts: $(tail -n 3 "$log")"
+else
+  # Read by the server itself while it makes the data, and gone with this run's folder.
+  (
+    umask 077
+    accounts 'REPLICATION SLAVE, REPLICATION CLIENT' >"$PWD/accounts.sql"
+    echo "DROP USER 'root'@'localhost';" >>"$PWD/accounts.sql"
+  )
+  "$program" --defaults-file="$options" --datadir="$fresh" --initialize-insecure --skip-log-bin --super-read-only=0 \
+    --read-only=0 --init-file="$PWD/accounts.sql" --log-error="$log" >/dev/null 2>&1 ||
+    fail "mysqld --initialize-insecure failed: $(grep -F '[ERROR]' "$log" | tail -n 3)"
+  rm -f "$PWD/accounts.sql" "$fresh/auto.cnf"
+fi
 
 rmdir "$data" 2>/dev/null || fail "$data holds files but no database: move them away"
 mv "$fresh" "$data"

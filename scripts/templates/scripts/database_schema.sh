@@ -45,13 +45,17 @@ quoted() {
   local text=${1//\\/\\\\}
   printf "'%s'" "${text//\'/\\\'}"
 }
-admin() { mariadb --defaults-file="$HOME/etc/admin.cnf" --batch --skip-column-names "$@"; }
+admin() { "$HOME/bin/sql" "$@"; }
 
 if [ "$DB_CREATE" != true ]; then
   echo "not a first master: schema and accounts come with the data"
   exit 0
 fi
-if [ "$(admin <<<'SHOW ALL SLAVES STATUS')" != "" ] || [ "$(admin <<<'SELECT @@read_only')" != 0 ]; then
+case $(admin <<<'SELECT VERSION()') in
+*MariaDB*) channels='SHOW ALL SLAVES STATUS' writes_anyway='READ ONLY ADMIN' ;;
+*) channels='SHOW REPLICA STATUS' writes_anyway='CONNECTION_ADMIN' ;; # once rs-dbsync migrate has lowered the lock
+esac
+if [ "$(admin <<<"$channels")" != "" ] || [ "$(admin <<<'SELECT @@read_only')" != 0 ]; then
   echo "a slave or read-only by now: left alone"
   exit 0
 fi
@@ -76,7 +80,7 @@ CREATE USER IF NOT EXISTS $application IDENTIFIED BY $(quoted "$DBAPPLICATION_PA
 GRANT SELECT, INSERT, UPDATE, DELETE ON $pattern.* TO $application;
 CREATE USER IF NOT EXISTS $migration IDENTIFIED BY $(quoted "$DBMIGRATION_PASSWORD");
 GRANT ALL PRIVILEGES ON $pattern.* TO $migration;
-GRANT READ ONLY ADMIN, PROCESS ON *.* TO $migration;
+GRANT $writes_anyway, PROCESS ON *.* TO $migration;
 GRANT ALL PRIVILEGES ON rs_tools.* TO $migration;
 CREATE USER IF NOT EXISTS $heartbeat IDENTIFIED BY $(quoted "$DBHEARTBEAT_PASSWORD");
 GRANT SELECT, INSERT, UPDATE ON heartbeat.* TO $heartbeat;

@@ -58,7 +58,22 @@ fi
   password=${DBMIGRATION_PASSWORD//\\/\\\\}
   printf 'password="%s"\n' "${password//\"/\\\"}"
 } >"$PWD/client.cnf"
-sql() { mariadb --defaults-file="$PWD/client.cnf" "--database=$DB_SCHEMA_NAME" --batch --skip-column-names "$@"; }
+# first_client: the first client in PATH, as the databases take the first server.
+first_client() {
+  local folder folders name
+  IFS=: read -r -a folders <<<"$PATH"
+  for folder in "${folders[@]}"; do
+    for name in mariadb mysql; do
+      if [ -x "$folder/$name" ]; then
+        printf '%s' "$folder/$name"
+        return
+      fi
+    done
+  done
+  fail "no mariadb and no mysql in PATH ($PATH)"
+}
+client=$(first_client)
+sql() { "$client" --defaults-file="$PWD/client.cnf" "--database=$DB_SCHEMA_NAME" --batch --skip-column-names "$@"; }
 
 done="$HOME/app/current/$MIGRATED_FILE"
 if [ -r "$done" ]; then

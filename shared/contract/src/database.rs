@@ -94,14 +94,18 @@ pub trait Database: Send + Sync {
     fn writes_off(&self, allowed: &[String], limit: Duration) -> Result<WritesState>;
     /// Puts back exactly what was before.
     fn writes_on(&self, before: &WritesState) -> Result<()>;
+    /// What other engines have and this one has not, by name and with the reason.
+    fn unsupported(&self) -> Result<Vec<String>>;
     /// Whether a migration while writes are off needs [`Database::lowered`].
     fn lowers(&self) -> Result<bool>;
     /// Does the work of a migration with the engine's strongest lock lowered to one that lets accounts with the
     /// privilege write, and raises it in every exit. First sessions that could then write are ended, and those that
-    /// come meanwhile; `progress` is told of each. Where nothing has to be lowered, or writes are on, it only does
+    /// come meanwhile, but for our own and those of the accounts `allowed`: a script that migrates has an account, and
+    /// no mark of ours. `progress` is told of each. Where nothing has to be lowered, or writes are on, it only does
     /// the work. What a kill left lowered is raised by the next run, and by `writes_off`.
     fn lowered(
         &self,
+        allowed: &[String],
         work: &mut dyn FnMut() -> Result<()>,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<()>;

@@ -30,6 +30,7 @@ use settings::Settings;
 
 pub use managed::site;
 pub use managed::templates;
+pub use mysql::{Cell, cells};
 
 /// A table line: the scheme of a URL, and what opens it.
 type Line<T> = (&'static str, fn(&str, Mode) -> Result<T>);

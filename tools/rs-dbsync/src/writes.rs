@@ -211,6 +211,7 @@ pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
             "silent": checks.iter().all(|check| check.answer == Answer::Ok),
             "allowed": allowed,
             "checks": checks,
+            "unsupported": open.db.unsupported()?,
         });
         if let (Json::Object(body), Json::Object(facts)) = (&mut value, json!(silence)) {
             body.extend(facts);

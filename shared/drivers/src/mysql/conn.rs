@@ -36,6 +36,14 @@ pub struct Link {
 /// that asked still lives. A server does not notice that the client of a waiting statement is gone.
 const WAITER: &str = "/* rs_tools waiter ";
 
+/// By this lock a session is told to be ours.
+const MARK: &str = "DO GET_LOCK(CONCAT('rs_tools.', CONNECTION_ID()), 0)";
+
+/// Whether a session is just about to mark itself.
+pub fn is_mark(statement: &str) -> bool {
+    statement == MARK
+}
+
 /// The statement with the mark of this very process: host, process id, and when the process began.
 pub fn waiting(sql: &str) -> String {
     let pid = std::process::id();
@@ -113,7 +121,10 @@ impl Link {
     /// A fresh connection whose answers may take that long.
     pub fn open_for(&self, answer: Duration) -> Result<Session> {
         let mut session = self.plain(answer)?;
-        session.run("SET SESSION sql_mode = 'STRICT_ALL_TABLES'")?;
+        // MySQL cuts what GROUP_CONCAT gives after 1024 bytes, with no more than a warning
+        session.run(
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES', SESSION group_concat_max_len = 67108864",
+        )?;
         Ok(session)
     }
 
@@ -128,6 +139,8 @@ impl Link {
             .read_timeout(Some(answer))
             .write_timeout(Some(ANSWER))
             .stmt_cache_size(0)
+            // the server has its own limit; asked for it, a session would do so before it bears our mark
+            .max_allowed_packet(Some(1 << 30))
             .tcp_keepalive_time_ms(Some(30_000));
         opts = match &self.endpoint {
             Endpoint::Unix(path) => opts.socket(Some(path.as_str())),
@@ -142,7 +155,7 @@ impl Link {
         }
         let conn = Conn::new(Opts::from(opts)).map_err(|e| self.error(fault(&e), "connecting"))?;
         let mut session = Session { conn, link: self.clone() };
-        session.run("DO GET_LOCK(CONCAT('rs_tools.', CONNECTION_ID()), 0)")?;
+        session.run(MARK)?;
         Ok(session)
     }
 

@@ -1,8 +1,33 @@
 //! Every statement and every column name that differs between engines, in one table: MariaDB | MySQL.
 //!
-//! A cell that is `None` is what the engine has not: asking for it is an error that says so by name.
+//! No cell is empty: what an engine has not is [`Cell::Unsupported`], with the reason, and `rs-dbsync writes status` says
+//! so by name. tests/contract/dialect.rs tries each cell on the real server.
 
 use rs_contract::{Error, Kind, Result};
+
+/// What an engine may not have.
+#[derive(Clone, Copy, Debug)]
+pub enum Cell {
+    /// How it says it.
+    Is(&'static str),
+    /// It has nothing of the kind.
+    Unsupported {
+        /// How others say it; this engine refuses it.
+        refused: &'static str,
+        /// Why it is not missed.
+        why: &'static str,
+    },
+}
+
+impl Cell {
+    /// The statement, where there is one.
+    pub fn get(self) -> Option<&'static str> {
+        match self {
+            Cell::Is(text) => Some(text),
+            Cell::Unsupported { .. } => None,
+        }
+    }
+}
 
 /// What one engine calls things.
 #[derive(Debug)]
@@ -36,9 +61,9 @@ pub struct Dialect {
     /// Writes on.
     pub clear_read_only: &'static str,
     /// Lets accounts with the privilege write while all others may not, where `set_read_only` stops those too.
-    pub lower: Option<&'static str>,
+    pub lower: Cell,
     /// Whether it is so: 1 or 0.
-    pub is_lowered: Option<&'static str>,
+    pub is_lowered: Cell,
     /// Lines of an option file that keep writes off over a restart.
     pub read_only_options: &'static str,
     /// Lines of an option file that keep replication stopped over a restart.
@@ -50,15 +75,15 @@ pub struct Dialect {
     /// Accounts that may write though writes are off: columns `account_user`, `account_host`, `because`.
     pub may_write: &'static str,
     /// Accounts that may call what runs with the rights of another: columns `account_user`, `account_host`, `definer`,
-    /// `routine`. Absent: writes off stop that too.
-    pub lent: Option<&'static str>,
+    /// `routine`.
+    pub lent: &'static str,
     /// Which account holds which role: columns `account_user`, `account_host`, `role`.
     pub roles: &'static str,
     /// Whether a role has a host part, as any account has, and is told from one by being granted.
     pub roles_have_hosts: bool,
     /// Who locks what, as far as the engine tells: columns `id`, `what`. With what makes it able to tell before and
     /// after, where it has to be loaded.
-    pub lock_holders: Option<LockHolders>,
+    pub lock_holders: LockHolders,
     /// Ends a replication connection's threads, all channels.
     pub stop: &'static str,
     /// Ends the receivers only.
@@ -76,7 +101,7 @@ pub struct Dialect {
     /// Events that replication brought and that are therefore off: columns `event_schema`, `event_name`.
     pub foreign_events: &'static str,
     /// Percent done of a running statement: `{id}`; column `percent`.
-    pub progress: Option<&'static str>,
+    pub progress: &'static str,
     /// How fast the binary log grew since the server started, bytes a second.
     pub log_growth: &'static str,
     /// A role that only some engines know: the sessions' own threads of the server.
@@ -87,9 +112,9 @@ pub struct Dialect {
 #[derive(Debug)]
 pub struct LockHolders {
     /// Loaded first, when it is not there.
-    pub load: Option<&'static str>,
+    pub load: Cell,
     /// Unloaded again.
-    pub unload: Option<&'static str>,
+    pub unload: Cell,
     /// The question.
     pub ask: &'static str,
 }
@@ -165,8 +190,14 @@ pub static MARIADB: Dialect = Dialect {
     read_only: "SELECT @@global.read_only",
     set_read_only: "SET GLOBAL read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",
-    lower: None,
-    is_lowered: None,
+    lower: Cell::Unsupported {
+        refused: "SET GLOBAL super_read_only = 0",
+        why: "read_only stops no account with READ ONLY ADMIN, and a migration needs no more",
+    },
+    is_lowered: Cell::Unsupported {
+        refused: "SELECT @@global.super_read_only",
+        why: "there is one lock, and it is never lowered",
+    },
     read_only_options: "read_only = 1\nevent_scheduler = OFF\n",
     held_options: "read_only = 1\nskip-slave-start\n",
     role_options: ("read_only = 1\n", "read_only = 0\n"),
@@ -176,8 +207,7 @@ pub static MARIADB: Dialect = Dialect {
                 FROM mysql.global_priv \
                 WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 8589934592 <> 0",
     // bit 18 is EXECUTE. A procedure writes with its definer's rights: seen on 10.11
-    lent: Some(
-        "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
+    lent: "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
          CONCAT(r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine FROM information_schema.routines r JOIN ( \
          SELECT User, Host, '%' AS Db, '' AS Routine FROM mysql.global_priv \
          WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 262144 <> 0 \
@@ -187,15 +217,14 @@ pub static MARIADB: Dialect = Dialect {
          ON r.ROUTINE_SCHEMA LIKE g.Db AND g.Routine IN ('', r.ROUTINE_NAME) \
          WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER' \
          AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
-    ),
     roles: "SELECT User AS account_user, Host AS account_host, Role AS role FROM mysql.roles_mapping",
     roles_have_hosts: false,
-    lock_holders: Some(LockHolders {
-        load: Some("INSTALL SONAME 'metadata_lock_info'"),
-        unload: Some("UNINSTALL SONAME 'metadata_lock_info'"),
+    lock_holders: LockHolders {
+        load: Cell::Is("INSTALL SONAME 'metadata_lock_info'"),
+        unload: Cell::Is("UNINSTALL SONAME 'metadata_lock_info'"),
         ask: "SELECT THREAD_ID AS id, CONCAT(LOCK_MODE, ' on ', LOCK_TYPE, ' ', TABLE_SCHEMA, '.', TABLE_NAME) \
               AS what FROM information_schema.metadata_lock_info WHERE LOCK_TYPE <> 'User lock'",
-    }),
+    },
     stop: "STOP ALL SLAVES",
     stop_receiver: "STOP SLAVE IO_THREAD",
     start: "START SLAVE",
@@ -206,10 +235,8 @@ pub static MARIADB: Dialect = Dialect {
     set_applied: "SET GLOBAL gtid_slave_pos = {position}",
     foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
                      FROM information_schema.events WHERE STATUS = 'SLAVESIDE_DISABLED'",
-    progress: Some(
-        "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
+    progress: "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
          FROM information_schema.processlist WHERE ID = {id}",
-    ),
     log_growth: "SELECT MAX(IF(VARIABLE_NAME = 'BINLOG_BYTES_WRITTEN', VARIABLE_VALUE, 0)) \
                  / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 3600) AS rate \
                  FROM information_schema.global_status",
@@ -255,30 +282,52 @@ pub static MYSQL: Dialect = Dialect {
     read_only: "SELECT @@global.super_read_only",
     set_read_only: "SET GLOBAL super_read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",
-    lower: Some("SET GLOBAL super_read_only = 0"),
-    is_lowered: Some("SELECT @@global.read_only = 1 AND @@global.super_read_only = 0"),
+    lower: Cell::Is("SET GLOBAL super_read_only = 0"),
+    is_lowered: Cell::Is("SELECT @@global.read_only = 1 AND @@global.super_read_only = 0"),
     read_only_options: "super_read_only = 1\nevent_scheduler = OFF\n",
     held_options: "super_read_only = 1\nskip-replica-start\n",
     role_options: ("super_read_only = 1\n", "super_read_only = 0\nread_only = 0\n"),
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
-    lent: None,
+    // super_read_only stops those too, but not while a migration has it lowered: seen on 9.7
+    lent: "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
+           CONCAT(r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine FROM information_schema.routines r JOIN ( \
+           SELECT User, Host, '%' AS Db, '' AS Routine FROM mysql.user WHERE Execute_priv = 'Y' \
+           UNION ALL SELECT User, Host, Db, '' FROM mysql.db WHERE Execute_priv = 'Y' \
+           UNION ALL SELECT User, Host, Db, Routine_name FROM mysql.procs_priv \
+           WHERE Routine_type = 'PROCEDURE' AND FIND_IN_SET('Execute', Proc_priv) > 0) g \
+           ON r.ROUTINE_SCHEMA COLLATE utf8mb3_general_ci LIKE g.Db COLLATE utf8mb3_general_ci \
+           AND g.Routine COLLATE utf8mb3_general_ci IN ('', r.ROUTINE_NAME COLLATE utf8mb3_general_ci) \
+           WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER' \
+           AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
     // super_read_only stops all; these may switch it off, or write while a migration has it lowered. Read from the
     // tables: information_schema shows an account without privileges only itself, and no error
     may_write: "SELECT User AS account_user, Host AS account_host, 'SUPER' AS because FROM mysql.user \
                 WHERE Super_priv = 'Y' UNION ALL \
                 SELECT USER, HOST, PRIV FROM mysql.global_grants \
                 WHERE PRIV IN ('SYSTEM_VARIABLES_ADMIN', 'CONNECTION_ADMIN')",
-    roles: "SELECT TO_USER AS account_user, TO_HOST AS account_host, FROM_USER AS role FROM mysql.role_edges",
+    // a mandatory role is everybody's, and in no table of grants
+    roles: "SELECT TO_USER AS account_user, TO_HOST AS account_host, FROM_USER AS role FROM mysql.role_edges \
+            UNION SELECT u.User, u.Host, r.User FROM mysql.user u JOIN mysql.user r \
+            ON FIND_IN_SET(CONCAT(r.User, '@', r.Host), \
+            REGEXP_REPLACE(@@global.mandatory_roles, '[`\\'\" ]', '')) > 0 \
+            OR r.Host = '%' AND FIND_IN_SET(r.User, \
+            REGEXP_REPLACE(@@global.mandatory_roles, '[`\\'\" ]', '')) > 0",
     roles_have_hosts: true,
-    lock_holders: Some(LockHolders {
-        load: None,
-        unload: None,
+    lock_holders: LockHolders {
+        load: Cell::Unsupported {
+            refused: "INSTALL SONAME 'metadata_lock_info'",
+            why: "performance_schema.metadata_locks is always there",
+        },
+        unload: Cell::Unsupported {
+            refused: "UNINSTALL SONAME 'metadata_lock_info'",
+            why: "performance_schema.metadata_locks is always there",
+        },
         ask: "SELECT t.PROCESSLIST_ID AS id, CONCAT(l.LOCK_TYPE, ' on ', l.OBJECT_TYPE, ' ', \
               COALESCE(l.OBJECT_SCHEMA, ''), '.', COALESCE(l.OBJECT_NAME, '')) AS what \
               FROM performance_schema.metadata_locks l JOIN performance_schema.threads t \
               ON t.THREAD_ID = l.OWNER_THREAD_ID WHERE l.LOCK_STATUS = 'GRANTED' \
               AND l.OBJECT_TYPE <> 'USER LEVEL LOCK' AND t.PROCESSLIST_ID IS NOT NULL",
-    }),
+    },
     stop: "STOP REPLICA",
     stop_receiver: "STOP REPLICA IO_THREAD",
     start: "START REPLICA",
@@ -290,17 +339,119 @@ pub static MYSQL: Dialect = Dialect {
     set_applied: "SET GLOBAL gtid_purged = {position}",
     foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
                      FROM information_schema.events WHERE STATUS = 'REPLICA_SIDE_DISABLED'",
-    progress: Some(
-        "SELECT IF(WORK_ESTIMATED > 0, WORK_COMPLETED / WORK_ESTIMATED * 100, NULL) AS percent \
+    progress: "SELECT IF(WORK_ESTIMATED > 0, WORK_COMPLETED / WORK_ESTIMATED * 100, NULL) AS percent \
          FROM performance_schema.events_stages_current s JOIN performance_schema.threads t \
          USING (THREAD_ID) WHERE t.PROCESSLIST_ID = {id}",
-    ),
     log_growth: "SELECT (SELECT SUM(SUM_NUMBER_OF_BYTES_WRITE) FROM \
                  performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/binlog') \
                  / GREATEST((SELECT VARIABLE_VALUE FROM performance_schema.global_status \
                  WHERE VARIABLE_NAME = 'Uptime'), 3600) AS rate",
     server_threads: &["system user", "event_scheduler", "mysql.session"],
 };
+
+impl Dialect {
+    /// Every cell by its name, so that none can be forgotten: a new one does not compile before it is here.
+    pub fn cells(&self) -> Vec<(&'static str, Cell)> {
+        let Dialect {
+            engine: _,
+            uuid,
+            own_position,
+            own_state,
+            applied,
+            log_status,
+            wait,
+            wait_applied,
+            channels,
+            columns,
+            skips,
+            read_only,
+            set_read_only,
+            clear_read_only,
+            lower,
+            is_lowered,
+            read_only_options,
+            held_options,
+            role_options: (slave_options, master_options),
+            short_lock_wait,
+            may_write,
+            lent,
+            roles,
+            roles_have_hosts: _,
+            lock_holders: LockHolders { load, unload, ask },
+            stop,
+            stop_receiver,
+            start,
+            change_host,
+            change_source,
+            forget,
+            set_applied,
+            foreign_events,
+            progress,
+            log_growth,
+            server_threads,
+        } = self;
+        let Columns {
+            name,
+            host,
+            port,
+            server_id,
+            io,
+            sql,
+            behind,
+            delay,
+            errors,
+            filters,
+            until,
+            gtid: (gtid, gtid_values),
+            received,
+        } = columns;
+        let mut cells = vec![
+            ("uuid", Cell::Is(uuid)),
+            ("own_position", Cell::Is(own_position)),
+            ("own_state", Cell::Is(own_state)),
+            ("applied", Cell::Is(applied)),
+            ("log_status", Cell::Is(log_status)),
+            ("wait", Cell::Is(wait)),
+            ("wait_applied", Cell::Is(wait_applied)),
+            ("channels", Cell::Is(channels)),
+            ("skips", Cell::Is(skips)),
+            ("read_only", Cell::Is(read_only)),
+            ("set_read_only", Cell::Is(set_read_only)),
+            ("clear_read_only", Cell::Is(clear_read_only)),
+            ("lower", *lower),
+            ("is_lowered", *is_lowered),
+            ("read_only_options", Cell::Is(read_only_options)),
+            ("held_options", Cell::Is(held_options)),
+            ("slave_options", Cell::Is(slave_options)),
+            ("master_options", Cell::Is(master_options)),
+            ("short_lock_wait", Cell::Is(short_lock_wait)),
+            ("may_write", Cell::Is(may_write)),
+            ("lent", Cell::Is(lent)),
+            ("roles", Cell::Is(roles)),
+            ("lock_holders.load", *load),
+            ("lock_holders.ask", Cell::Is(ask)),
+            ("lock_holders.unload", *unload),
+            ("stop_receiver", Cell::Is(stop_receiver)),
+            ("stop", Cell::Is(stop)),
+            ("start", Cell::Is(start)),
+            ("change_host", Cell::Is(change_host)),
+            ("forget", Cell::Is(forget)),
+            ("set_applied", Cell::Is(set_applied)),
+            ("change_source", Cell::Is(change_source)),
+            ("foreign_events", Cell::Is(foreign_events)),
+            ("progress", Cell::Is(progress)),
+            ("log_growth", Cell::Is(log_growth)),
+        ];
+        let of_a_channel =
+            [name, host, port, server_id, io, sql, behind, delay, until, gtid, received];
+        let of_errors = errors.iter().flat_map(|(number, text)| [number, text]);
+        let all = of_a_channel.into_iter().chain(of_errors).chain(filters.iter());
+        cells.extend(all.map(|column| ("columns", Cell::Is(column))));
+        cells.extend(gtid_values.iter().map(|value| ("gtid_values", Cell::Is(value))));
+        cells.extend(server_threads.iter().map(|user| ("server_threads", Cell::Is(user))));
+        cells
+    }
+}
 
 /// Chooses by what `SELECT VERSION()` says: a client's own guess is wrong on MariaDB.
 pub fn choose(version: &str) -> Result<&'static Dialect> {
@@ -399,7 +550,7 @@ mod tests {
                 dialect.change_host,
                 dialect.change_source,
                 dialect.set_applied,
-                dialect.progress.unwrap_or_default(),
+                dialect.progress,
             ] {
                 for part in template.split('{').skip(1) {
                     let key = part.split('}').next().unwrap_or_default();

@@ -21,18 +21,20 @@ const RAISE: Duration = Duration::from_secs(60);
 
 pub fn lowered(
     db: &Mysql,
+    allowed: &[String],
     work: &mut dyn FnMut() -> Result<()>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> Result<()> {
     let dialect = db.dialect()?;
-    let Some(lower) = dialect.lower else { return work() };
+    let Some(lower) = dialect.lower.get() else { return work() };
     let mut session = db.link.open()?;
     let left = is_lowered(&mut session, dialect)?;
     if !left && session.must(dialect.read_only)? != "1" {
         return work();
     }
     let begun = Instant::now();
-    while !intruders(db, &mut session, dialect, &mut BTreeSet::new(), progress)?.is_empty() {
+    let look = Look { db, dialect, allowed, progress };
+    while !look.intruders(&mut session, &mut BTreeSet::new())?.is_empty() {
         if begun.elapsed() > END {
             return Err(Error::new(
                 Kind::TimedOut,
@@ -48,7 +50,7 @@ pub fn lowered(
     let raise = Raise { db, dialect };
     let over = AtomicBool::new(false);
     let done = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| watch(db, dialect, &over, progress));
+        let watch = scope.spawn(|| look.watch(&over));
         // also when the work panics: the watcher would be waited for for ever
         let end = Over(&over);
         let done = work();
@@ -114,56 +116,56 @@ fn raise_again(db: &Mysql, dialect: &Dialect) -> Result<()> {
     }
 }
 
-fn watch(
-    db: &Mysql,
-    dialect: &Dialect,
-    over: &AtomicBool,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<()> {
-    let mut told = BTreeSet::new();
-    let mut session: Option<Session> = None;
-    while !over.load(Ordering::Acquire) {
-        let looked = match &mut session {
-            Some(session) => intruders(db, session, dialect, &mut told, progress),
-            None => db.link.open().map(|fresh| {
-                session = Some(fresh);
-                Vec::new()
-            }),
-        };
-        match looked {
-            Ok(_) => {}
-            // the server is gone, and with it whoever was there; the work finds that out itself
-            Err(e) if e.kind() == Kind::Unreachable => session = None,
-            Err(e) => return Err(e),
-        }
-        std::thread::sleep(LOOK);
-    }
-    Ok(())
+/// Who watches over what.
+struct Look<'a> {
+    db: &'a Mysql,
+    dialect: &'static Dialect,
+    allowed: &'a [String],
+    progress: &'a (dyn Fn(&str) + Sync),
 }
 
-/// Ends sessions that could write now, and names each once.
-fn intruders(
-    db: &Mysql,
-    session: &mut Session,
-    dialect: &Dialect,
-    told: &mut BTreeSet<u64>,
-    progress: &(dyn Fn(&str) + Sync),
-) -> Result<Vec<Seen>> {
-    let accounts = accounts(db, session, dialect, &[])?;
-    let found: Vec<Seen> = sessions(db, session, dialect, &accounts, &[])?
-        .into_iter()
-        .filter(|seen| seen.may_write && seen.exempt.is_empty())
-        .collect();
-    for seen in &found {
-        if told.insert(seen.id) {
-            progress(&format!(
-                "{} ({}): ended, it could have written while read-only is lowered: {}",
-                db.link.place(),
-                dialect.engine,
-                seen.words()
-            ));
+impl Look<'_> {
+    fn watch(&self, over: &AtomicBool) -> Result<()> {
+        let mut told = BTreeSet::new();
+        let mut session: Option<Session> = None;
+        while !over.load(Ordering::Acquire) {
+            let looked = match &mut session {
+                Some(session) => self.intruders(session, &mut told),
+                None => self.db.link.open().map(|fresh| {
+                    session = Some(fresh);
+                    Vec::new()
+                }),
+            };
+            match looked {
+                Ok(_) => {}
+                // the server is gone, and with it whoever was there; the work finds that out itself
+                Err(e) if e.kind() == Kind::Unreachable => session = None,
+                Err(e) => return Err(e),
+            }
+            std::thread::sleep(LOOK);
         }
+        Ok(())
     }
-    end(session, &found.iter().map(|seen| seen.id).collect::<Vec<_>>())?;
-    Ok(found)
+
+    /// Ends sessions that could write now, and names each once.
+    fn intruders(&self, session: &mut Session, told: &mut BTreeSet<u64>) -> Result<Vec<Seen>> {
+        let (db, dialect) = (self.db, self.dialect);
+        let accounts = accounts(db, session, dialect, self.allowed)?;
+        let found: Vec<Seen> = sessions(db, session, dialect, &accounts, self.allowed)?
+            .into_iter()
+            .filter(|seen| seen.may_write && seen.exempt.is_empty())
+            .collect();
+        for seen in &found {
+            if told.insert(seen.id) {
+                (self.progress)(&format!(
+                    "{} ({}): ended, it could have written while read-only is lowered: {}",
+                    db.link.place(),
+                    dialect.engine,
+                    seen.words()
+                ));
+            }
+        }
+        end(session, &found.iter().map(|seen| seen.id).collect::<Vec<_>>())?;
+        Ok(found)
+    }
 }

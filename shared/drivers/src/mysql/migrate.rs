@@ -432,7 +432,7 @@ impl Run<'_> {
     }
 
     fn percent(&self, session: &mut Session, id: &str) -> Result<Option<f64>> {
-        let Some(question) = self.dialect.progress else { return Ok(None) };
+        let question = self.dialect.progress;
         match session.ask(&fill(question, &[("id", id)])) {
             Ok(rows) => match rows.first() {
                 Some(row) => Ok(column(row, "percent")?.and_then(|text| text.parse().ok())),

@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use conn::{Link, Tls};
+pub use dialect::Cell;
 use dialect::Dialect;
 use rs_contract::{
     Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret,
@@ -29,6 +30,12 @@ use rs_model::replica::{Identity, Replica};
 use rs_model::{Position, Server};
 
 use crate::settings::Settings;
+
+/// Every cell of the dialect that a server of this version (`SELECT VERSION()`) speaks, by name: for whoever tries them
+/// on real servers.
+pub fn cells(version: &str) -> Result<Vec<(&'static str, Cell)>> {
+    Ok(dialect::choose(version)?.cells())
+}
 
 /// One database server.
 struct Mysql {
@@ -189,16 +196,31 @@ impl Database for Mysql {
         writes::writes_on(self, before)
     }
 
+    fn unsupported(&self) -> Result<Vec<String>> {
+        let dialect = self.dialect()?;
+        Ok(dialect
+            .cells()
+            .into_iter()
+            .filter_map(|(name, cell)| match cell {
+                Cell::Is(_) => None,
+                Cell::Unsupported { why, .. } => {
+                    Some(format!("{} has no {name}: {why}", dialect.engine))
+                }
+            })
+            .collect())
+    }
+
     fn lowers(&self) -> Result<bool> {
-        Ok(self.dialect()?.lower.is_some())
+        Ok(self.dialect()?.lower.get().is_some())
     }
 
     fn lowered(
         &self,
+        allowed: &[String],
         work: &mut dyn FnMut() -> Result<()>,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<()> {
-        lowered::lowered(self, work, progress)
+        lowered::lowered(self, allowed, work, progress)
     }
 
     fn writes(&self) -> Result<WritesState> {

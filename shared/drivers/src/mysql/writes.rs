@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Privileged, Result, Session as Seen, SilenceFacts, WritesState};
 
-use super::conn::{Fault, Row, Session, column, is_left_behind, waiting};
+use super::conn::{Fault, Row, Session, column, is_left_behind, is_mark, waiting};
 use super::dialect::Dialect;
 use super::{Mysql, facts};
 
@@ -13,6 +13,8 @@ use super::{Mysql, facts};
 pub const KEPT: &str = "rs-writes";
 /// Between two looks at something that must come to an end.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long an idle session of an account of ours is looked at again before it is taken for somebody's.
+const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn writes(db: &Mysql) -> Result<WritesState> {
     let dialect = db.dialect()?;
@@ -27,7 +29,7 @@ pub fn writes(db: &Mysql) -> Result<WritesState> {
 
 /// Whether a migration has the lock lowered, or had when it was killed.
 pub fn is_lowered(session: &mut Session, dialect: &Dialect) -> Result<bool> {
-    match dialect.is_lowered {
+    match dialect.is_lowered.get() {
         Some(question) => Ok(session.must(question)? == "1"),
         None => Ok(false),
     }
@@ -95,16 +97,14 @@ pub fn accounts(
         );
     }
     // whoever may call what runs with the rights of somebody who may write, may write
-    if let Some(question) = dialect.lent {
-        let privileged: BTreeSet<String> =
-            found.keys().map(|(user, host)| format!("{user}@{host}")).collect();
-        for row in session.rows(question)? {
-            let (definer, routine) = (text(&row, "definer")?, text(&row, "routine")?);
-            if privileged.contains(&definer) {
-                found
-                    .entry((text(&row, "account_user")?, text(&row, "account_host")?))
-                    .or_insert_with(|| format!("procedure {routine} runs as {definer}"));
-            }
+    let privileged: BTreeSet<String> =
+        found.keys().map(|(user, host)| format!("{user}@{host}")).collect();
+    for row in session.rows(dialect.lent)? {
+        let (definer, routine) = (text(&row, "definer")?, text(&row, "routine")?);
+        if privileged.contains(&definer) {
+            found
+                .entry((text(&row, "account_user")?, text(&row, "account_host")?))
+                .or_insert_with(|| format!("procedure {routine} runs as {definer}"));
         }
     }
     // whoever may take a role that may write, may write; roles hold roles
@@ -153,7 +153,35 @@ pub fn accounts(
 /// Every session, judged by its account's grants and not by its name. A session whose user no account has by name
 /// came in as the anonymous one; what `PUBLIC` may, everybody may. A waiter that a killed process of ours left behind
 /// is nobody's any more.
+///
+/// A session of ours bears no mark in the moment after it came and in the moment before it is gone. So one that has an
+/// account of ours is looked at again, and for a while if it does nothing: it gets its mark, or goes, or is somebody's.
 pub fn sessions(
+    db: &Mysql,
+    session: &mut Session,
+    dialect: &Dialect,
+    accounts: &[Privileged],
+    allowed: &[String],
+) -> Result<Vec<Seen>> {
+    let ours = db.own_accounts();
+    let begun = Instant::now();
+    let mut busy = BTreeSet::new();
+    loop {
+        let found = seen(db, session, dialect, accounts, allowed)?;
+        let unmarked =
+            found.iter().filter(|s| s.exempt.is_empty() && ours.contains(&s.user.as_str()));
+        // one that works without a mark in two looks is somebody's; a single look may meet one of ours at its end
+        let idle = |s: &Seen| s.statement.is_empty() || is_mark(&s.statement);
+        let settled = unmarked.clone().all(|s| !idle(s) && busy.contains(&s.id));
+        if settled || begun.elapsed() >= SETTLE {
+            return Ok(found);
+        }
+        busy = unmarked.filter(|s| !idle(s)).map(|s| s.id).collect();
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn seen(
     db: &Mysql,
     session: &mut Session,
     dialect: &Dialect,
@@ -242,18 +270,13 @@ pub fn writes_off(db: &Mysql, allowed: &[String], limit: Duration) -> Result<Wri
     let attempt = freeze(db, &mut session, dialect, allowed, begun, limit);
     if let Err(e) = attempt {
         // nothing half: whoever reads the error finds the server as it was
-        if !before.off {
-            session.run(dialect.clear_read_only)?;
-        }
-        if before.events_before.as_deref() == Some("ON") {
-            session.run("SET GLOBAL event_scheduler = ON")?;
-        }
+        unfreeze(&mut session, dialect, &before)?;
         return Err(e);
     }
     let survives = db.put_options(KEPT, dialect.read_only_options)?;
     Ok(WritesState {
         off: before.off,
-        lowered: false,
+        lowered: before.lowered,
         events_before: before.events_before,
         survives_restart: survives.then_some(true),
     })
@@ -333,22 +356,21 @@ fn blockers(
 ) -> Result<Vec<(String, Option<u64>)>> {
     let all = sessions(db, session, dialect, &[], allowed)?;
     let mut holders: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    if let Some(locks) = &dialect.lock_holders {
-        let mut rows = session.ask(locks.ask);
-        if let (Err(Fault::Server(..)), Some(load)) = (&rows, locks.load)
-            && session.attempt(load).is_ok()
-        {
-            rows = session.ask(locks.ask);
-            if let Some(unload) = locks.unload {
-                // a plugin that stays is a change that nobody asked for
-                let _ = session.attempt(unload);
-            }
+    let locks = &dialect.lock_holders;
+    let mut rows = session.ask(locks.ask);
+    if let (Err(Fault::Server(..)), Some(load)) = (&rows, locks.load.get())
+        && session.attempt(load).is_ok()
+    {
+        rows = session.ask(locks.ask);
+        if let Some(unload) = locks.unload.get() {
+            // a plugin that stays is a change that nobody asked for
+            let _ = session.attempt(unload);
         }
-        for row in rows.unwrap_or_default() {
-            let id = column(&row, "id")?.and_then(|id| id.parse().ok()).unwrap_or(0);
-            let what = column(&row, "what")?.unwrap_or_default().to_owned();
-            holders.entry(id).or_default().push(what.trim_end_matches([' ', '.']).to_owned());
-        }
+    }
+    for row in rows.unwrap_or_default() {
+        let id = column(&row, "id")?.and_then(|id| id.parse().ok()).unwrap_or(0);
+        let what = column(&row, "what")?.unwrap_or_default().to_owned();
+        holders.entry(id).or_default().push(what.trim_end_matches([' ', '.']).to_owned());
     }
     let busy = |s: &Seen| s.command == "Query" && !s.statement.is_empty();
     Ok(all
@@ -384,23 +406,31 @@ pub fn end(session: &mut Session, ids: &[u64]) -> Result<()> {
     Ok(())
 }
 
+/// What was read-only before we came stays so, and as much as it was.
+fn unfreeze(session: &mut Session, dialect: &Dialect, before: &WritesState) -> Result<()> {
+    match dialect.lower.get() {
+        _ if before.off => {}
+        Some(lower) if before.lowered => session.run(lower)?,
+        _ => session.run(dialect.clear_read_only)?,
+    }
+    if before.events_before.as_deref() == Some("ON") {
+        session.run("SET GLOBAL event_scheduler = ON")?;
+    }
+    Ok(())
+}
+
 pub fn writes_on(db: &Mysql, before: &WritesState) -> Result<()> {
     let dialect = db.dialect()?;
     // first the file: a restart in between finds what was asked for
     db.remove_options(KEPT)?;
     let mut session = db.link.open()?;
-    // what was read-only before we came stays so
-    if !before.off {
-        session.run(dialect.clear_read_only)?;
-    }
-    if before.events_before.as_deref() == Some("ON") {
-        session.run("SET GLOBAL event_scheduler = ON")?;
-    }
+    unfreeze(&mut session, dialect, before)?;
     let (read_only, events) = (
         session.must(dialect.read_only)?,
         session.value("SELECT @@global.event_scheduler")?.unwrap_or_default(),
     );
     if (read_only == "1") != before.off
+        || is_lowered(&mut session, dialect)? != before.lowered
         || (before.events_before.as_deref() == Some("ON") && events != "ON")
     {
         return Err(Error::new(

@@ -130,17 +130,25 @@ fn master(cloud: &dyn Cloud, deployment: &str, set: Option<&str>) -> Result<Box<
     rs_drivers::database(master, &settings, channel, None)
 }
 
-/// Every value of a one-column query, in chunks; counted before and after, so that nothing is cut off unseen.
+/// Every value of a one-column query, in chunks; counted and measured before and after, so that nothing is cut off
+/// unseen.
 fn all(database: &dyn Database, query: &str) -> Result<Vec<String>> {
-    let count = || -> Result<u64> {
-        let text = database.scalar(&format!("SELECT COUNT(*) FROM ({query}) AS rows_of_ours"))?;
-        text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let count = || -> Result<(u64, u64)> {
+        let text = database.scalar(&format!(
+            "WITH named (number_of_ours) AS ({query}) SELECT CONCAT(COUNT(*), ' ', \
+             COALESCE(SUM(LENGTH(number_of_ours)), 0)) FROM named"
+        ))?;
+        let two = |text: String| {
+            let (rows, bytes) = text.split_once(' ')?;
+            Some((rows.parse().ok()?, bytes.parse().ok()?))
+        };
+        text.and_then(two).ok_or_else(|| {
             Error::new(Kind::Failed, "the database did not count the rows")
                 .hint("--rows-query is a SELECT of one column")
         })
     };
-    let there = count()?;
-    let mut found = Vec::new();
+    let (there, bytes) = count()?;
+    let mut found: Vec<String> = Vec::new();
     while (found.len() as u64) < there {
         let chunk = database.scalar(&format!(
             "WITH named (number_of_ours) AS ({query}) SELECT GROUP_CONCAT(number_of_ours SEPARATOR '\\n') FROM \
@@ -153,9 +161,13 @@ fn all(database: &dyn Database, query: &str) -> Result<Vec<String>> {
             break;
         }
     }
-    if found.len() as u64 != there || count()? != there {
+    let read: u64 = found.iter().map(|number| number.len() as u64).sum();
+    if (found.len() as u64, read) != (there, bytes) || count()? != (there, bytes) {
         return Err(Error::new(Kind::Failed, "the rows changed while they were read")
-            .because(format!("{there} were counted, {} were read", found.len()))
+            .because(format!(
+                "{there} of {bytes} bytes were counted, {} of {read} bytes were read",
+                found.len()
+            ))
             .hint("rs-check probe --summarise LOG with the same flags reads them again"));
     }
     Ok(found)

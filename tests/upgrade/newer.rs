@@ -1,0 +1,83 @@
+//! The whole upgrade and the way back on MySQL 9 and HAProxy 3.
+
+use std::collections::BTreeSet;
+
+use rs_tests::Engines;
+
+use super::site::Site;
+use super::whole::{releases, upgrade_under_load};
+
+/// What a server's own database answers, by its administrator.
+fn sql(site: &Site, server: &str, query: &str) -> String {
+    let found = site.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let home = found["current"]["home"].as_str().unwrap().to_owned();
+    let ran = site
+        .scene
+        .call(&format!("{home}/bin/sql"), "sql")
+        .env("HOME", &home)
+        .args(["-e", query])
+        .run()
+        .exits(0);
+    ran.stdout.trim().to_owned()
+}
+
+fn orders(site: &Site, server: &str) -> BTreeSet<String> {
+    sql(site, server, "SELECT number FROM shop.orders WHERE number NOT LIKE 'past-%'")
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_newer(site: &Site) {
+    let version = sql(site, "Master DB", "SELECT VERSION()");
+    assert!(version.starts_with("9."), "the database is {version}");
+    let says = site.scene.call("haproxy", "haproxy").args(["-v"]).run().exits(0).stdout;
+    assert!(says.contains("version 3."), "{says}");
+}
+
+#[test]
+#[cfg_attr(rs_no_engines, ignore = "run scripts/setup.sh engines mysql haproxy3")]
+fn the_upgrade_under_load_loses_nothing_and_leaves_the_new_release() {
+    let site = Site::up_on(Engines::Newer, "whole-newer", "");
+    is_newer(&site);
+    upgrade_under_load(&site);
+}
+
+#[test]
+#[cfg_attr(rs_no_engines, ignore = "run scripts/setup.sh engines mysql haproxy3")]
+fn after_the_page_is_down_the_warm_slave_brings_the_old_release_back_at_the_price_that_was_said() {
+    let site = Site::up_on(Engines::Newer, "back-newer", "");
+    is_newer(&site);
+    // workers would write in their own time; what clients write is to be counted
+    let conf = site.place.join("upgrade.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, format!("{text}WORKER_START=\n")).unwrap();
+    let observer = site.observe();
+    let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
+    assert_eq!(releases(&site), ["2.0"]);
+    let back = site.run("scripts/rollback.sh", &[]).exits(0);
+    let summary = observer.summary();
+    assert_eq!(releases(&site), ["1.0"]);
+
+    let (old, new) = (orders(&site, "Slave2 DB"), orders(&site, "Master DB"));
+    let gone: BTreeSet<&String> = new.difference(&old).collect();
+    let lost = summary["writes"]["lost"].as_u64().unwrap();
+    assert!(lost > 0, "nobody wrote on the new release: there was nothing to lose\n{summary}");
+    let clients = gone.iter().filter(|number| number.starts_with("probe-")).count() as u64;
+    assert_eq!(clients, lost, "what clients were told and is gone\n{summary}\n{back}");
+    assert_eq!(summary["classes"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{back}");
+    // a transaction each: an order, a report, a beat. Nothing else was written since the migration
+    let more = |what: &str| {
+        let of = |server| sql(&site, server, what).parse::<u64>().unwrap();
+        of("Master DB") - of("Slave2 DB")
+    };
+    let reports = more("SELECT COUNT(*) FROM shop.reports");
+    let beats = more("SELECT beats FROM heartbeat.beat ORDER BY beats DESC LIMIT 1");
+    let said = back.stderr.lines().rev().find(|line| line.contains("what is lost: ")).unwrap();
+    let price: u64 = said
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse().ok())
+        .next()
+        .unwrap_or_else(|| panic!("{said}"));
+    assert_eq!(price, gone.len() as u64 + reports + beats, "{said}\n{back}");
+}
