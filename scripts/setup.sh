@@ -3,8 +3,9 @@
 #
 #   build              C compiler, headers, cargo: what `cargo build` needs (apt; root or sudo)
 #   servers            MariaDB, HAProxy, DNS, Subversion, Python ... in one folder of links, engines/bin
-#   all                both, and the newer engines of the tests where they can be fetched; where they cannot, one
-#                      line says so (RS_ENGINES=required: it fails, RS_ENGINES=none: they are not fetched)
+#   newer              the newer engines of the tests where they can be fetched; where they cannot, one line says so
+#                      (RS_ENGINES=required: it fails, RS_ENGINES=none: they are not fetched)
+#   all                build, servers and newer
 #   check              rustfmt, clippy, shellcheck, shfmt: what `make check` needs (apt; root or sudo)
 #   engines NAME...    newer servers beside them: mysql, mariadb11, haproxy3 (engines/NAME/bin)
 #   place              print the demo's folder, and nothing else
@@ -414,8 +415,11 @@ newer_engines() {
   required) setup_engines mysql haproxy3 ;;
   '')
     exec 9>&- # our lock, if we have it: this runs in a process of its own, and what fails there ends only that
+    mkdir -p "$engines" || die 1 "cannot make $engines"
     "${BASH_SOURCE[0]}" engines mysql haproxy3 2>"$engines/.newer.log" && return 0
-    say "MySQL 9 and HAProxy 3 cannot be fetched, their tests will be ignored: $(tail -n 1 "$engines/.newer.log")"
+    local why
+    why=$(sed -n 's/^setup: //p' "$engines/.newer.log" | grep -v '^unpacking' | head -n 1) || true
+    say "MySQL 9 and HAProxy 3 cannot be fetched, their tests will be ignored: $why"
     ;;
   *) die 2 "RS_ENGINES is ${RS_ENGINES}" "required, none, or not set" ;;
   esac
@@ -458,7 +462,7 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 word=${1:-}
 [[ $# -eq 0 ]] || shift
 case $word in
-build | servers | all | check | engines | place | with) settle ;;
+build | servers | newer | all | check | engines | place | with) settle ;;
 -h | --help) usage && exit ;;
 '') usage >&2 && exit 2 ;;
 *) die 2 "no word '$word'" "try: scripts/setup.sh --help" ;;
@@ -475,7 +479,7 @@ engines) setup_engines "$@" ;;
   [[ -z $place_note ]] || say "$place_note"
   [[ $word != build && $word != all ]] || setup_build
   [[ $word != servers && $word != all ]] || setup_servers
-  [[ $word != all ]] || newer_engines
+  [[ $word != newer && $word != all ]] || newer_engines
   [[ $word != check ]] || setup_check
   ;;
 esac

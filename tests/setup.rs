@@ -25,6 +25,36 @@ fn what_is_there_is_not_fetched_again() {
     assert!(!scene.path("bin/apt-get.log").exists(), "apt was called");
 }
 
+/// Where the newer engines cannot be fetched their tests are counted as ignored, and CI fails.
+#[test]
+fn newer_engines_that_cannot_be_fetched_are_told_in_one_line_and_fail_ci() {
+    let scene = Scene::new("setup-newer");
+    // short: sockets of servers lie below it
+    let folder = std::env::temp_dir().join(format!("rs-newer-{}", std::process::id()));
+    let setup = |engines: Option<&str>| {
+        let call = scene
+            .script("scripts/setup.sh")
+            .args(["newer"])
+            .env("RS_DEMO_DIR", folder.display().to_string())
+            .env("ENGINES_MIRROR", "http://127.0.0.1:9");
+        match engines {
+            Some(word) => call.env("RS_ENGINES", word).run(),
+            None => call.run(),
+        }
+    };
+    let ran = setup(None).exits(0).says("their tests will be ignored");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran}");
+    assert_eq!(setup(Some("none")).exits(0).stderr, "");
+    let ran = setup(Some("required")).exits(7).says("mysql-server-core");
+    assert!(!ran.stderr.contains("tests will be ignored"), "{ran}");
+    setup(Some("sometimes")).exits(2);
+    std::fs::remove_dir_all(&folder).unwrap();
+    // and that is how CI asks
+    let ci = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    let (before, after) = ci.split_once("export RS_ENGINES=required").unwrap();
+    assert!(!before.contains("make test") && after.contains("make test"), "{ci}");
+}
+
 #[test]
 fn wrong_words_and_folders_are_usage_errors() {
     let scene = Scene::new("setup-usage");
