@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rs_contract::{Channel, Kind, Snapshots, Work};
@@ -11,6 +12,8 @@ use rs_model::server::Instance;
 use rs_model::snapshot::Snapshot;
 use rs_model::{Server, Value};
 use rs_tests::{Db, Engines, Scene, Shell, each_engine, program, until};
+
+use super::Over;
 
 const WORK: Work = Work { timeout: Duration::from_secs(60) };
 const LINEAGE: &str = "mysite prod/1";
@@ -346,6 +349,35 @@ fn one_whose_owner_is_gone_between_copy_and_place_broke() {
     assert_eq!(taking(), [true]);
     ended.set_modified(std::time::SystemTime::now() - Duration::from_secs(20)).unwrap();
     assert_eq!(taking(), [false]);
+}
+
+#[test]
+fn whoever_looks_is_in_the_way_of_nobody_who_takes() {
+    let scene = Scene::new("snapshots-looked-at");
+    let db = scene.mariadb("db");
+    let programs = scene.path("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    scene.file("programs/mariadb-backup", "#!/bin/sh\necho 'it broke' >&2\nexit 9\n");
+    let script = programs.join("mariadb-backup");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let taker = store(&scene, &db, "mariabackup", scene.shell("db").search_first(&programs));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            let looker = store(&scene, &db, "mariabackup", scene.shell("db"));
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    looker.list(LINEAGE).unwrap();
+                }
+            });
+        }
+        let _end = Over(&over);
+        for _ in 0..60 {
+            let error = taker.take(&wanted(Some("x")), WORK, &quiet).unwrap_err();
+            assert_eq!(error.kind(), Kind::Failed, "{error:?}");
+        }
+    });
 }
 
 #[test]

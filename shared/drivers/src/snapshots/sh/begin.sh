@@ -8,19 +8,17 @@ umask 077
 lineage=$1
 work=$lineage/$2
 mkdir -p "$lineage"
-if ! mkdir "$work" 2>/dev/null; then
-  [ -d "$work" ] || mkdir "$work"
-  exec 9>>"$work/lock"
-  # whoever lists looks at the lock for a moment
-  flock --timeout 1 9 || exit 75
-  # complete, and just about to come to its place
-  [ -z "$(find "$work/ended" -newermt '-10 seconds' 2>/dev/null)" ] || exit 75
-  # left behind by somebody who is gone
-  find "$work" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
-else
-  exec 9>>"$work/lock"
-  flock --timeout 1 9 || exit 75
-fi
+[ -d "$work" ] || mkdir "$work" 2>/dev/null || [ -d "$work" ] || mkdir "$work"
+command exec 9>>"$work/lock" || exit 75
+# whoever lists shares the lock for a moment; whoever takes does not
+until flock --nonblock 9; do
+  flock --shared --nonblock 9 || exit 75
+done
+# in its place meanwhile, or complete and just about to come there
+[ "$work/lock" -ef /proc/self/fd/9 ] || exit 75
+[ -z "$(find "$work/ended" -newermt '-10 seconds' 2>/dev/null)" ] || exit 75
+# left behind by somebody who is gone
+find "$work" -mindepth 1 -maxdepth 1 ! -name lock -exec rm -rf {} +
 if [ -n "$3" ]; then
   for there in "$lineage"/????????T??????Z-"$3"; do
     [ ! -d "$there" ] || {

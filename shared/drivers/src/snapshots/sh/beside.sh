@@ -39,6 +39,19 @@ beside() {
   done
 }
 
+# Ends what was started, with its last words when we fail, and removes folders.
+#   beside_over STATUS FOLDER-OF-ITS-LOG FOLDER...
+beside_over() {
+  trap '' INT TERM HUP
+  if [ -n "$pid" ]; then
+    kill "$pid" 2>/dev/null || :
+    wait "$pid" 2>/dev/null || :
+  fi
+  [ "$1" -eq 0 ] || tail -n 20 "$2/error.log" 2>/dev/null || :
+  shift 2
+  rm -rf "$@"
+}
+
 ask() {
   "$beside_client" --no-defaults --user=root --socket="$beside_socket" --batch --skip-column-names --execute "$1"
 }

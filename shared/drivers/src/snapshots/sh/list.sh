@@ -8,7 +8,8 @@ cd "$1"
 # The lock dies with who took it. Between mkdir and the lock, and between the copy's end and its way to its place, nobody
 # has it for a moment: whoever stays away for ten seconds is gone.
 taken() { # taken FOLDER
-  if [ -e "$1/lock" ] && ! flock --nonblock "$1/lock" true; then return 0; fi
+  # shared: looks are in nobody's way
+  if [ -e "$1/lock" ] && ! flock --shared --nonblock "$1/lock" true; then return 0; fi
   if [ -e "$1/ended" ]; then
     [ -n "$(find "$1/ended" -newermt '-10 seconds' 2>/dev/null)" ]
   else
@@ -16,8 +17,8 @@ taken() { # taken FOLDER
   fi
 }
 told() { # told STATE FOLDER
-  metadata=
-  [ ! -e "$2/metadata.json" ] || metadata=$(tr -d '\n\t' <"$2/metadata.json")
+  # it may come to its place, or go, while we look
+  metadata=$( (tr -d '\n\t' <"$2/metadata.json") 2>/dev/null) || [ -d "$2" ] || return 0
   printf 'snapshot\t%s\t%s\t%s\n' "$1" "$2" "$metadata"
 }
 # these first: one that comes to its place meanwhile is there among the others

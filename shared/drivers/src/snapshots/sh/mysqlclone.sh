@@ -20,13 +20,7 @@ run=$(mktemp -d "${TMPDIR:-/tmp}/rs-clone.XXXXXX")
 pid=
 ended() {
   status=$?
-  trap '' INT TERM HUP
-  if [ -n "$pid" ]; then
-    kill "$pid" 2>/dev/null || :
-    wait "$pid" 2>/dev/null || :
-  fi
-  [ "$status" -eq 0 ] || tail -n 5 "$run/error.log" 2>/dev/null || :
-  rm -rf "$run"
+  beside_over "$status" "$run" "$run"
   (exit "$status") || failed
 }
 trap ended EXIT

@@ -13,19 +13,15 @@ run=$(mktemp -d "${TMPDIR:-/tmp}/rs-prove.XXXXXX")
 pid=
 ended() {
   status=$?
-  trap '' INT TERM HUP
-  if [ -n "$pid" ]; then
-    kill "$pid" 2>/dev/null || :
-    wait "$pid" 2>/dev/null || :
-  fi
-  [ "$status" -eq 0 ] || tail -n 20 "$scratch/error.log" 2>/dev/null || :
-  rm -rf "$scratch" "$run"
+  beside_over "$status" "$scratch" "$scratch" "$run"
   exit "$status"
 }
 trap ended EXIT
 trap 'exit 143' INT TERM HUP
-exec 9>"$scratch/lock"
+# locked before it bears the name by which others look whether somebody is here
+exec 9>"$scratch/lock.new"
 flock 9
+mv "$scratch/lock.new" "$scratch/lock"
 echo "phase: copy"
 cp -a --reflink=auto "$1/data" "$scratch/data"
 rm -f "$scratch/data/auto.cnf"
