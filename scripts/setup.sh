@@ -215,7 +215,7 @@ with() { PATH="${cargo%/*}:$PATH" "$@"; }
 # The first program is asked for its version. A group is taken whole from the machine or whole from
 # its own suite: a backup program must fit its server.
 groups='
-mariadb    | 10.11 | mariadbd mariadb mariadb-install-db mariadb-admin mariadb-check mariadb-dump mariadb-binlog mariadb-backup mbstream my_print_defaults | mariadb-server-core mariadb-client-core mariadb-client mariadb-backup
+mariadb    | 10.11 | mariadbd mariadb mariadb-install-db mariadb-admin mariadb-check mariadb-dump mariadb-binlog mariadb-backup mbstream my_print_defaults | mariadb-server-core mariadb-server mariadb-client-core mariadb-client mariadb-backup
 haproxy    | 2.6   | haproxy | haproxy
 named      | 9.16  | named named-checkconf named-checkzone tsig-keygen rndc | bind9 bind9-utils
 dig        | -     | dig nsupdate | bind9-dnsutils
@@ -319,7 +319,9 @@ provide() {
   for file in "$root"/usr/{sbin,bin}/"$program"; do [[ -x $file ]] && break; done
   [[ -x $file ]] || die 1 "$program is not in the packages that were fetched"
   case $program in
-  mariadbd | mariadb-install-db) option="--basedir=$root/usr" ;;
+  # the server's plugins come with mariadb-server: one tells who holds a lock
+  mariadbd) option="--basedir=$root/usr --plugin-dir=$root/usr/lib/mysql/plugin" ;;
+  mariadb-install-db) option="--basedir=$root/usr" ;;
   mysqld) option="--basedir=$root/usr --plugin-dir=$root/usr/lib/mysql/plugin --lc-messages-dir=$root/usr/share/mysql" ;;
   # its plugins (MySQL's way to log in is one) are looked for where the package would have put them
   mariadb | mariadb-admin | mariadb-dump | mariadb-binlog | mariadb-check)
