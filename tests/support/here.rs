@@ -49,6 +49,7 @@ impl Channel for Here {
             .env_clear()
             .env("PATH", &self.path)
             .envs(&command.env)
+            .envs(command.secrets.iter().map(|(name, secret)| (name, secret.expose())))
             .current_dir(&self.home)
             .output()
             .map_err(|e| self.failed(&command.argv[0], &e))?;

@@ -7,5 +7,6 @@ mod rehearse;
 mod releases;
 mod scripts;
 mod second_site;
+mod secrets;
 mod site;
 mod whole;

@@ -24,17 +24,27 @@ impl Site {
 
     /// The same, of those engines.
     pub fn up_on(engines: Engines, name: &str, options: &str) -> Site {
+        let site = Site::planned(engines, name, options);
+        site.raise();
+        site
+    }
+
+    /// Its name, range and folder, before anything of it is made.
+    pub fn planned(engines: Engines, name: &str, options: &str) -> Site {
         let scene = Scene::on(engines, name);
         let name = scene.dir.file_name().unwrap().to_string_lossy().into_owned();
         let place = rs_tests::demo_dir().join(&name);
-        let site = Site { scene, name, options: options.to_owned(), place };
-        let _ = site
+        Site { scene, name, options: options.to_owned(), place }
+    }
+
+    /// Makes what is planned.
+    pub fn raise(&self) {
+        let _ = self
             .call("scripts/demo/demo.sh")
             .args(["up"])
             .limit(Duration::from_secs(300))
             .run()
             .exits(0);
-        site
     }
 
     /// A call of a script of the project in the site's environment.

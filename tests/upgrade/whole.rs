@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::secrets::Marked;
 use super::site::Site;
 
 /// Releases that answer on every balancer for the site's host, each several times.
@@ -105,11 +106,12 @@ fn before_the_migration_going_back_is_free() {
 
 #[test]
 fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() {
-    let site = Site::up("back-warm", "");
-    let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
-    assert_eq!(releases(&site), ["2.0"]);
-    let _ = site.run("scripts/rollback.sh", &[]).exits(0);
-    assert_eq!(releases(&site), ["1.0"]);
+    let marked = Marked::up("back-warm");
+    let site = &marked.site;
+    let up = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
+    assert_eq!(releases(site), ["2.0"]);
+    let back = site.run("scripts/rollback.sh", &[]).exits(0);
+    assert_eq!(releases(site), ["1.0"]);
     let servers =
         site.tool("rs-server").args(["list", "--role", "master"]).run().exits(0).by_name();
     assert!(
@@ -117,6 +119,7 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
         "the warm slave is the master now: {:?}",
         servers.keys()
     );
+    marked.kept_their_secrets(&[&up, &back]);
 }
 
 #[test]

@@ -46,7 +46,7 @@
 #     Required: true
 # ...
 set -euo pipefail
-umask 027
+umask 077
 
 fail() {
   echo "database install: $*" >&2
@@ -124,6 +124,7 @@ mysqlx=OFF'
   no_writes='super-read-only=1'
 fi
 
+export UMASK=0600 UMASK_DIR=0700
 mkdir -p "$data" "${socket%/*}" "${options%/*}" "$HOME/log" "$HOME/tmp"
 cat >"$base.new" <<CNF
 # Written at each boot. What must last belongs into $options, below its include line.
@@ -191,10 +192,14 @@ mv "$HOME/bin/sql.new" "$HOME/bin/sql"
 "$HOME/bin/svc" install database --order 10 --grace 60 \
   --ready "exec $pings --defaults-file='$HOME/etc/admin.cnf' --connect-timeout=2 ping" <<RUN
 #!/bin/sh
+# Its files are its own: in master.info stands the password of the replication account.
+export UMASK=0600 UMASK_DIR=0700
 exec '$program' --defaults-file='$options'
 RUN
 
 if [ -d "$data/mysql" ]; then
+  # As of an earlier release of this script, or of a copy by hand.
+  chmod 0700 "$data"
   echo "data is there: $data"
   echo "changed=false"
   exit 0

@@ -8,7 +8,7 @@ use rs_model::ready::{Configured, Sticky};
 use rs_model::snapshot::Snapshot;
 use rs_model::{Position, Server};
 
-use crate::{Progress, Result, Work};
+use crate::{Progress, Result, Secret, Work};
 
 /// Where something listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +58,34 @@ pub trait Machines: Send + Sync {
 }
 
 /// A command on a server. An argument list, never a shell line.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Command {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// The whole environment; nothing is inherited.
+    /// The environment; nothing is inherited.
     pub env: BTreeMap<String, String>,
+    /// What of the environment is secret.
+    pub secrets: BTreeMap<String, Secret>,
     /// Fed to it.
     pub stdin: Vec<u8>,
     /// Working directory, absolute; absent: the server's home.
     pub cwd: Option<String>,
     /// Ended with all its children after this.
     pub timeout: Duration,
+}
+
+/// Without what may be secret: of the secrets their names, of stdin its length.
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("argv", &self.argv)
+            .field("env", &self.env)
+            .field("secrets", &self.secrets)
+            .field("stdin", &format_args!("{} bytes", self.stdin.len()))
+            .field("cwd", &self.cwd)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
 }
 
 /// What a command said. Output is one stream, as it came.
@@ -151,7 +167,7 @@ pub trait Balancer: Send + Sync {
     fn sticky(&self, pool: &str) -> Result<Option<Sticky>>;
     /// The configuration's digest, our own lines left out, and the processes.
     fn configured(&self) -> Result<Configured>;
-    /// Ends the sessions of a member at once; how many there were.
+    /// Ends the sessions of a member at once, in every process; how many there were.
     fn kill_sessions(&self, pool: &str, address: IpAddr, port: u16) -> Result<u64>;
 }
 

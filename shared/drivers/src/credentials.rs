@@ -13,21 +13,23 @@ pub fn credential(name: &str) -> Result<Secret> {
         return Err(Error::new(Kind::Usage, format!("{name:?} is no credential's name"))
             .hint("a name has no slash and does not begin with a dot"));
     }
-    let text = match (std::env::var_os("RS_CREDENTIALS"), std::env::var_os("RS_CREDENTIAL_COMMAND"))
-    {
-        (Some(folder), _) => from_file(&PathBuf::from(folder).join(name), name)?,
-        (None, Some(command)) => from_command(&command, name)?,
-        (None, None) => {
-            return Err(Error::new(
+    let mut text =
+        match (std::env::var_os("RS_CREDENTIALS"), std::env::var_os("RS_CREDENTIAL_COMMAND")) {
+            (Some(folder), _) => from_file(&PathBuf::from(folder).join(name), name)?,
+            (None, Some(command)) => from_command(&command, name)?,
+            (None, None) => {
+                return Err(Error::new(
                 Kind::Usage,
                 format!("credential {name:?} cannot be looked up"),
             )
             .hint(
                 "set RS_CREDENTIALS to a folder of files with mode 0600, or RS_CREDENTIAL_COMMAND",
             ));
-        }
-    };
-    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
+            }
+        };
+    // cut, not copied: nothing of it is left in memory that Secret does not own
+    text.truncate(text.trim_end_matches(['\n', '\r']).len());
+    Ok(Secret::new(text))
 }
 
 fn from_file(path: &std::path::Path, name: &str) -> Result<String> {

@@ -3,6 +3,7 @@
 //! Drivers print nothing, decide nothing and do not use one another; a tool composes families.
 
 pub mod agents;
+mod bits;
 pub mod certificate;
 pub mod credentials;
 pub mod http;

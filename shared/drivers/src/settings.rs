@@ -225,20 +225,17 @@ impl Settings {
         })
     }
 
-    /// The environment of a script: every input that has a value, secrets included. Never print it.
-    pub fn environment(&self) -> Result<BTreeMap<String, String>> {
-        let mut found = BTreeMap::new();
+    /// The environment of a script: every input that has a value, and apart the secrets among them.
+    pub fn environment(&self) -> Result<(BTreeMap<String, String>, BTreeMap<String, Secret>)> {
+        let (mut plain, mut secrets) = (BTreeMap::new(), BTreeMap::new());
         for (name, resolved) in &self.values {
-            let text = if resolved.value.is_secret() {
-                Some(self.expand_secret(name, &resolved.value)?.expose().to_owned())
-            } else {
-                self.expand(name, &resolved.value)?
-            };
-            if let Some(text) = text {
-                found.insert(name.clone(), text);
+            if resolved.value.is_secret() {
+                secrets.insert(name.clone(), self.expand_secret(name, &resolved.value)?);
+            } else if let Some(text) = self.expand(name, &resolved.value)? {
+                plain.insert(name.clone(), text);
             }
         }
-        Ok(found)
+        Ok((plain, secrets))
     }
 
     fn expand(&self, name: &str, value: &Value) -> Result<Option<String>> {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Bad, Template};
+use crate::{Bad, Script, Template};
 
 /// The inputs of one level, by name.
 pub type Inputs = BTreeMap<String, Value>;
@@ -272,9 +272,55 @@ pub fn resolve(
     found
 }
 
+/// What one run of a script sees: the current set of its server, over it the values of this run, and of the secrets
+/// among them only those that the script's own metadata declares or that were given with this run.
+pub fn for_script(
+    script: &Script,
+    current: &BTreeMap<String, Resolved>,
+    run: &Inputs,
+) -> BTreeMap<String, Resolved> {
+    let mut seen: BTreeMap<String, Resolved> = current
+        .iter()
+        .filter(|(name, resolved)| !resolved.value.is_secret() || script.inputs.contains_key(*name))
+        .map(|(name, resolved)| (name.clone(), resolved.clone()))
+        .collect();
+    for (name, value) in run.iter().filter(|(_, value)| **value != Value::Inherit) {
+        seen.insert(name.clone(), Resolved { value: value.clone(), from: Level::Run });
+    }
+    seen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_sees_the_secrets_that_it_declares_or_is_given_and_no_others() {
+        let script = Script {
+            inputs: [("OWN".to_owned(), crate::template::InputDecl::default())].into(),
+            ..Script::default()
+        };
+        let value = |written: &str| Value::parse(written).unwrap();
+        let current: BTreeMap<String, Resolved> = [
+            ("OWN", "cred:A"),
+            ("FOREIGN", "cred:B"),
+            ("KEY", "key:ops"),
+            ("LIST", r#"array:["text:a","cred:B"]"#),
+            ("PLAIN", "text:x"),
+            ("GIVEN", "cred:C"),
+        ]
+        .map(|(name, text)| {
+            (name.to_owned(), Resolved { value: value(text), from: Level::Current })
+        })
+        .into();
+        let run = Inputs::from([
+            ("GIVEN".to_owned(), value("cred:D")),
+            ("FOREIGN".to_owned(), Value::Inherit),
+        ]);
+        let seen = for_script(&script, &current, &run);
+        assert_eq!(seen.keys().collect::<Vec<_>>(), ["GIVEN", "OWN", "PLAIN"]);
+        assert_eq!(seen["GIVEN"], Resolved { value: value("cred:D"), from: Level::Run });
+    }
 
     #[test]
     fn the_typed_notation_round_trips() {

@@ -12,7 +12,7 @@ use rs_model::ready::{Configured, Sticky};
 use super::client::Client;
 use super::config::{self, Backend, Wanted};
 use super::words::{self, ServerState};
-use super::{ANSWER, Site, ready};
+use super::{Site, ready};
 
 /// How long the sessions of a member that goes may take to end, once it is in maint.
 const LAST_SESSIONS: Duration = Duration::from_secs(10);
@@ -178,7 +178,6 @@ impl Haproxy {
         channel.put(&new, text.as_bytes(), 0o600)?;
         let command = Command {
             argv: vec!["haproxy".into(), "-c".into(), "-f".into(), new.clone()],
-            env: self.site.settings.environment()?,
             timeout: CHECK,
             ..Command::default()
         };
@@ -201,13 +200,7 @@ impl Haproxy {
     /// Permission bits of the configuration.
     fn mode(&self) -> Result<u32> {
         let Some(channel) = &self.site.channel else { return Ok(0o600) };
-        let command = Command {
-            argv: ["stat", "-c", "%a", &self.site.config_file].map(str::to_owned).to_vec(),
-            timeout: ANSWER,
-            ..Command::default()
-        };
-        let mode = channel.run(&command, &|_| ())?;
-        Ok(u32::from_str_radix(mode.text.trim(), 8).unwrap_or(0o600))
+        crate::bits::of(channel.as_ref(), &self.site.config_file)
     }
 
     /// The mode of the file, when exactly that text was looked at.

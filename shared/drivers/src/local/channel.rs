@@ -79,6 +79,7 @@ impl Shell {
         let cwd = wanted.cwd.as_deref().map_or(self.home.clone(), |cwd| self.absolute(cwd));
         command
             .envs(&wanted.env)
+            .envs(wanted.secrets.iter().map(|(name, secret)| (name, secret.expose())))
             .env("RS_MACHINE", &self.id)
             .current_dir(&cwd)
             .stdin(if wanted.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })

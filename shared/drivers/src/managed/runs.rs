@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use rs_contract::{
-    Channel, Command, Error, Holder, Kind, Lock, Progress, Result, RunRequest, RunResult, Txn,
+    Channel, Command, Error, Holder, Kind, Lock, Progress, Result, RunRequest, RunResult, Secret,
+    Txn,
 };
-use rs_model::{Inputs, Level, Phase, Resolved, Script, Server, State, Template, Value};
+use rs_model::input::for_script;
+use rs_model::{Inputs, Phase, Resolved, Script, Server, State, Template, Value};
 use serde::{Deserialize, Serialize};
 
 use super::objects::encode;
@@ -154,8 +156,8 @@ impl Managed {
             ));
         };
         let channel = self.reach(job.server)?;
-        let values = values(&current.inputs, job.inputs);
-        let (env, mask) = self.environment(job, &values)?;
+        let values = for_script(job.script, &current.inputs, job.inputs);
+        let (env, secrets, mask) = self.environment(job, &values)?;
         let id = format!("run-{}", self.state.next(keys::RUNS)?);
         let mut row = Row {
             deployment: job.deployment.to_owned(),
@@ -175,7 +177,7 @@ impl Managed {
         };
         let begun = Instant::now();
         let ended = furnish(channel.as_ref(), &folder, job.script)
-            .and_then(|()| channel.run(&command(job, &folder, env), &each));
+            .and_then(|()| channel.run(&command(job, &folder, env, secrets), &each));
         let helper = |argv: &[&str]| {
             let argv = argv.iter().map(|word| (*word).to_owned()).collect();
             channel.run(
@@ -234,12 +236,12 @@ impl Managed {
         }
     }
 
-    /// The environment of a script, with what of it is secret.
+    /// The environment of a script, what of it is secret, and that to be kept out of its output.
     fn environment(
         &self,
         job: &Job<'_>,
         values: &BTreeMap<String, Resolved>,
-    ) -> Result<(BTreeMap<String, String>, Mask)> {
+    ) -> Result<(BTreeMap<String, String>, BTreeMap<String, Secret>, Mask)> {
         let mut server = job.server.clone();
         if let Some(current) = &mut server.current {
             current.inputs.clone_from(values);
@@ -251,18 +253,19 @@ impl Managed {
             vec![server.clone()]
         };
         let settings = Settings::among(self, job.deployment, &server, &all)?;
-        let env = settings.environment()?;
+        let (env, secrets) = settings.environment()?;
         let mut mask = Mask::default();
-        for (name, resolved) in values.iter().filter(|(_, resolved)| resolved.value.is_secret()) {
-            if matches!(resolved.value, Value::Array(_)) {
-                for part in env.get(name).map(String::as_str).unwrap_or_default().split(',') {
-                    mask.add(&rs_contract::Secret::new(part), &format!("part of {name}"));
+        for (name, secret) in &secrets {
+            match values.get(name).map(|resolved| &resolved.value) {
+                Some(Value::Array(_)) => {
+                    for part in secret.expose().split(',') {
+                        mask.add(&Secret::new(part), &format!("part of {name}"));
+                    }
                 }
-            } else {
-                mask.add(&settings.secret(name)?, &resolved.value.to_string());
+                value => mask.add(secret, &value.map_or_else(String::new, Value::to_string)),
             }
         }
-        Ok((env, mask))
+        Ok((env, secrets, mask))
     }
 
     pub(super) fn find_output(&self, run: &str) -> Result<String> {
@@ -321,15 +324,6 @@ fn wanted<'a>(template: &'a Template, request: &RunRequest, server: &Server) -> 
     .hint("give them with --set NAME=TYPE:VALUE, or set them on the server"))
 }
 
-/// What a run sees: current, and over it the values of this run.
-fn values(current: &BTreeMap<String, Resolved>, run: &Inputs) -> BTreeMap<String, Resolved> {
-    let mut values = current.clone();
-    for (name, value) in run.iter().filter(|(_, value)| **value != Value::Inherit) {
-        values.insert(name.clone(), Resolved { value: value.clone(), from: Level::Run });
-    }
-    values
-}
-
 /// The other servers whose metadata the values want.
 pub fn others(values: &BTreeMap<String, Resolved>) -> impl Iterator<Item = (&str, &str)> {
     fn single(value: &Value) -> Vec<(&str, &str)> {
@@ -366,7 +360,12 @@ fn furnish(channel: &dyn Channel, folder: &str, script: &Script) -> Result<()> {
 
 /// The script as a command. It waits on the server itself for a script that outlived whoever began it: the lock is
 /// held by a process that lives exactly as long as the script, and not by what the script leaves behind.
-fn command(job: &Job<'_>, folder: &str, inputs: BTreeMap<String, String>) -> Command {
+fn command(
+    job: &Job<'_>,
+    folder: &str,
+    inputs: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
+) -> Command {
     let mut env = inputs;
     env.insert("RS_ATTACH_DIR".into(), format!("{folder}/attachments"));
     for (name, value) in job.marks {
@@ -383,7 +382,8 @@ fn command(job: &Job<'_>, folder: &str, inputs: BTreeMap<String, String>) -> Com
             argv.extend(by);
         }
         Start::Sudo(by) => {
-            let mut keep: Vec<&str> = env.keys().map(String::as_str).collect();
+            let mut keep: Vec<&str> =
+                env.keys().chain(secrets.keys()).map(String::as_str).collect();
             keep.extend(["RS_MACHINE", "HOME"]);
             argv.extend([
                 script::START_SUDO.into(),
@@ -395,7 +395,7 @@ fn command(job: &Job<'_>, folder: &str, inputs: BTreeMap<String, String>) -> Com
         }
     }
     argv.push(format!("{folder}/script"));
-    Command { argv, env, stdin: Vec::new(), cwd: None, timeout: job.timeout }
+    Command { argv, env, secrets, timeout: job.timeout, ..Command::default() }
 }
 
 /// For an error, which is one line.

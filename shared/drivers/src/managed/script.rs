@@ -69,25 +69,25 @@ pub fn start(source: &str) -> Start {
 /// Secrets that a run knows, to be taken out of what it says.
 #[derive(Default)]
 pub struct Mask {
-    words: Vec<(String, String)>,
+    words: Vec<(Secret, String)>,
 }
 
 impl Mask {
     /// One more secret; `shown` stands in its place. Very short ones are left: they would hit everywhere.
     pub fn add(&mut self, secret: &Secret, shown: &str) {
         for line in secret.expose().lines().map(str::trim).filter(|line| line.len() >= 4) {
-            self.words.push((line.to_owned(), format!("({shown})")));
+            self.words.push((Secret::new(line), format!("({shown})")));
         }
         // a secret that holds another one goes first
-        self.words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        self.words.sort_by_key(|(word, _)| std::cmp::Reverse(word.expose().len()));
     }
 
     /// The line without secrets.
     pub fn line(&self, line: &str) -> String {
         let mut line = line.to_owned();
         for (word, shown) in &self.words {
-            if line.contains(word.as_str()) {
-                line = line.replace(word.as_str(), shown);
+            if line.contains(word.expose()) {
+                line = line.replace(word.expose(), shown);
             }
         }
         line

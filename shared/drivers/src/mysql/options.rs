@@ -45,7 +45,7 @@ impl Place {
         };
         let new = with(&old, name, Some(lines));
         if new != old {
-            channel.put(&path, new.as_bytes(), 0o640)?;
+            channel.put(&path, new.as_bytes(), crate::bits::of(channel, &path)?)?;
         }
         Ok(true)
     }
@@ -60,7 +60,10 @@ impl Place {
             Ok(content) => {
                 let old = text(&content);
                 let new = with(&old, name, None);
-                if new == old { Ok(()) } else { channel.put(&path, new.as_bytes(), 0o640) }
+                if new == old {
+                    return Ok(());
+                }
+                channel.put(&path, new.as_bytes(), crate::bits::of(channel, &path)?)
             }
             Err(e) if e.kind() == Kind::NotFound => Ok(()),
             Err(e) => Err(e),

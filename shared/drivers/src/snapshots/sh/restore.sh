@@ -15,7 +15,8 @@ else
 fi
 # a server's own id must not stand in two places
 rm -f "$fresh/auto.cnf" "$fresh/server_uuid" "$fresh"/xtrabackup_* "$fresh"/mariadb_backup_* "$fresh/backup-my.cnf"
-chmod 0750 "$fresh"
+# a replica's password stands in one of its files
+chmod -R go-rwx "$fresh"
 sync -f "$fresh"
 if [ "$fresh" != "$data" ]; then
   if [ -e "$data" ]; then
