@@ -14,6 +14,7 @@ each_engine!(
     members_and_standby_survive_a_reload,
     what_an_old_worker_still_serves_is_named_and_counted,
     a_member_goes_after_its_last_request_and_is_cut_off_only_when_told,
+    a_request_in_an_old_worker_is_cut_off_too,
     names_that_attack_stay_names,
     a_configuration_that_haproxy_refuses_stops_everything_before_anything_changed,
     without_markers_or_channel_it_says_that_it_cannot_save,
@@ -182,6 +183,28 @@ fn a_member_goes_after_its_last_request_and_is_cut_off_only_when_told(engines: E
         assert_eq!(driver.kill_sessions("www", address, two.port).unwrap(), 1);
         assert_eq!(slow.join().unwrap(), 502);
         assert_eq!(driver.kill_sessions("www", address, two.port).unwrap(), 0);
+    });
+}
+
+fn a_request_in_an_old_worker_is_cut_off_too(engines: Engines) {
+    let scene = Scene::on(engines, "old-cut");
+    let one = scene.app("one");
+    let lb = scene.balanced("lb", CONFIG);
+    let driver = lb.balancer(&scene);
+    driver.apply("www", &[present(&one, "a", Admin::Ready)]).unwrap();
+    std::thread::scope(|scope| {
+        let slow = || {
+            let address = format!("{}:8080", lb.haproxy.address).parse().unwrap();
+            Probe::new(address, "", "/slow").send().map_or(502, |answer| answer.status)
+        };
+        let first = scope.spawn(slow);
+        until("the slow request", Duration::from_secs(10), || one.slow() == 1);
+        lb.reload();
+        let second = scope.spawn(slow);
+        until("one in the new worker too", Duration::from_secs(10), || one.slow() == 2);
+        let address = one.address.parse().unwrap();
+        assert_eq!(driver.kill_sessions("www", address, one.port).unwrap(), 2);
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (502, 502));
     });
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::Scene;
 
-/// A small application of a scene: `/health`, `/version`, `/slow` (answers when told), anything else its name.
+/// A small application of a scene: `/health`, `/version`, `/slow` (answers when told), `/socket` (a websocket that
+/// stays open), anything else its name.
 pub struct App {
     /// Where it listens.
     pub address: String,
@@ -18,6 +19,7 @@ struct Shared {
     name: String,
     release: Mutex<String>,
     healthy: AtomicBool,
+    asked: AtomicUsize,
     served: AtomicUsize,
     slow: AtomicUsize,
     gate: (Mutex<bool>, Condvar),
@@ -34,14 +36,24 @@ impl App {
         release.clone_into(&mut self.shared.release.lock().unwrap());
     }
 
+    /// Requests for `/health`.
+    pub fn asked(&self) -> usize {
+        self.shared.asked.load(Ordering::SeqCst)
+    }
+
     /// Requests that were no health checks.
     pub fn served(&self) -> usize {
         self.shared.served.load(Ordering::SeqCst)
     }
 
-    /// Requests for `/slow` that wait.
+    /// Requests for `/slow` that wait, and websockets that are open.
     pub fn slow(&self) -> usize {
         self.shared.slow.load(Ordering::SeqCst)
+    }
+
+    /// Lets those that come from now on wait again.
+    pub fn hold_again(&self) {
+        *self.shared.gate.0.lock().unwrap() = false;
     }
 
     /// Lets those that wait go.
@@ -66,6 +78,7 @@ impl Scene {
             name: name.to_owned(),
             release: Mutex::new("1.0".into()),
             healthy: AtomicBool::new(true),
+            asked: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
             slow: AtomicUsize::new(0),
             gate: (Mutex::new(false), Condvar::new()),
@@ -92,6 +105,20 @@ fn serve(app: &Shared, stream: TcpStream) -> std::io::Result<()> {
             }
         }
         let path = head.split_whitespace().nth(1).unwrap_or("/").to_owned();
+        if path == "/health" {
+            app.asked.fetch_add(1, Ordering::SeqCst);
+        }
+        if path == "/socket" {
+            stream.write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                  Sec-WebSocket-Accept: s3pPLBMiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            )?;
+            app.slow.fetch_add(1, Ordering::SeqCst);
+            // open until the other side ends it
+            let ended = std::io::copy(&mut reader, &mut std::io::sink());
+            app.slow.fetch_sub(1, Ordering::SeqCst);
+            return ended.map(|_| ());
+        }
         let (status, body) = match path.as_str() {
             "/health" if app.healthy.load(Ordering::SeqCst) => ("200 OK", "ok".to_owned()),
             "/health" => ("500 Broken", "no".into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rs_drivers::http::Probe;
-use rs_tests::{App, Call, Scene, root, until};
+use rs_tests::{App, Call, Engines, Scene, root, until};
 use serde_json::Value as Json;
 
 /// Two launched balancers of the pool `www`, and applications that run already.
@@ -16,7 +16,12 @@ pub(super) const NAMES: [&str; 3] = ["App Server-1", "App $(touch owned);\"2\"",
 
 impl Site {
     pub fn new(name: &str) -> Site {
-        let scene = Scene::new(name);
+        Site::on(Engines::Host, name, 2)
+    }
+
+    /// With that many balancers, on that HAProxy.
+    pub fn on(engines: Engines, name: &str, balancers: usize) -> Site {
+        let scene = Scene::on(engines, name);
         scene.credential("LB_BYPASS", "open-sesame-7");
         let apps: Vec<App> = NAMES.iter().map(|name| scene.app(name)).collect();
         let servers: String = NAMES
@@ -29,14 +34,23 @@ impl Site {
                 )
             })
             .collect();
+        let lbs: String = (1..=balancers)
+            .map(|n| {
+                format!(
+                    "  - Name: Load Balancer-{n}\n    Template: {{t}}\n    \
+                     Tags: [\"load_balancer:active_www=true\"]\n"
+                )
+            })
+            .collect();
         let template = root().join("scripts/templates/load-balancer.yml").canonicalize().unwrap();
         let path = scene.search_path();
         let text = format!(
             "Deployment: production\nMachines:\n  Local:\n    Root: machines\n    Addresses: {net}.128/25\n    Path: {path}:/usr/sbin:/sbin\n    User: nobody\n\
              Inputs:\n  LB_APPLISTENER_NAME: text:www\n  LB_HOSTNAME: text:www.mysite.com\n  LB_BYPASS_SECRET: cred:LB_BYPASS\n  HEALTH_CHECK_URI: text:/health\n\
-             Templates:\n  - {t}\nServers:\n  - Name: Load Balancer-1\n    Template: {t}\n    Tags: [\"load_balancer:active_www=true\"]\n  - Name: Load Balancer-2\n    Template: {t}\n    Tags: [\"load_balancer:active_www=true\"]\n{servers}",
+             Templates:\n  - {t}\nServers:\n{lbs}{servers}",
             net = scene.net,
             t = template.display(),
+            lbs = lbs.replace("{t}", &template.display().to_string()),
         );
         let file = scene.file("site.yml", &text);
         let _ = scene.tool("rs-server").args(["apply", &file]).run().exits(0);

@@ -9,6 +9,7 @@
 
 mod act;
 mod args;
+mod balancers;
 mod context;
 mod exit;
 mod journal;
@@ -21,6 +22,7 @@ mod usage;
 
 pub use act::{DebtSpec, Done, Step};
 pub use args::{Changing, Common, Owing, Select, Set, duration, name_value};
+pub use balancers::{Balancers, Meant, Patience, settle};
 pub use context::{Context, main};
 pub use exit::Exit;
 pub use journal::{Journal, alive, host, now, owner};

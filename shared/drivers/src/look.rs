@@ -17,6 +17,18 @@ pub struct Look<'a> {
     pub arrays: Vec<Array>,
 }
 
+/// What a driver is opened with: a server's settings, and the way to it where there is one.
+pub fn way(
+    cloud: &dyn Cloud,
+    deployment: &str,
+    server: &Server,
+    servers: &[Server],
+) -> Result<(Settings, Option<Box<dyn rs_contract::Channel>>)> {
+    // one that we did not launch is asked over the network
+    let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
+    Ok((Settings::among(cloud, deployment, server, servers)?, channel))
+}
+
 impl<'a> Look<'a> {
     /// Reads what the control plane knows; nobody else is asked yet.
     pub fn new(cloud: &'a dyn Cloud, deployment: &'a str) -> Result<Look<'a>> {

@@ -28,6 +28,7 @@ pub fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Resu
         "writes" => writes(look, subject),
         "lowered" => lowered(look, subject),
         "standby" => standby(look, subject),
+        "offline" => offline(look, subject),
         "record" => record(look, subject),
         "pin" => pin(look, subject),
         "array" => Ok(match look.arrays.iter().find(|array| array.name == subject) {
@@ -152,6 +153,40 @@ fn lowered(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
         Seen::Unknown(format!("no master of the set {set} is up"))
     } else {
         Seen::Settled(format!("the lock is not lowered on {}", asked.join(", ")))
+    })
+}
+
+/// What a balancer missed while it did not answer: settled once it has that server as the others of the pool have it.
+fn offline(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
+    let Some((pool, rest)) = subject.split_once('/') else {
+        return Ok(Seen::Unknown("its key names no pool".into()));
+    };
+    let all: Vec<&Server> = look.balancers().filter(|server| server.balances(pool)).collect();
+    // names may hold slashes
+    let missed = all
+        .iter()
+        .find_map(|lb| Some((*lb, rest.strip_prefix(lb.name.as_str())?.strip_prefix('/')?)));
+    let Some((lb, name)) = missed else {
+        return Ok(Seen::Settled(format!("{rest}: that balancer is none of {pool} any more")));
+    };
+    let Some(address) = look.server(name).and_then(|server| server.address) else {
+        return Ok(Seen::Settled(format!("server {name} has no address any more")));
+    };
+    let there = |lb: &Server| -> rs_contract::Result<Vec<(u16, Admin)>> {
+        let members = look.balancer(lb)?.members(pool)?;
+        let its = members.iter().filter(|m| m.address == address && m.is_there());
+        let mut its: Vec<_> = its.map(|m| (m.port, m.admin)).collect();
+        its.sort_by_key(|(port, _)| *port);
+        Ok(its)
+    };
+    let own = there(lb)?;
+    let Some(other) = all.iter().find(|other| other.name != lb.name) else {
+        return Ok(Seen::Unknown(format!("no other balancer of pool {pool} is up")));
+    };
+    Ok(if there(other)? == own {
+        Seen::Settled(format!("{} has {name} as {} has it", lb.name, other.name))
+    } else {
+        Seen::Open(format!("{} does not have {name} as {} has it", lb.name, other.name))
     })
 }
 

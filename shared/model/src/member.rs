@@ -48,6 +48,17 @@ pub struct Member {
     pub saved: Option<bool>,
 }
 
+/// The receipt of a drain: what became of the requests in flight, websockets among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Those that ended by themselves.
+    pub finished: u64,
+    /// Those that we ended: their clients got an error.
+    pub killed: u64,
+    /// How long the last of them took, in milliseconds from when nothing new came.
+    pub longest_ms: u64,
+}
+
 /// The maintenance page on one balancer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Page {

@@ -110,11 +110,49 @@ pub fn extras<'a>(members: &'a [Member], wishes: &[Wish]) -> Vec<&'a Member> {
         .collect()
 }
 
-/// Whether taking these away leaves nobody who gets traffic, where somebody does now.
+/// Whether taking these away leaves nobody who is told to get traffic, or nobody who is up, where somebody is now.
 pub fn would_be_empty(members: &[Member], gone: &[(IpAddr, u16)]) -> bool {
-    let ready = |m: &&Member| m.is_there() && m.admin == Admin::Ready;
-    members.iter().any(|m| ready(&m))
-        && !members.iter().filter(ready).any(|m| !gone.contains(&(m.address, m.port)))
+    let last = |counts: &dyn Fn(&Member) -> bool| {
+        let mut all = members.iter().filter(|m| counts(m)).peekable();
+        all.peek().is_some() && all.all(|m| gone.contains(&(m.address, m.port)))
+    };
+    last(&|m| m.is_there() && m.admin == Admin::Ready) || last(&Member::takes)
+}
+
+/// What somebody else did to the members of one balancer since they were read, each as it was and as it is. Health and
+/// requests in flight change by themselves and do not count, nor does what an old process still has.
+pub fn drifted(before: &[Member], now: &[Member]) -> Vec<String> {
+    let lasting = |m: &&Member| !m.status.starts_with("only in the old");
+    let at = |m: &Member| (m.address, m.port);
+    let told = |m: Option<&Member>| match m {
+        None => "absent".to_owned(),
+        Some(m) if !m.is_there() => "only in its configuration".to_owned(),
+        Some(m) => {
+            let admin = match m.admin {
+                Admin::Ready => "ready",
+                Admin::Drain => "draining",
+                Admin::Maint => "in maint",
+            };
+            let other = if m.saved == Some(false) { ", and its configuration differs" } else { "" };
+            format!("{admin}{other}")
+        }
+    };
+    let mut places: Vec<_> = before.iter().chain(now).filter(lasting).map(at).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+        .into_iter()
+        .filter_map(|place| {
+            let find =
+                |all: &'_ [Member]| all.iter().filter(lasting).find(|m| at(m) == place).cloned();
+            let (was, is) = (find(before), find(now));
+            let (then, since) = (told(was.as_ref()), told(is.as_ref()));
+            (then != since).then(|| {
+                let title = was.or(is).map(|m| m.title()).unwrap_or_default();
+                format!("{title} was {then} and is {since}")
+            })
+        })
+        .collect()
 }
 
 /// What keeps a pool from being as a gate wants it on one balancer: at least `least` members (all that are told to be
@@ -193,6 +231,38 @@ mod tests {
         assert!(!would_be_empty(&members, &[at(2)]));
         assert!(!would_be_empty(&members[1..], &[at(2)]), "it is empty already");
         assert!(!would_be_empty(&[], &[]));
+    }
+
+    #[test]
+    fn the_last_member_that_is_up_is_the_last_though_others_are_ready() {
+        let members = [member(1, Admin::Ready, "UP"), member(2, Admin::Ready, "DOWN")];
+        assert!(would_be_empty(&members, &[at(1)]), "the other one is down");
+        assert!(!would_be_empty(&members, &[at(2)]));
+        let down = [member(1, Admin::Ready, "DOWN"), member(2, Admin::Ready, "DOWN")];
+        assert!(!would_be_empty(&down, &[at(1)]), "nobody was up before");
+        assert!(would_be_empty(&down, &[at(1), at(2)]), "they come up again by themselves");
+    }
+
+    #[test]
+    fn what_somebody_else_told_a_balancer_is_named_as_it_was_and_as_it_is() {
+        let before = [member(1, Admin::Ready, "UP"), member(2, Admin::Maint, "MAINT")];
+        let mut now = before.clone();
+        now[0].status = "DOWN".into();
+        now[0].sessions = 7;
+        assert!(drifted(&before, &now).is_empty(), "health and traffic are nobody's doing");
+        now[0].admin = Admin::Drain;
+        now[1].saved = Some(false);
+        let found = drifted(&before, &now);
+        assert!(found[0].ends_with("was ready and is draining"), "{found:?}");
+        assert!(found[1].contains("its configuration differs"), "{found:?}");
+        assert!(drifted(&before, &before[..1])[0].ends_with("was in maint and is absent"));
+        assert!(drifted(&before[..1], &before)[0].ends_with("was absent and is in maint"));
+        let old = [
+            before[0].clone(),
+            before[1].clone(),
+            member(3, Admin::Ready, "only in the old worker 7"),
+        ];
+        assert!(drifted(&before, &old).is_empty());
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The balancers of a pool as one: opened, read and changed side by side.
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use rs_cli::{Context, Subject, Subjects};
+use rs_cli::{Balancers, Context, DebtSpec, Meant, Subject, Subjects};
 use rs_contract::{Balancer, Change, Cloud, Error, Kind, Result};
+use rs_drivers::look::way;
 use rs_drivers::settings::Settings;
+use rs_model::act::Due;
 use rs_model::member::{Admin, Member};
 use rs_model::pool;
 use rs_model::{Server, State};
@@ -24,65 +27,107 @@ pub struct Lb {
 
 /// A pool: its balancers, with all servers of the deployment.
 pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// Deployment.
-    pub deployment: String,
-    /// Every server of the deployment.
-    pub servers: Vec<Server>,
-    /// Its balancers.
-    pub lbs: Vec<Lb>,
-    /// How many balancers at once.
-    jobs: u16,
+    all: Balancers<Lb>,
+    /// Balancers that are left out since they do not answer; what they miss is owed.
+    pub offline: Vec<String>,
+}
+
+impl Deref for Pool {
+    type Target = Balancers<Lb>;
+
+    fn deref(&self) -> &Balancers<Lb> {
+        &self.all
+    }
+}
+
+/// What a plan is made from: it is carried out on nothing else.
+pub struct Read {
+    /// Members of each balancer, in order.
+    pub members: Vec<Vec<Member>>,
+    /// The digest of each balancer's configuration without our own lines, as far as it can be read.
+    digests: Vec<Option<String>>,
 }
 
 impl Pool {
-    /// Opens every balancer of a pool. A balancer that is up and in doubt is named: it may serve clients.
-    pub fn open(cx: &Context, cloud: &dyn Cloud, deployment: &str, name: &str) -> Result<Pool> {
-        rs_model::name::pool(name)?;
-        let servers = cloud.servers(deployment)?;
-        for doubtful in pool::doubtful(&servers, name) {
-            cx.warn(&format!(
-                "{:?} balances {name:?} by its tags and is {}: it is left out",
-                doubtful.name,
-                doubtful.state.word()
-            ));
-        }
-        let lbs = pool::balancers(&servers, name)
-            .into_iter()
-            .map(|server| {
-                let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
-                let settings = Settings::among(cloud, deployment, server, &servers)?;
-                Ok(Lb {
-                    name: server.name.clone(),
-                    driver: rs_drivers::balancer(server, &settings, channel)?,
-                    settings,
-                })
+    /// Opens every balancer of a pool but those that are offline, which must not answer.
+    pub fn open(
+        cx: &Context,
+        cloud: &dyn Cloud,
+        deployment: &str,
+        name: &str,
+        offline: &[String],
+    ) -> Result<Pool> {
+        let make = |server: &Server, servers: &[Server]| {
+            let (settings, channel) = way(cloud, deployment, server, servers)?;
+            Ok(Lb {
+                name: server.name.clone(),
+                driver: rs_drivers::balancer(server, &settings, channel)?,
+                settings,
             })
-            .collect::<Result<Vec<_>>>()?;
-        if lbs.is_empty() {
-            let known: Vec<String> = pool::pools(&servers).into_iter().collect();
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("no operational server of {deployment:?} balances the pool {name:?}"),
-            )
-            .hint(format!(
-                "tag one load_balancer:active_{name}=true; pools with balancers: {}",
-                if known.is_empty() { "none".into() } else { known.join(", ") }
-            )));
+        };
+        let meant = Meant { all: false, offline };
+        let all = Balancers::open(cx, cloud, deployment, name, meant, make)?;
+        for server in all.servers.iter().filter(|server| offline.contains(&server.name)) {
+            if make(server, &all.servers)?.driver.members(name).is_ok() {
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!("{:?} answers: it is not offline", server.name),
+                )
+                .because("clients that meet it would meet another pool than on the others")
+                .hint("the same without --offline; take its tag away if it serves nobody")
+                .untouched());
+            }
         }
-        Ok(Pool {
-            name: name.to_owned(),
-            deployment: deployment.to_owned(),
-            servers,
-            lbs,
-            jobs: cx.common.jobs,
-        })
+        Ok(Pool { all, offline: offline.to_vec() })
     }
 
-    /// Does something on every balancer, `--jobs` at once; one result each, in order.
-    pub fn on_all<T: Send>(&self, act: impl Fn(&Lb) -> Result<T> + Sync) -> Vec<Result<T>> {
-        rs_cli::side_by_side(self.jobs, &self.lbs, act)
+    /// What a plan is made from.
+    pub fn read(&self, cloud: &dyn Cloud) -> Result<Read> {
+        let members = self.members(cloud).map_err(|e| match e.kind() {
+            Kind::Unreachable => Error::new(
+                Kind::Unreachable,
+                format!("the pool {:?} cannot be read on every balancer", self.name),
+            )
+            .because(&e)
+            .hint("bring that balancer back; while it is dead, --offline NAME goes on without it")
+            .untouched(),
+            _ => e,
+        })?;
+        let digests = self
+            .on_all(|lb| lb.driver.configured().map(|configured| configured.digest))
+            .into_iter()
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Read { members, digests })
+    }
+
+    /// Reads again, and declines when somebody else has changed what the plan was made from.
+    pub fn unchanged(&self, cloud: &dyn Cloud, before: &Read) -> Result<Read> {
+        let now = self.read(cloud)?;
+        for (at, lb) in self.lbs.iter().enumerate() {
+            let of = |read: &Read| read.members.get(at).cloned().unwrap_or_default();
+            let mut found = pool::drifted(&of(before), &of(&now));
+            if let (Some(Some(then)), Some(Some(since))) =
+                (before.digests.get(at), now.digests.get(at))
+                && then != since
+            {
+                let short = |digest: &str| digest.chars().take(12).collect::<String>();
+                found.push(format!(
+                    "the configuration had the digest {} and has {}",
+                    short(then),
+                    short(since)
+                ));
+            }
+            if !found.is_empty() {
+                return Err(Error::new(
+                    Kind::Declined,
+                    format!("{:?} was changed by somebody else since it was read", lb.name),
+                )
+                .because(found.join("; "))
+                .hint("rs-lbctl status shows what is there now; the same again plans anew")
+                .untouched());
+            }
+        }
+        Ok(now)
     }
 
     /// Members on every balancer, in order, each with the server that it is.
@@ -117,8 +162,8 @@ impl Pool {
             return false;
         };
         let open = || {
-            let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
-            rs_drivers::page(server, &lb.settings, channel)?.active(&self.name)
+            let (settings, channel) = way(cloud, &self.deployment, server, &self.servers)?;
+            rs_drivers::page(server, &settings, channel)?.active(&self.name)
         };
         open().is_ok_and(|(on, _)| on)
     }
@@ -133,8 +178,15 @@ impl Pool {
         looked.into_iter().collect()
     }
 
-    /// Makes the changes on every balancer or on none: whatever was changed is taken back when one fails.
-    pub fn apply(&self, before: &[Vec<Member>], changes: &[Vec<Change>]) -> Result<()> {
+    /// Makes the changes on every balancer or on none, if everything is as it was read: whatever was changed is taken
+    /// back when one fails.
+    pub fn apply(&self, cloud: &dyn Cloud, before: &Read, changes: &[Vec<Change>]) -> Result<()> {
+        self.unchanged(cloud, before)?;
+        self.switch(&before.members, changes)
+    }
+
+    /// Makes the changes on every balancer or on none.
+    pub fn switch(&self, before: &[Vec<Member>], changes: &[Vec<Change>]) -> Result<()> {
         let at = |lb: &Lb| self.lbs.iter().position(|known| known.name == lb.name);
         let results = self.on_all(|lb| match at(lb).and_then(|at| changes.get(at)) {
             Some(changes) if !changes.is_empty() => {
@@ -192,7 +244,37 @@ impl Pool {
             ),
         )
         .because(&why)
-        .hint(format!("rs-lbctl status --pool {} says what is there", self.name))
+        .hint(format!(
+            "rs-lbctl status --pool {} says what is there; a dead balancer: --offline NAME",
+            self.name
+        ))
+    }
+
+    /// What an act owes to the balancers that are left out, for one server: `inverse` is what settles it there.
+    pub fn owed(&self, server: &str, inverse: &[String]) -> Vec<DebtSpec> {
+        self.offline
+            .iter()
+            .map(|lb| DebtSpec {
+                key: self.offline_key(lb, server),
+                reason: format!(
+                    "{lb} was offline when {server} was changed in the pool {}",
+                    self.name
+                ),
+                inverse: inverse.to_vec(),
+                due: Due::Window,
+                deadline: None,
+                before: serde_json::Value::Null,
+            })
+            .collect()
+    }
+
+    /// What an act settles for one server: every balancer of it has heard.
+    pub fn heard(&self, server: &str) -> Vec<String> {
+        self.lbs.iter().map(|lb| self.offline_key(&lb.name, server)).collect()
+    }
+
+    fn offline_key(&self, lb: &str, server: &str) -> String {
+        format!("offline:{}/{lb}/{server}", self.name)
     }
 
     /// Waits until the sessions that `counts` picks have ended on every balancer; what is left after `limit`.

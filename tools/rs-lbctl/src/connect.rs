@@ -11,7 +11,7 @@ use rs_model::member::{Admin, Member};
 use rs_model::pool::{self, Wish};
 use serde_json::{Value as Json, json};
 
-use crate::balancers::{Pool, Target, named, present, targets};
+use crate::balancers::{Pool, Read, Target, named, present, targets};
 use crate::probe;
 
 #[derive(Args)]
@@ -42,6 +42,9 @@ pub struct Connect {
     /// With --only: how long the requests of those that go may take to end
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
     wait: Duration,
+    /// Go on without this balancer, which does not answer (owed until it has heard)
+    #[arg(long, value_name = "BALANCER")]
+    offline: Vec<String>,
     #[command(flatten)]
     changing: Changing,
     #[command(flatten)]
@@ -55,7 +58,7 @@ pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, &args.select, &args.changing)?;
-    let pool = Pool::open(cx, cloud, &deployment, &name)?;
+    let pool = Pool::open(cx, cloud, &deployment, &name, &args.offline)?;
     let targets = targets(cloud, &pool, &subjects, args.port)?;
     if targets.is_empty() {
         return cx.pass_on(&subjects, Exit::Done);
@@ -91,7 +94,7 @@ pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
             && !item.record.body.contains_key("members")
             && !cx.dry()
         {
-            item.record.nest("members", mine(target, &plan.before));
+            item.record.nest("members", mine(target, &plan.before.members));
         }
     }
     cx.pass_on(&subjects, exit)
@@ -114,7 +117,7 @@ struct Plan<'a> {
     pool: &'a Pool,
     targets: Vec<Target>,
     wishes: Vec<Wish>,
-    before: Vec<Vec<Member>>,
+    before: Read,
     /// Members of each balancer that go, with `--only`.
     extras: Vec<Vec<Member>>,
     /// Balancers that cannot save.
@@ -144,7 +147,7 @@ impl<'a> Plan<'a> {
                 admin,
             });
         }
-        let before = pool.members(cloud)?;
+        let before = pool.read(cloud)?;
         let mut unsaved = Vec::new();
         for (lb, result) in pool.lbs.iter().zip(pool.on_all(|lb| lb.driver.can_save(&pool.name))) {
             match result {
@@ -154,13 +157,13 @@ impl<'a> Plan<'a> {
                 result => result.map_err(Error::untouched)?,
             }
         }
-        let extras = extras(args, &before, &wishes);
+        let extras = extras(args, &before.members, &wishes);
         Ok(Plan { pool, targets, wishes, before, extras, unsaved })
     }
 
     fn look_again(&mut self, cloud: &dyn Cloud, args: &Connect) -> Result<()> {
-        self.before = self.pool.members(cloud)?;
-        self.extras = extras(args, &self.before, &self.wishes);
+        self.before = self.pool.unchanged(cloud, &self.before)?;
+        self.extras = extras(args, &self.before.members, &self.wishes);
         Ok(())
     }
 
@@ -202,7 +205,7 @@ impl<'a> Plan<'a> {
         self.pool
             .lbs
             .iter()
-            .zip(&self.before)
+            .zip(&self.before.members)
             .all(|(lb, members)| wish.is_so(members, !self.unsaved.contains(&lb.name)))
     }
 
@@ -270,7 +273,7 @@ impl<'a> Plan<'a> {
     fn step(&self, args: &Connect, target: &Target) -> Step {
         let pool = &self.pool.name;
         let name = &target.server.name;
-        let there = mine(target, &self.before);
+        let there = mine(target, &self.before.members);
         let admin = if args.standby { Admin::Maint } else { Admin::Ready };
         let inverse = |verb: &str| {
             ["rs-lbctl", verb, "--pool", pool, "--", name].iter().map(|w| (*w).to_owned()).collect()
@@ -299,7 +302,16 @@ impl<'a> Plan<'a> {
                 before: Json::Null,
             });
         }
-        let mut settles = Vec::new();
+        // what an offline balancer misses: with --only that others left, too
+        let all: Vec<&str> = self.targets.iter().map(|t| t.server.name.as_str()).collect();
+        let mut again: Vec<&str> = vec!["rs-lbctl", "connect", "--pool", pool];
+        again.extend(args.standby.then_some("--standby"));
+        again.extend(args.only.then_some("--only"));
+        again.push("--");
+        again.extend(if args.only { all } else { vec![name.as_str()] });
+        let again: Vec<String> = again.into_iter().map(str::to_owned).collect();
+        opens.extend(self.pool.owed(name, &again));
+        let mut settles = self.pool.heard(name);
         if !args.standby {
             settles.push(format!("standby:{pool}/{name}"));
         }
@@ -339,12 +351,12 @@ impl<'a> Plan<'a> {
     fn carry_out(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) -> Result<()> {
         let at_once = self.at_once(cloud);
         let changes = self.changes(at_once);
-        self.pool.apply(&self.before, &changes)?;
+        self.pool.apply(cloud, &self.before, &changes)?;
         if !args.no_probe && !args.standby {
             let failed: Vec<Error> =
                 self.ask_all(args).into_iter().filter_map(Result::err).collect();
             if let Some(first) = failed.into_iter().next() {
-                return Err(self.pool.take_back(&self.before, &changes, first));
+                return Err(self.pool.take_back(&self.before.members, &changes, first));
             }
         }
         self.tag(cx, cloud, args);

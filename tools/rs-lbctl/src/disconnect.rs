@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rs_cli::{Changing, Context, Done, Exit, Select, Step, Subjects};
+use rs_cli::{Changing, Context, Done, Exit, Patience, Select, Step, Subjects};
 use rs_contract::{Change, Cloud, Error, Kind, Result, World};
-use rs_model::member::{Admin, Member};
+use rs_model::member::{Admin, Drained, Member};
 use rs_model::pool;
 use serde_json::json;
 
-use crate::balancers::{POLL, Pool, Target, named, targets};
+use crate::balancers::{Pool, Read, Target, named, targets};
 use crate::connect::{brief, mine, quoted, set_tags};
 
 #[derive(Args)]
@@ -28,6 +28,9 @@ struct Which {
     /// Leave the pool without a member that gets traffic, though its page is not up
     #[arg(long)]
     allow_empty: bool,
+    /// Go on without this balancer, which does not answer (owed until it has heard)
+    #[arg(long, value_name = "BALANCER")]
+    offline: Vec<String>,
     #[command(flatten)]
     changing: Changing,
 }
@@ -53,7 +56,7 @@ struct Job {
     subjects: Subjects,
     pool: Pool,
     targets: Vec<Target>,
-    before: Vec<Vec<Member>>,
+    before: Read,
 }
 
 impl Job {
@@ -64,9 +67,9 @@ impl Job {
         let world = rs_drivers::world(&cx.place()?)?;
         let cloud = world.cloud.as_ref();
         let (deployment, subjects) = cx.subjects(cloud, &which.select, &which.changing)?;
-        let pool = Pool::open(cx, cloud, &deployment, &name)?;
+        let pool = Pool::open(cx, cloud, &deployment, &name, &which.offline)?;
         let targets = targets(cloud, &pool, &subjects, which.port)?;
-        let before = pool.members(cloud)?;
+        let before = pool.read(cloud)?;
         Ok(Job { world, deployment, subjects, pool, targets, before })
     }
 
@@ -76,7 +79,7 @@ impl Job {
 
     /// Whether the server is a member anywhere.
     fn members_of(&self, target: &Target) -> Vec<Member> {
-        mine(target, &self.before)
+        mine(target, &self.before.members)
     }
 
     /// The last member that gets traffic is not taken away while users come.
@@ -84,7 +87,7 @@ impl Job {
         if allow_empty {
             return Ok(());
         }
-        for (lb, members) in self.pool.lbs.iter().zip(&self.before) {
+        for (lb, members) in self.pool.lbs.iter().zip(&self.before.members) {
             let gone: Vec<_> = members
                 .iter()
                 .filter(|member| self.targets.iter().any(|target| target.is(member)))
@@ -115,6 +118,7 @@ impl Job {
         change: impl Fn(&Member) -> Option<Change>,
     ) -> Vec<Vec<Change>> {
         self.before
+            .members
             .iter()
             .map(|members| {
                 members
@@ -127,81 +131,37 @@ impl Job {
     }
 
     /// Waits until what is in flight to a server has ended, and ends the rest when told so: the receipt.
-    fn settle(
-        &self,
-        target: &Target,
-        begun: Instant,
-        wait: Duration,
-        kill: bool,
-    ) -> Result<Receipt> {
-        let mut most: u64 = self.members_of(target).iter().map(|member| member.sessions).sum();
-        loop {
-            let mut left = Vec::new();
-            for (lb, members) in self.pool.lbs.iter().zip(self.pool.members(self.cloud())?) {
-                for member in members.into_iter().filter(|m| target.is(m) && m.sessions > 0) {
-                    left.push((lb, member));
-                }
-            }
-            let now: u64 = left.iter().map(|(_, member)| member.sessions).sum();
-            most = most.max(now);
-            if now == 0 {
-                let longest = if most > 0 { begun.elapsed() } else { Duration::ZERO };
-                return Ok(Receipt { finished: most, killed: 0, longest });
-            }
-            if begun.elapsed() < wait {
-                std::thread::sleep(POLL);
-                continue;
-            }
-            if !kill {
-                return Err(Error::new(
-                    Kind::TimedOut,
-                    format!(
-                        "{:?} still has {now} requests after {} ms",
-                        target.server.name,
-                        wait.as_millis()
-                    ),
-                )
-                .hint("it gets nothing new; a longer --wait, or --kill"));
-            }
-            let mut killed = 0;
-            for (lb, member) in left {
-                killed += lb.driver.kill_sessions(&self.pool.name, member.address, member.port)?;
-            }
-            let limit = Instant::now() + Duration::from_secs(5);
-            while self
-                .pool
-                .members(self.cloud())?
-                .iter()
-                .flatten()
-                .any(|m| target.is(m) && m.sessions > 0)
-            {
-                if Instant::now() > limit {
-                    return Err(Error::new(
-                        Kind::TimedOut,
-                        format!("{:?} has requests that cannot be ended", target.server.name),
-                    )
-                    .hint("an old worker has them: rs-lbctl status names it; end that process"));
-                }
-                std::thread::sleep(POLL);
-            }
-            let finished = most.saturating_sub(killed);
-            return Ok(Receipt { finished, killed, longest: begun.elapsed() });
-        }
+    fn settle(&self, target: &Target, begun: Instant, which: &Which) -> Result<Drained> {
+        let patience = Patience { wait: which.wait, kill: which.kill };
+        let what = format!("{:?}", target.server.name);
+        let before = self.members_of(target).iter().map(|member| member.sessions).sum();
+        rs_cli::settle(&what, &self.pool.name, (begun, before), patience, || {
+            let members = self.pool.members(self.cloud())?;
+            let lbs = self.pool.lbs.iter().map(|lb| lb.driver.as_ref());
+            Ok(lbs
+                .zip(members)
+                .flat_map(|(lb, members)| members.into_iter().map(move |member| (lb, member)))
+                .filter(|(_, member)| target.is(member))
+                .collect())
+        })
     }
 
-    fn step(&self, target: &Target, needed: bool, after: serde_json::Value, standby: bool) -> Step {
+    fn step(&self, verb: &str, target: &Target, needed: bool, after: serde_json::Value) -> Step {
         let name = &target.server.name;
+        let again = ["rs-lbctl", verb, "--pool", &self.pool.name, "--", name];
+        let mut settles = self.pool.heard(name);
+        if verb == "disconnect" {
+            settles.push(format!("standby:{}/{name}", self.pool.name));
+            settles.push(format!("runtime-only:{name}"));
+        }
         Step {
             at: target.at,
             needed,
             before: brief(&self.members_of(target)),
             expect: after,
             undo: Some(format!("rs-lbctl connect --pool {} {}", self.pool.name, quoted(name))),
-            settles: if standby {
-                vec![format!("standby:{}/{name}", self.pool.name), format!("runtime-only:{name}")]
-            } else {
-                Vec::new()
-            },
+            opens: self.pool.owed(name, &again.map(str::to_owned)),
+            settles,
             ..Step::default()
         }
     }
@@ -211,20 +171,6 @@ impl Job {
             .iter()
             .find(|target| target.at == step.at)
             .ok_or_else(|| Error::new(Kind::Failed, "an act without a server"))
-    }
-}
-
-/// What became of the requests in flight.
-struct Receipt {
-    finished: u64,
-    killed: u64,
-    longest: Duration,
-}
-
-impl Receipt {
-    fn record(&self) -> serde_json::Value {
-        let ms = u64::try_from(self.longest.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
-        json!({"finished": self.finished, "killed": self.killed, "longest_ms": ms})
     }
 }
 
@@ -240,8 +186,11 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
             job.pool.can_save().map_err(Error::untouched)?;
         }
     }
-    let steps: Vec<Step> =
-        job.targets.iter().map(|target| job.step(target, there(target), json!([]), true)).collect();
+    let steps: Vec<Step> = job
+        .targets
+        .iter()
+        .map(|target| job.step("disconnect", target, there(target), json!([])))
+        .collect();
     let mut subjects = job.subjects.clone();
     let state = job.world.state.as_ref();
     let exit = cx.together(state, &job.deployment, &mut subjects, &steps, |todo| {
@@ -255,14 +204,14 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
                 admin: Admin::Maint,
             })
         });
-        job.pool.apply(&job.before, &out)?;
+        job.pool.apply(job.cloud(), &job.before, &out)?;
         let receipts = going
             .iter()
-            .map(|target| job.settle(target, begun, which.wait, which.kill))
+            .map(|target| job.settle(target, begun, which))
             .collect::<Result<Vec<_>>>()?;
         let gone =
             job.changes(&going, |m| Some(Change::Absent { address: m.address, port: m.port }));
-        job.pool.apply(&job.before, &gone)?;
+        job.pool.switch(&job.before.members, &gone)?;
         let (is, was) = pool::tags(&job.pool.name);
         let after = job.pool.members(job.cloud())?;
         let names = going.iter().map(|target| target.server.name.as_str());
@@ -272,7 +221,7 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
             .zip(receipts)
             .map(|(target, receipt)| {
                 let left = mine(target, &after);
-                Ok(Done::now(brief(&left)).nest("members", left).nest("drain", receipt.record()))
+                Ok(Done::now(brief(&left)).nest("members", left).nest("drain", receipt))
             })
             .collect()
     })?;
@@ -308,7 +257,7 @@ pub fn drain(cx: &Context, mut args: Drain) -> anyhow::Result<Exit> {
         .map(|target| {
             let after =
                 job.members_of(target).into_iter().map(|m| Member { admin: Admin::Drain, ..m });
-            job.step(target, takes(target), brief(&after.collect::<Vec<_>>()), false)
+            job.step("drain", target, takes(target), brief(&after.collect::<Vec<_>>()))
         })
         .collect();
     let mut subjects = job.subjects.clone();
@@ -325,10 +274,10 @@ pub fn drain(cx: &Context, mut args: Drain) -> anyhow::Result<Exit> {
                 admin: Admin::Drain,
             })
         });
-        job.pool.apply(&job.before, &out)?;
+        job.pool.apply(job.cloud(), &job.before, &out)?;
         let receipts = going
             .iter()
-            .map(|target| job.settle(target, begun, which.wait, which.kill))
+            .map(|target| job.settle(target, begun, which))
             .collect::<Result<Vec<_>>>()?;
         let after = job.pool.members(job.cloud())?;
         Ok(going
@@ -336,7 +285,7 @@ pub fn drain(cx: &Context, mut args: Drain) -> anyhow::Result<Exit> {
             .zip(receipts)
             .map(|(target, receipt)| {
                 let left = mine(target, &after);
-                Done::now(brief(&left)).nest("members", left).nest("drain", receipt.record())
+                Done::now(brief(&left)).nest("members", left).nest("drain", receipt)
             })
             .collect())
     })?;

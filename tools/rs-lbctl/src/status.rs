@@ -60,7 +60,7 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
     let mut all: Vec<Member> = Vec::new();
     let mut problems = Vec::new();
     for name in &names {
-        let pool = Pool::open(cx, cloud, &deployment, name)?;
+        let pool = Pool::open(cx, cloud, &deployment, name, &[])?;
         let members = pool.members(cloud)?;
         if let Some(require) = &args.require {
             for (lb, members) in pool.lbs.iter().zip(&members) {

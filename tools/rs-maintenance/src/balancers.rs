@@ -1,8 +1,11 @@
 //! The balancers of a pool with their page.
 
-use rs_cli::{Context, Subject, Subjects};
+use std::ops::Deref;
+
+use rs_cli::{Balancers, Context, Meant, Subject, Subjects};
 use rs_contract::{Cloud, Error, Kind, PageSwitch, Result};
 use rs_drivers::http::{Probe, probes};
+use rs_drivers::look::way;
 use rs_drivers::outside;
 use rs_drivers::settings::Settings;
 use rs_model::member::{Page, PageSeen};
@@ -19,17 +22,14 @@ pub struct Lb {
 }
 
 /// A pool with its balancers.
-pub struct Pool {
-    /// Its name.
-    pub name: String,
-    /// Deployment.
-    pub deployment: String,
-    /// Every server of the deployment.
-    pub servers: Vec<Server>,
-    /// Its balancers.
-    pub lbs: Vec<Lb>,
-    /// How many balancers at once.
-    jobs: u16,
+pub struct Pool(Balancers<Lb>);
+
+impl Deref for Pool {
+    type Target = Balancers<Lb>;
+
+    fn deref(&self) -> &Balancers<Lb> {
+        &self.0
+    }
 }
 
 /// The pool that is named, or the only one that a tag names.
@@ -60,53 +60,13 @@ impl Pool {
         name: &str,
         all: bool,
     ) -> Result<Pool> {
-        let servers = cloud.servers(deployment)?;
-        if let Some(doubtful) = pool::doubtful(&servers, name).first() {
-            let what = format!(
-                "{:?} balances {name:?} by its tags and is {}",
-                doubtful.name,
-                doubtful.state.word()
-            );
-            if all {
-                return Err(Error::new(Kind::Declined, what)
-                    .because("it may serve clients, and its page cannot be relied on")
-                    .hint("settle or terminate it, or take its tag away; then again")
-                    .untouched());
-            }
-            cx.warn(&format!("{what}: it is left out"));
-        }
-        let lbs = pool::balancers(&servers, name)
-            .into_iter()
-            .map(|server| {
-                let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
-                let settings = Settings::among(cloud, deployment, server, &servers)?;
-                let driver = rs_drivers::page(server, &settings, channel)?;
-                Ok(Lb { server: server.clone(), settings, driver })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        if lbs.is_empty() {
-            let known: Vec<String> = pool::pools(&servers).into_iter().collect();
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("no operational server of {deployment:?} balances the pool {name:?}"),
-            )
-            .hint(format!(
-                "tag one load_balancer:active_{name}=true; pools with balancers: {}",
-                if known.is_empty() { "none".into() } else { known.join(", ") }
-            )));
-        }
-        Ok(Pool {
-            name: name.to_owned(),
-            deployment: deployment.to_owned(),
-            servers,
-            lbs,
-            jobs: cx.common.jobs,
+        let meant = Meant { all, ..Meant::default() };
+        Balancers::open(cx, cloud, deployment, name, meant, |server, servers| {
+            let (settings, channel) = way(cloud, deployment, server, servers)?;
+            let driver = rs_drivers::page(server, &settings, channel)?;
+            Ok(Lb { server: server.clone(), settings, driver })
         })
-    }
-
-    /// Does something on every balancer, `--jobs` at once; one result each, in order.
-    pub fn on_all<T: Send>(&self, act: impl Fn(&Lb) -> Result<T> + Sync) -> Vec<Result<T>> {
-        rs_cli::side_by_side(self.jobs, &self.lbs, act)
+        .map(Pool)
     }
 
     /// The balancers as subjects.

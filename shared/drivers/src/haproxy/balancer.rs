@@ -259,6 +259,31 @@ impl Haproxy {
         channel.put(path, text.as_bytes(), mode)
     }
 
+    /// The servers of one process that have requests at that place.
+    fn busy(&self, client: &Client, backend: &str, at: (IpAddr, u16)) -> Result<Vec<Seen>> {
+        let mut seen = self.seen(client, backend)?;
+        seen.retain(|s| (s.state.address, s.state.port) == at && s.sessions > 0);
+        Ok(seen)
+    }
+
+    /// Ends the sessions of a member in an old worker; how many there were.
+    fn kill_in_old(&self, client: &Client, backend: &str, at: (IpAddr, u16)) -> Result<u64> {
+        let busy = self.busy(client, backend, at)?;
+        if busy.is_empty() {
+            return Ok(0);
+        }
+        let sessions = client.ask(words::SHOW_SESSIONS)?;
+        let ids = busy
+            .iter()
+            .flat_map(|seen| words::sessions_of(&sessions, backend, &seen.state.name))
+            .collect::<Vec<_>>();
+        let commands =
+            ids.iter().map(|id| words::shutdown_session(id)).collect::<Result<Vec<_>>>()?;
+        // silence, or that it has ended since: whether all are gone is seen by whoever looks again
+        client.run(&commands)?;
+        Ok(ids.len() as u64)
+    }
+
     /// Deletes servers that are in maint, waiting for their last sessions.
     fn delete(&self, backend: &str, mut names: Vec<String>) -> Result<()> {
         let deadline = Instant::now() + LAST_SESSIONS;
@@ -568,17 +593,22 @@ impl Balancer for Haproxy {
     fn kill_sessions(&self, pool: &str, address: IpAddr, port: u16) -> Result<u64> {
         let backend = self.site.backend(pool)?;
         let client = &self.site.worker;
-        let mut count = 0;
-        let mut commands = Vec::new();
-        for seen in self.seen(client, backend)? {
-            if (seen.state.address, seen.state.port) == (address, port) && seen.sessions > 0 {
-                count += seen.sessions;
-                commands.push(words::shutdown_sessions(backend, &seen.state.name)?);
-            }
-        }
-        let replies = client.run(&commands)?;
-        for (command, reply) in commands.iter().zip(&replies) {
+        let busy = self.busy(client, backend, (address, port))?;
+        let mut count = busy.iter().map(|seen| seen.sessions).sum();
+        let commands = busy
+            .iter()
+            .map(|seen| words::shutdown_sessions(backend, &seen.state.name))
+            .collect::<Result<Vec<_>>>()?;
+        for (command, reply) in commands.iter().zip(&client.run(&commands)?) {
             words::silent(&client.place(), command, reply)?;
+        }
+        for (pid, old) in self.site.old_workers()? {
+            match self.kill_in_old(&old, backend, (address, port)) {
+                Ok(more) => count += more,
+                // it may have ended since
+                Err(e) if !self.site.has_ended(pid)? => return Err(e),
+                Err(_) => {}
+            }
         }
         Ok(count)
     }

@@ -124,6 +124,29 @@ pub fn shutdown_sessions(backend: &str, server: &str) -> Result<String> {
     Ok(format!("shutdown sessions server {backend}/{server}"))
 }
 
+/// Sessions one by one: a worker that is on its way out refuses [`shutdown_sessions`].
+pub const SHOW_SESSIONS: &str = "show sess";
+
+/// Of `show sess`: the sessions that have their request at a server.
+pub fn sessions_of<'a>(reply: &'a str, backend: &str, server: &str) -> Vec<&'a str> {
+    let (backend, server) = (format!("be={backend}"), format!("srv={server}"));
+    reply
+        .lines()
+        .filter_map(|line| {
+            let (id, rest) = line.split_once(": ")?;
+            let mut words = rest.split_whitespace();
+            let is_id = id.strip_prefix("0x")?.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (is_id && words.any(|word| word == backend) && words.any(|word| word == server))
+                .then_some(id)
+        })
+        .collect()
+}
+
+/// `shutdown session ID`. Silent; one that is gone is told.
+pub fn shutdown_session(id: &str) -> Result<String> {
+    Ok(format!("shutdown session {}", word("session", id)?))
+}
+
 /// `show servers state B`.
 pub fn show_state(backend: &str) -> Result<String> {
     Ok(format!("show servers state {}", word("backend", backend)?))
@@ -364,6 +387,17 @@ mod tests {
     use super::*;
 
     const STATE: &str = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n3 www 1 a 127.0.1.31 0 1 1 1 8 2 0 14 0 0 0 0 - 8000 - 0 0 - - 0\n3 www 2 b ::1 2 4 7 1 8 2 0 14 0 0 0 0 - 8001 - 0 0 - - 0\n3 www 3 c - 2 8 1 1 8 2 0 14 0 0 0 0 app.local 80 - 0 0 - - 0\n";
+
+    #[test]
+    fn sessions_are_those_of_the_server_and_no_others() {
+        let reply = "0x55d7d8f0b0a0: proto=tcpv4 src=127.0.0.1:4000 fe=site be=www srv=a ts=00 age=2s\n\
+                     0x55d7d8f0b0b0: proto=tcpv4 src=127.0.0.1:4001 fe=site be=www srv=ab ts=00\n\
+                     0x55d7d8f0b0c0: proto=tcpv4 src=127.0.0.1:4002 fe=site be=www2 srv=a ts=00\n\
+                     0x55d7d8f0b0d0: proto=unix_stream src=unix:1 fe=GLOBAL be=<NONE> srv=<none>\n\
+                     rubbish: be=www srv=a\n\n";
+        assert_eq!(sessions_of(reply, "www", "a"), ["0x55d7d8f0b0a0"]);
+        assert!(sessions_of("", "www", "a").is_empty());
+    }
 
     #[test]
     fn states_are_read_by_bits_and_by_header() {
