@@ -25,7 +25,7 @@ die() {
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE SNAPSHOT WINDOW ALERTS WAIT_AT_BOOT CODE_UPDATE APP_START
   APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
-  BACK_TIME UNREHEARSED HOOKS HOOK_LIMIT)
+  BACK_TIME UNREHEARSED HOOKS HOOK_LIMIT PAGE_WAIT PAGE_KILL)
 # shellcheck disable=SC2034 # the steps read them
 lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
   REHEARSE_RECORD REHEARSE_SETTING)
@@ -57,6 +57,7 @@ defaults() {
   : "${TEST_HOST:=}" "${TEST_LB_LIKE:=}" "${TEST_LB:=}" "${APP_LIKE:=}" "${APP_NAME:=}" "${NEW_APPS:=2}"
   : "${OLD_ARRAY:=}" "${NEW_ARRAY:=}" "${NEW_ARRAY_MIN:=2}" "${STAGING:=}" "${BACKUP_MAX_AGE:=2h}"
   : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
+  : "${PAGE_WAIT:=5s}" "${PAGE_KILL:=yes}"
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
   # empty on purpose: a site without workers, one whose applications never start by themselves
   : "${WORKER_START=worker start}" "${WORKER_STOP=worker stop}" "${RESTART_APP:=no}"
@@ -76,6 +77,7 @@ defaults() {
   [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
   [[ $UNREHEARSED == decline || $UNREHEARSED == go ]] ||
     die 2 "UNREHEARSED is '$UNREHEARSED'" "decline, or go: what was not rehearsed is then not counted"
+  [[ $PAGE_KILL == yes || $PAGE_KILL == no ]] || die 2 "PAGE_KILL is '$PAGE_KILL'" "yes, or no to stop where requests go on"
   [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
@@ -86,6 +88,12 @@ load() { # the settings of this run, from $RS_UPGRADE_CONF or upgrade.conf
   settings "${RS_UPGRADE_CONF:-upgrade.conf}"
   defaults
   settings_loaded=yes
+}
+
+page_on() { # the page up, and what was in flight ended
+  local kill=()
+  [[ $PAGE_KILL == no ]] || kill=(--kill)
+  rs-maintenance start --pool "$POOL" --wait "$PAGE_WAIT" "${kill[@]}"
 }
 
 # SET => VALUE in MIGRATION_SQL and MIGRATION_SCRIPT; without a set it is for every one.

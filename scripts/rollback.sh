@@ -129,7 +129,7 @@ give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was foun
 [[ $mode != run ]] || command rs-journal mark 'step back' >/dev/null
 if [[ $dark == yes ]]; then
   part "page on"
-  rs-maintenance start --pool "$POOL" >/dev/null
+  page_on >/dev/null
 fi
 if [[ $migrated == yes && $promoted == no ]]; then
   part "writes off on the migrated masters"

@@ -2,12 +2,12 @@
 # Step 18: the maintenance page on all production balancers
 #
 #   needs   step 17
-#   leaves  the page up on all, or on none (a debt of the window)
-#   proves  the balancers are configured as step 17 found them; an own request to every listening address gets 503, Retry-After, no-store
+#   leaves  the page up on all, or on none (a debt of the window); requests in flight, websockets among them, have ended
+#   proves  the balancers are configured as step 17 found them; own requests to every address get 503, Retry-After, no-store; what was ended is counted
 #   undo    rs-maintenance stop --pool POOL
 step_18() {
   rs-check drift --allow-none >/dev/null
-  rs-maintenance start --pool "$POOL"
+  page_on
 }
 proof_18() {
   rs-maintenance status --pool "$POOL" --require on

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Step 22: hold the warm slave
 #
-#   needs   step 21; it is proven again here
+#   needs   step 21 and the page; both are proven again here
 #   leaves  replication stopped so that neither restart nor START SLAVE resumes it; locked (debts until the old is retired)
 #   proves  the position at which it is held is the one of the master
 #   undo    rs-dbsync resume --as warm
 step_22() {
+  # a configuration that somebody rewrote since would let users in just before the migration
+  rs-maintenance status --pool "$POOL" --require on >/dev/null
   rs-dbsync hold --as warm | rs-server lock
 }
 proof_22() {

@@ -3,9 +3,10 @@
 #
 #   needs   writes are on, the new members are ready
 #   leaves  nothing changed but what the test wrote
-#   proves  the new release answers on every balancer and every member, through the bypass
+#   proves  users still see the page; the new release answers on every balancer and every member, through the bypass
 #   undo    scripts/rollback.sh: the last moment without loss for users
 step_30() {
+  rs-maintenance status --pool "$POOL" --require on >/dev/null
   rs-check site --pool "$POOL" --bypass --each-member ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
 }
 proof_30() {

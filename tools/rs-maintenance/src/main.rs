@@ -45,6 +45,7 @@ Examples:
     #[command(before_help = "\
 Examples:
   rs-maintenance start --pool www
+  rs-maintenance start --pool www --wait 10s --kill
   rs-maintenance start --pool www --dry-run
   rs-maintenance start --pool www --page maintenance.html
 ")]

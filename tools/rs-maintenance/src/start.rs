@@ -1,15 +1,17 @@
 //! `start`: the page up on every balancer of a pool, or on none.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Step};
-use rs_contract::{Error, Kind, Result};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Patience, Step};
+use rs_contract::{Balancer, Cloud, Error, Kind, Result};
+use rs_drivers::look::way;
 use rs_model::act::Due;
-use rs_model::member::Page;
+use rs_model::member::{Drained, Member, Page};
 use serde_json::{Value as Json, json};
 
-use crate::balancers::{Pool, choose, not_on};
+use crate::balancers::{Lb, Pool, choose, not_on};
 
 #[derive(Args)]
 pub struct Start {
@@ -22,6 +24,12 @@ pub struct Start {
     /// The page must say this in Retry-After, else it is taken back
     #[arg(long, value_name = "SECONDS")]
     retry_after: Option<u64>,
+    /// Once the page is up, wait so long for requests in flight (long ones, websockets) to end; exit 6 if they do not
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration)]
+    wait: Option<Duration>,
+    /// End what is in flight (after --wait): its clients get an error, and then the page
+    #[arg(long)]
+    kill: bool,
     /// Also where a reload would bring the site back
     #[arg(long)]
     runtime_only: bool,
@@ -63,12 +71,14 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
         .into());
     }
     let is_so = |page: &Page| not_on(page).is_empty();
+    let members = members(args, cloud, &pool)?;
+    let in_flight = members.requests()?;
     let steps: Vec<Step> = before
         .iter()
         .enumerate()
         .map(|(at, page)| Step {
             at,
-            needed: !is_so(page),
+            needed: !is_so(page) || in_flight > 0,
             before: told(page),
             expect: json!({"pool": name, "active": true}),
             undo: Some(format!("rs-maintenance stop --pool {name}")),
@@ -79,10 +89,17 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
     let mut subjects = pool.subjects();
     let exit = cx.together(world.state.as_ref(), &deployment, &mut subjects, &steps, |todo| {
         let after = switch(&pool, &before, args.retry_after)?;
+        let drained = members.settle(cx, args, &name, in_flight)?;
         Ok(todo
             .iter()
             .filter_map(|step| after.get(step.at))
-            .map(|page| Done::now(told(page)).nest("page", page))
+            .map(|page| {
+                let done = Done::now(told(page)).nest("page", page);
+                match drained {
+                    Some(drained) => done.nest("drain", drained),
+                    None => done,
+                }
+            })
             .collect())
     })?;
     if !cx.dry() {
@@ -93,6 +110,53 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
         }
     }
     cx.pass_on(&subjects, exit)
+}
+
+/// The members behind the page, where somebody asked what becomes of their requests.
+struct Members(Vec<(String, Box<dyn Balancer>)>);
+
+fn members(args: &Start, cloud: &dyn Cloud, pool: &Pool) -> Result<Members> {
+    if args.wait.is_none() && !args.kill {
+        return Ok(Members(Vec::new()));
+    }
+    let open = |lb: &Lb| {
+        let (settings, channel) = way(cloud, &pool.deployment, &lb.server, &pool.servers)?;
+        Ok((pool.name.clone(), rs_drivers::balancer(&lb.server, &settings, channel)?))
+    };
+    pool.lbs.iter().map(open).collect::<Result<Vec<_>>>().map(Members)
+}
+
+impl Members {
+    /// Each member of each balancer, in every process.
+    fn all(&self) -> Result<Vec<(&dyn Balancer, Member)>> {
+        let mut found = Vec::new();
+        for (pool, lb) in &self.0 {
+            found.extend(lb.members(pool)?.into_iter().map(|member| (lb.as_ref(), member)));
+        }
+        Ok(found)
+    }
+
+    /// What is in flight now.
+    fn requests(&self) -> Result<u64> {
+        Ok(self.all()?.iter().map(|(_, member)| member.sessions).sum())
+    }
+
+    /// The page keeps new requests away: what is in flight ends, or is ended.
+    fn settle(
+        &self,
+        cx: &Context,
+        args: &Start,
+        pool: &str,
+        before: u64,
+    ) -> Result<Option<Drained>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let wait = args.wait.unwrap_or_default().min(cx.common.timeout);
+        let patience = Patience { wait, kill: args.kill };
+        let what = format!("the page of {pool:?} is up, and the pool");
+        rs_cli::settle(&what, pool, (Instant::now(), before), patience, || self.all()).map(Some)
+    }
 }
 
 fn told(page: &Page) -> Json {
