@@ -175,6 +175,10 @@ part "old processes start"
 none=(--allow-none) # before step 4 nobody is marked as old, and nothing was done to anybody
 [[ $dark == no ]] || none=()
 old "${none[@]}" | rs-run "$APP_START" "${none[@]}" >/dev/null
+if open standby; then
+  part "nobody stands by in the pool any more"
+  rs-server list --as new --role server --allow-none | rs-lbctl disconnect --pool "$POOL" --allow-none >/dev/null
+fi
 if [[ $dark == yes ]]; then
   if [[ $migrated == no ]]; then
     part "writes on"
@@ -184,10 +188,6 @@ if [[ $dark == yes ]]; then
   old | rs-lbctl connect --pool "$POOL" --only ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
   part "test behind the page"
   rs-check site --pool "$POOL" --bypass --each-member ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
-fi
-if [[ $dark == no ]] && open standby; then
-  part "nobody stands by in the pool any more"
-  rs-server list --as new --role server --allow-none | rs-lbctl disconnect --pool "$POOL" --allow-none >/dev/null
 fi
 if [[ -n $NEW_ARRAY ]]; then
   rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null

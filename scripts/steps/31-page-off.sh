@@ -6,8 +6,11 @@
 #   proves  the balancers are configured as step 17 found them; an own request through every listening address gets the site
 #   undo    scripts/rollback.sh: costs every write since now
 step_31() {
-  rs-check drift --allow-none >/dev/null
+  local drift
+  rs-check drift --allow-none >/dev/null &
+  drift=$!
   rs-dbsync writes opened --role master >/dev/null
+  wait "$drift"
   rs-maintenance stop --pool "$POOL"
 }
 proof_31() {

@@ -87,6 +87,10 @@ pub fn upgrade_under_load(site: &Site) {
     // a second start finds nothing to do
     let again = site.run("scripts/upgrade.sh", &[]).exits(0);
     assert!(!again.stderr.contains("changed "), "{again}");
+    // the old servers are gone: there is no way back, which is said, and nothing is touched
+    let back = site.run("scripts/rollback.sh", &[]).exits(5);
+    let back = back.says("no way back any more").says("what remains");
+    assert_eq!(releases(&site), ["2.0"], "{back}");
 }
 
 #[test]

@@ -32,13 +32,10 @@ pub fn run(drift: &Drift, cx: &Context) -> anyhow::Result<Exit> {
         record(&world, &deployment, &servers)?;
     }
     let mut checks = Vec::new();
-    for server in balancers(&servers) {
+    for (server, now_there) in looks(&world, &deployment, &servers) {
         let Some(entry) = world.state.get(&key(&deployment, &server.name))? else { continue };
         let asked = "configuration is as recorded";
-        match (
-            serde_json::from_value::<Configured>(entry.value),
-            look(&world, &deployment, server, &servers),
-        ) {
+        match (serde_json::from_value::<Configured>(entry.value), now_there) {
             (Ok(then), Ok(now)) => checks.extend(ready::judge_drift(&server.name, &then, &now)),
             (Err(e), _) => checks.push(
                 Check::new(asked, &server.name, Answer::Unknown, e.to_string())
@@ -62,13 +59,30 @@ pub fn run(drift: &Drift, cx: &Context) -> anyhow::Result<Exit> {
 /// Notes what the configuration of every balancer that is up is now.
 pub fn record(world: &World, deployment: &str, servers: &[Server]) -> Result<()> {
     let mut txn = Txn::default();
-    for server in balancers(servers) {
-        let now_there = look(world, deployment, server, servers)?;
-        let mut value = json!(now_there);
+    for (server, now_there) in looks(world, deployment, servers) {
+        let mut value = json!(now_there?);
         value["at"] = json!(now());
         txn.put.push((key(deployment, &server.name), value));
     }
     world.state.commit(&txn)
+}
+
+/// All at once: step 31 asks in the dark.
+fn looks<'a>(
+    world: &World,
+    deployment: &str,
+    servers: &'a [Server],
+) -> Vec<(&'a Server, Result<Configured>)> {
+    std::thread::scope(|scope| {
+        let looking: Vec<_> = balancers(servers)
+            .map(|server| (server, scope.spawn(|| look(world, deployment, server, servers))))
+            .collect();
+        let found = looking.into_iter().map(|(server, look)| {
+            let broke = || Err(Error::new(Kind::Failed, "looking at a balancer broke off"));
+            (server, look.join().unwrap_or_else(|_| broke()))
+        });
+        found.collect()
+    })
 }
 
 fn look(

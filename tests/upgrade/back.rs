@@ -1,0 +1,138 @@
+//! The way back, from one step after the other: what the price said is what was lost, and all is as it was before.
+
+use std::collections::BTreeSet;
+
+use super::site::Site;
+use super::whole::releases;
+
+/// Backup schedules, the array, the deployment's inputs and who is silenced: what a way back has to put back.
+fn standing(site: &Site) -> BTreeSet<String> {
+    let records = |tool: &str, args: &[&str]| site.tool(tool).args(args).run().exits(0).records();
+    let mut found = BTreeSet::new();
+    for record in
+        records("rs-snapshot", &["schedule", "status", "--role", "db", "--not-as", "warm"])
+    {
+        found.insert(format!("backups {} {}", record["name"], record["enabled"]));
+    }
+    for record in records("rs-server", &["list", "array-1"]) {
+        found.insert(format!("array {} {}", record["name"], record["enabled"]));
+    }
+    for record in records("rs-inputs", &["show", "--deployment-level"]) {
+        found.insert(format!("input {} {}", record["name"], record["value"]));
+    }
+    for record in records("rs-server", &["list", "--role", "app", "--as", "old", "--allow-none"]) {
+        found.insert(format!("application {} {}", record["name"], record["state"]));
+    }
+    found
+}
+
+fn sql(site: &Site, server: &str, query: &str) -> String {
+    let record = site.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let options =
+        format!("--defaults-file={}/etc/admin.cnf", record["current"]["home"].as_str().unwrap());
+    let call = site.scene.call("mariadb", "mariadb").args([options.as_str(), "-NBe", query]);
+    call.run().exits(0).stdout.trim().to_owned()
+}
+
+/// Orders of a user, through the balancers; each is a transaction.
+fn order(site: &Site, numbers: &[&str]) {
+    let lb = site.tool("rs-server").args(["list", "Load Balancer-1"]).run().exits(0).record();
+    let url = format!("http://{}:8080/orders", lb["address"].as_str().unwrap());
+    for number in numbers {
+        let body = format!("{{\"number\":\"{number}\"}}");
+        let head = "Content-Type: application/json";
+        let args = ["-sf", "--max-time", "10", "-X", "POST", "-H", head, "-d", &body, &url];
+        let _ = site.scene.call("curl", "curl").args(args).run().exits(0);
+    }
+}
+
+fn orders(site: &Site, server: &str) -> String {
+    sql(
+        site,
+        server,
+        "SELECT GROUP_CONCAT(number ORDER BY number) FROM shop.orders WHERE number LIKE 'user-%'",
+    )
+}
+
+fn audited(site: &Site) {
+    let _ = site.tool("rs-cleanup").args(["audit", "--due", "window"]).run().exits(0);
+    let _ = site.tool("rs-journal").args(["verify"]).run().exits(0);
+}
+
+#[test]
+fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_before() {
+    let site = Site::up("back-early", "");
+    // nothing was done yet, and nobody is marked as old
+    let _ = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
+    let back = site.run("scripts/rollback.sh", &[]).exits(0);
+    assert!(back.stderr.contains("going back is free"), "{back}");
+    let _ = site.run("scripts/upgrade.sh", &["--until", "4"]).exits(0);
+    let before = standing(&site);
+    order(&site, &["user-1"]);
+    let steps = ["14", "16", "18", "19", "22"];
+    for (step, number) in steps.iter().zip(["user-2", "user-3", "user-4", "user-5", "user-6"]) {
+        let ran = site.run("scripts/upgrade.sh", &["--until", step]).exits(0);
+        assert!(ran.stderr.contains("back from here: free"), "{step}: {ran}");
+        let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
+        assert!(back.stderr.contains("going back is free"), "{step}: {back}");
+        assert_eq!(releases(&site), ["1.0"], "{step}: {back}");
+        let now = standing(&site);
+        let differs: Vec<_> = now.symmetric_difference(&before).collect();
+        assert!(differs.is_empty(), "from {step}: {differs:#?}\n{back}");
+        audited(&site);
+        order(&site, &[number]);
+    }
+    // once more, this time through the migration: only that is lost
+    let ran = site.run("scripts/upgrade.sh", &["--until", "26"]).exits(0);
+    assert!(ran.stderr.contains("once it has begun: the migration"), "{ran}");
+    let mine = "user-1,user-2,user-3,user-4,user-5,user-6";
+    assert_eq!(orders(&site, "Master DB"), mine);
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
+    assert!(back.stderr.contains("nothing but the migration would be lost"), "{back}");
+    assert_eq!(releases(&site), ["1.0"], "{back}");
+    assert_eq!(orders(&site, "Slave2 DB"), mine, "{back}");
+    order(&site, &["user-7"]);
+    audited(&site);
+}
+
+#[test]
+fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
+    let site = Site::up("back-price", "");
+    // workers write too; here only those that a user sent count
+    let conf = site.place.join("upgrade.conf");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    std::fs::write(&conf, format!("{text}WORKER_START=\n")).unwrap();
+    let _ = site.run("scripts/upgrade.sh", &["--until", "4"]).exits(0);
+    let before = standing(&site);
+    order(&site, &["user-1"]);
+    // the inputs of the deployment are the new ones, the old servers are still there
+    let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
+    order(&site, &["user-2", "user-3", "user-4"]);
+    let ran = site.run("scripts/upgrade.sh", &["--until", "36"]).exits(0);
+    assert!(ran.stderr.contains("3 transactions of users since"), "{ran}");
+
+    // declined: all is as it was found, and one can go on in either direction
+    let declined = site.run("scripts/rollback.sh", &["--accept-loss", "2"]).exits(5);
+    let declined = declined.says("3 transactions of users would be lost, 2 are accepted");
+    assert_eq!(releases(&site), ["2.0"], "{declined}");
+    order(&site, &["user-5"]);
+    let args = ["writes", "status", "--role", "master"];
+    assert_eq!(site.tool("rs-dbsync").args(args).run().exits(0).record()["off"], false);
+    let on = site.run("scripts/upgrade.sh", &["--until", "36"]).exits(0);
+    assert!(!on.stderr.contains("back from here"), "no step was to be done again: {on}");
+
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "4"]).exits(0);
+    assert!(back.stderr.contains("4 transactions of users since"), "{back}");
+    assert_eq!(releases(&site), ["1.0"], "{back}");
+    assert_eq!(orders(&site, "Slave2 DB"), "user-1", "what the price said is what was lost");
+    // the other side is kept, with all that users wrote
+    assert_eq!(orders(&site, "Master DB"), "user-1,user-2,user-3,user-4,user-5");
+    order(&site, &["user-6"]);
+    let kept = |all: BTreeSet<String>| -> BTreeSet<String> {
+        all.into_iter().filter(|line| !line.starts_with("backups")).collect()
+    };
+    let (was, now) = (kept(before), kept(standing(&site)));
+    let differs: Vec<_> = now.symmetric_difference(&was).collect();
+    assert!(differs.is_empty(), "{differs:#?}\n{back}");
+    audited(&site);
+}
