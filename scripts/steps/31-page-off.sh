@@ -9,7 +9,7 @@ step_31() {
   local drift
   rs-check drift --allow-none >/dev/null &
   drift=$!
-  rs-dbsync writes opened --role master >/dev/null
+  rs-dbsync writes opened --role master --allow-none >/dev/null
   wait "$drift"
   rs-maintenance stop --pool "$POOL"
 }

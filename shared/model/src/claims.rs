@@ -120,9 +120,12 @@ fn forget(found: &mut BTreeMap<Key, Claim>, act: &Act) {
             ("rs-server", "apply") => {
                 !matches!(claim.says, Says::Next(..) | Says::Level(..) | Says::Tag(_))
             }
+            // it locks and unlocks what it holds
+            ("rs-dbsync", "hold" | "resume") => !(same && matches!(claim.says, Says::Locked(_))),
             ("rs-dbsync", "promote" | "init") => match &claim.says {
                 Says::WritesOff(_) => false,
                 Says::Held(_) => !same,
+                Says::Locked(_) => !same && act.after["old_master"] != claim.name,
                 Says::Record(name, _) => !names.contains(&name.as_str()),
                 _ => true,
             },

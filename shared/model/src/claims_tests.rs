@@ -87,6 +87,14 @@ fn what_ends_a_thing_ends_what_was_said_of_it() {
     ] {
         assert_eq!(told(&[held.clone(), end]), []);
     }
+    // what is held is locked by its holder, and what is abandoned too
+    let unlocked = |name: &str| {
+        act(1, "rs-server unlock", &format!("server {name}"), json!({"locked": false}))
+    };
+    let hold = act(2, "rs-dbsync hold", "server S", json!({"held": true}));
+    let promote = act(3, "rs-dbsync promote", "server S", json!({"old_master": "M"}));
+    let all = [unlocked("S"), unlocked("M"), unlocked("X"), hold, promote];
+    assert_eq!(told(&all), [("X".into(), Says::Locked(false))]);
     let again = act(2, "rs-server relaunch", "server S", json!({"state": "operational"}));
     assert_eq!(told(&[held, again]), [("S".into(), Says::Up)]);
     let point = |seq, to: &[&str]| {
