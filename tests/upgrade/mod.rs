@@ -1,7 +1,7 @@
 //! The scripts: what they say without servers, and the whole upgrade end to end.
 
-mod emptied;
 mod back;
+mod emptied;
 mod gates;
 mod newer;
 mod rehearse;
