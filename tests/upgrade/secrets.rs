@@ -69,8 +69,10 @@ impl Marked {
         let watch = std::thread::spawn(move || {
             let mut seen = Seen::default();
             while !stopped.load(Ordering::SeqCst) {
+                let begun = Instant::now();
                 seen.look(&marker);
-                std::thread::park_timeout(Duration::from_millis(10));
+                // four times what the look took: the watch is not to slow down what it watches
+                std::thread::park_timeout((begun.elapsed() * 4).max(Duration::from_millis(10)));
             }
             seen
         });
@@ -94,7 +96,7 @@ impl Marked {
             let one = (script.to_owned(), variable.to_owned());
             assert!(seen.rightly.contains(&one), "not seen: {one:?}; seen: {:?}", seen.rightly);
         }
-        assert!(seen.rounds > 1000, "{} rounds", seen.rounds);
+        assert!(seen.rounds > 200, "{} rounds", seen.rounds);
         let mut holders = Vec::new();
         self.in_files(&self.site.place, &mut holders, &mut found);
         for name in ["master.info", "admin.cnf", "application.json", "bypass.list"] {
