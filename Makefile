@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .ONESHELL:
-.PHONY: help build test mutants check demo demo-down install fmt golden
+.PHONY: help build test faults faults-random mutants check demo demo-down install fmt golden
 MAKEFLAGS += --no-print-directory
 
 setup := scripts/setup.sh
@@ -15,7 +15,7 @@ PREFIX ?= /usr/local
 share := $(DESTDIR)$(PREFIX)/share
 
 help:
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | awk -F '|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 build: ## the tools, into target/release
 	@$(setup) build
@@ -33,6 +33,18 @@ mutants: ## each conjunct of the proof switched off: its own lying state must pa
 	$(cargo) build --release --workspace --locked --features mutants --target-dir "$(mutants)"
 	RS_MUTANTS=$$(realpath "$(mutants)/release") \
 	  $(cargo) test --release --locked -p rs-tests -- --nocapture every_lying_state
+
+faults: ## every step struck in every way: ONLY=23/a ONLY=23 ONLY=/rollback SEED= AGAIN=yes; goes on where it was; writes docs/FAULTS.md
+	@RS_ENGINES=none $(setup) all
+	$(cargo) build --release --workspace --locked
+	ONLY="$(ONLY)" SEED="$(SEED)" AGAIN="$(AGAIN)" RS_FAULTS=matrix \
+	  $(cargo) test --release --locked -p rs-tests -- --nocapture every_fault_in_every_step
+
+faults-random: ## whole upgrades with random kills: SEED= N=
+	@RS_ENGINES=none $(setup) all
+	$(cargo) build --release --workspace --locked
+	SEED="$(SEED)" N="$(N)" RS_FAULTS=random \
+	  $(cargo) test --release --locked -p rs-tests -- --nocapture upgrades_that_are_killed_at_random
 
 check: ## fmt, clippy, shellcheck, shfmt, and what each room may use
 	@$(setup) check

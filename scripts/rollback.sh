@@ -159,6 +159,10 @@ if [[ $dark == yes ]]; then
 fi
 if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
+  if [[ $promoting == no && $SNAPSHOT == held ]]; then
+    part "the rollback copy has its backup" # step 20 runs beside the migration: both may have been cut off
+    rs-snapshot take --as warm --label "pre-upgrade-$UPGRADE" --pin >/dev/null
+  fi
   part "the warm slave becomes the master"
   rs-server list --as warm | rs-dbsync promote "${losing[@]}" >/dev/null
 else

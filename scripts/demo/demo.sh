@@ -12,6 +12,7 @@
 #   RS_DEMO_ENGINES=host     newer: MySQL 9 and HAProxy 3 (scripts/setup.sh engines mysql haproxy3); a site keeps its own
 #   RS_DEMO_OPTIONS          more options for site.sh (--zone, --pool, --lb-port, ...)
 #   RS_DEMO_RATE=100         requests a second that `run` sends
+#   RS_DEMO_ORDERS=200000    orders of the past, which the migration has to change
 #   RS_DEMO_ADDRESSES        the range, such as 127.91.3.0/24; by default one on which nothing listens
 set -euo pipefail
 umask 022
@@ -135,7 +136,7 @@ ground() {
     chmod -R a+rX "$place/releases.new"
     mv "$place/releases.new" "$place/releases"
   fi
-  cat "$demo/app/1.0/db/schema.sql" "$demo/orders.sql" >"$place/first.sql.new"
+  sed "s/200000/${RS_DEMO_ORDERS:-200000}/" "$demo/app/1.0/db/schema.sql" "$demo/orders.sql" >"$place/first.sql.new"
   mv "$place/first.sql.new" "$place/first.sql"
   [[ -s $place/engines ]] || kind >"$place/engines"
   mkdir -p "$place/servers" "$place/backups"

@@ -23,7 +23,9 @@ pub use balanced::{BYPASS, Balanced, CONFIG};
 pub use here::Here;
 pub use named::Named;
 pub use ran::{Call, Ran};
-pub use scene::{Engines, Scene, demo_dir, program, root, tools, until};
+pub use scene::{
+    Engines, Scene, demo_dir, processes_of, program, root, tools, unprivileged, until,
+};
 pub use servers::{Db, Haproxy};
 pub use shell::Shell;
 pub use site::{Mood, Site};

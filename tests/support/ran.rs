@@ -61,6 +61,18 @@ impl Call {
         self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown))
     }
 
+    /// Starts it in a process group of its own, with what it says in a file: for what is let go on by itself.
+    pub fn start_into(mut self, log: &std::path::Path) -> Child {
+        use std::os::unix::process::CommandExt;
+        let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        self.command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        self.command.spawn().unwrap_or_else(|e| panic!("{}: {e}", self.shown))
+    }
+
     /// Runs it to its end.
     #[must_use = "look at the exit code: .exits(0)"]
     pub fn run(mut self) -> Ran {

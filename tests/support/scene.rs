@@ -310,7 +310,7 @@ fn claim() -> (String, TcpListener) {
 }
 
 /// Every process whose environment, working directory or command line names the folder.
-fn processes_of(dir: &Path) -> Vec<i32> {
+pub fn processes_of(dir: &Path) -> Vec<i32> {
     let needle = dir.display().to_string();
     let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };
     all.flatten()

@@ -11,6 +11,7 @@ mod every_tool;
 mod flags;
 mod hold;
 mod journal;
+mod killed;
 mod membership;
 mod page_outside;
 mod page_requests;

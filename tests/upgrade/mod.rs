@@ -9,5 +9,5 @@ mod releases;
 mod scripts;
 mod second_site;
 mod secrets;
-mod site;
-mod whole;
+pub mod site;
+pub mod whole;

@@ -11,7 +11,10 @@ pub struct Site {
     /// The scene whose addresses it has.
     pub scene: Scene,
     name: String,
-    options: String,
+    /// Options of scripts/demo/site.sh.
+    pub options: String,
+    /// Orders of the past.
+    pub orders: &'static str,
     /// Its folder.
     pub place: PathBuf,
 }
@@ -34,7 +37,7 @@ impl Site {
         let scene = Scene::on(engines, name);
         let name = scene.dir.file_name().unwrap().to_string_lossy().into_owned();
         let place = rs_tests::demo_dir().join(&name);
-        Site { scene, name, options: options.to_owned(), place }
+        Site { scene, name, options: options.to_owned(), orders: "200000", place }
     }
 
     /// Makes what is planned.
@@ -49,9 +52,13 @@ impl Site {
 
     /// A call of a script of the project in the site's environment.
     pub fn call(&self, script: &str) -> Call {
-        self.scene
-            .script(script)
-            .env("RS_DEMO_SITE", &self.name)
+        self.dressed(self.scene.script(script))
+    }
+
+    /// A call of any program in the site's environment.
+    pub fn dressed(&self, call: Call) -> Call {
+        call.env("RS_DEMO_SITE", &self.name)
+            .env("RS_DEMO_ORDERS", self.orders)
             .env("RS_DEMO_ADDRESSES", format!("{}.0/24", self.scene.net))
             .env("RS_DEMO_OPTIONS", &self.options)
             .env("RS_DEMO_ENGINES", self.scene.engines.word())
@@ -88,12 +95,18 @@ impl Site {
 
     /// Starts the outside observer.
     pub fn observe(&self) -> Observer<'_> {
+        self.observe_at("60")
+    }
+
+    /// Starts it with so many requests a second.
+    pub fn observe_at(&self, rate: &str) -> Observer<'_> {
         let stop = self.place.join("probe.stop");
         let log = self.place.join("probe.log");
         let _ = std::fs::remove_file(&stop);
+        let _ = std::fs::remove_file(&log);
         let child = self
             .tool("rs-check")
-            .args(["probe", "--pool", "www", "--rate", "60", "--until"])
+            .args(["probe", "--pool", "www", "--rate", rate, "--until"])
             .args([stop.display().to_string(), "--log".into(), log.display().to_string()])
             .start();
         let observer = Observer { site: self, child: Some(child) };

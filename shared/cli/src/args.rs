@@ -147,7 +147,9 @@ pub fn duration(written: &str) -> Result<Duration, Bad> {
         "d" => number * 86_400.0,
         _ => return Err(bad()),
     };
-    if seconds > 0.0 && seconds < 1e9 { Ok(Duration::from_secs_f64(seconds)) } else { Err(bad()) }
+    // less than a nanosecond would be no time at all
+    let time = if seconds < 1e9 { Duration::try_from_secs_f64(seconds).ok() } else { None };
+    time.filter(|time| !time.is_zero()).ok_or_else(bad)
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ pub mod outside;
 pub mod owed;
 pub mod settings;
 
+#[cfg(test)]
+#[path = "fuzz_tests.rs"]
+mod fuzz;
+
 mod dns;
 mod haproxy;
 mod hook;

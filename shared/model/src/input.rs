@@ -75,6 +75,12 @@ impl Value {
                 Some(text) => Value::Text(text.to_owned()),
                 None => return Err(untyped()),
             },
+            "blank" | "ignore" | "inherit" if rest.is_some() => {
+                return Err(Bad::new(
+                    format!("`{written}` says more than `{kind}`"),
+                    format!("write `{kind}` alone, or text:V for the text"),
+                ));
+            }
             "blank" => Value::Blank,
             "ignore" => Value::Ignore,
             "inherit" => Value::Inherit,

@@ -118,27 +118,28 @@ impl GtidSet {
     pub fn beyond(&self, other: &GtidSet) -> Option<u64> {
         match (self, other) {
             (GtidSet::Domains(mine), GtidSet::Domains(theirs)) => Some(mine.beyond(theirs)),
-            (GtidSet::Sources(mine), GtidSet::Sources(theirs)) => Some(
-                mine.iter()
-                    .map(|(source, intervals)| {
-                        let theirs = theirs.get(source).map_or(&[][..], Vec::as_slice);
-                        let all: u64 = intervals.iter().map(|(a, b)| b - a + 1).sum();
-                        let common: u64 = intervals
-                            .iter()
-                            .flat_map(|(a, b)| {
-                                theirs.iter().map(move |(c, d)| {
-                                    let (from, to) = (*a.max(c), *b.min(d));
-                                    if from <= to { to - from + 1 } else { 0 }
-                                })
-                            })
-                            .sum();
-                        all - common
-                    })
-                    .sum(),
-            ),
+            (GtidSet::Sources(mine), GtidSet::Sources(theirs)) => {
+                Some(total(mine.iter().map(|(source, intervals)| {
+                    let theirs = theirs.get(source).map_or(&[][..], Vec::as_slice);
+                    // no interval holds 0, and intervals of one source lie apart: neither sum is beyond u64
+                    let all = total(intervals.iter().map(|(a, b)| b - a + 1));
+                    let common = total(intervals.iter().flat_map(|(a, b)| {
+                        theirs.iter().map(move |(c, d)| {
+                            let (from, to) = (*a.max(c), *b.min(d));
+                            if from <= to { to - from + 1 } else { 0 }
+                        })
+                    }));
+                    all - common
+                })))
+            }
             _ => None,
         }
     }
+}
+
+/// A sum that stays at the greatest number: what a server says is not trusted to add up.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// A MariaDB GTID position: per domain the last server id and sequence number.
@@ -173,12 +174,9 @@ impl Gtids {
 
     /// Transactions in `self` that are not in `other` (sequence numbers are counted; gaps count as transactions).
     pub fn beyond(&self, other: &Gtids) -> u64 {
-        self.0
-            .iter()
-            .map(|(domain, (_, mine))| {
-                mine.saturating_sub(other.0.get(domain).map_or(0, |(_, theirs)| *theirs))
-            })
-            .sum()
+        total(self.0.iter().map(|(domain, (_, mine))| {
+            mine.saturating_sub(other.0.get(domain).map_or(0, |(_, theirs)| *theirs))
+        }))
     }
 }
 

@@ -6,6 +6,8 @@
 mod balancer;
 mod client;
 mod config;
+#[cfg(test)]
+mod fuzz_tests;
 mod page;
 mod ready;
 mod words;

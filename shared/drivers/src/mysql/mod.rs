@@ -4,6 +4,8 @@ mod binlog;
 mod conn;
 mod dialect;
 mod facts;
+#[cfg(test)]
+mod fuzz_tests;
 mod lowered;
 mod migrate;
 mod migrations;

@@ -9,6 +9,8 @@
 //! MONITOR and REPLICA MONITOR; for `mysqlclone` BACKUP_ADMIN and the clone plugin). On the server: `mariadb-backup`,
 //! `mariadbd`, `mariadb`, or `mysqld` and `mysql`; util-linux and coreutils.
 
+#[cfg(test)]
+mod fuzz_tests;
 mod store;
 mod words;
 
