@@ -74,7 +74,11 @@ pub fn names(ran: &rs_tests::Ran) -> String {
 /// What servers that are only named by address cannot have: backups through their own machines.
 const NO_BACKUPS: [&str; 4] = ["--override", "rollback pair", "--override", "abandoned data kept"];
 
-rs_tests::each_engine!(from_status_over_proof_hold_and_migration_to_promotion);
+rs_tests::each_engine!(
+    from_status_over_proof_hold_and_migration_to_promotion,
+    a_held_slave_resumes_and_bad_input_is_refused,
+    on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_is_rebuilt,
+);
 
 fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     let set = set_on(engines, "dbsync-way");
@@ -373,9 +377,8 @@ fn a_master_that_does_not_answer_is_no_dead_master_and_a_dead_one_may_be_left() 
     assert!(set.debts().contains(&"rebuild:Slave DB".to_owned()), "{:?}", set.debts());
 }
 
-#[test]
-fn a_held_slave_resumes_and_bad_input_is_refused() {
-    let set = set("dbsync-resume");
+fn a_held_slave_resumes_and_bad_input_is_refused(engines: Engines) {
+    let set = set_on(engines, "dbsync-resume");
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
     assert_eq!(did(&set.dbsync(&["resume", "Slave2 DB"], 0))["changed"], true);
@@ -423,7 +426,16 @@ fn a_held_slave_resumes_and_bad_input_is_refused() {
 
 /// The same on servers of a managed cloud, from the project's own template.
 pub fn managed(name: &str, servers: &[(&str, &str, &str)]) -> Scene {
-    let scene = Scene::new(name);
+    managed_on(Engines::Host, name, servers)
+}
+
+/// The same of other engines.
+pub fn managed_on(engines: Engines, name: &str, servers: &[(&str, &str, &str)]) -> Scene {
+    let scene = Scene::on(engines, name);
+    let backups = match engines {
+        Engines::Host => "mariabackup",
+        Engines::Newer => "mysqlclone",
+    };
     for credential in ["dba", "replication", "migrator", "application", "heartbeat"] {
         scene.credential(credential, &format!("{credential}-'secret\\"));
     }
@@ -435,7 +447,7 @@ pub fn managed(name: &str, servers: &[(&str, &str, &str)]) -> Scene {
     let mut site = format!(
         "Deployment: production\nMachines:\n  Local:\n    Root: '{}'\n    Addresses: {}.0/24\n    Path: '{}'{user}\n\
          Inputs:\n  DB_SCHEMA_NAME: text:appdb\n  DB_LINEAGE_NAME: text:shop\n  BACKUP_DIR: 'text:{}'\n  \
-         BACKUP_EVERY_MINUTES: text:60\n  DB_BACKUP_KEEP: text:5\n",
+         BACKUP_DRIVER: text:{backups}\n  BACKUP_EVERY_MINUTES: text:60\n  DB_BACKUP_KEEP: text:5\n",
         scene.text("servers"),
         scene.net,
         scene.search_path(),
@@ -477,9 +489,11 @@ pub fn sql(scene: &Scene, server: &str, sql: &str) -> String {
     ran.stdout.trim().to_owned()
 }
 
-#[test]
-fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_is_rebuilt() {
-    let scene = managed(
+fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_is_rebuilt(
+    engines: Engines,
+) {
+    let scene = managed_on(
+        engines,
         "dbsync-managed",
         &[("Master DB", "master", "true"), ("Slave DB", "slave", "false")],
     );
@@ -489,7 +503,8 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     let restart = |server: &str| {
         scene.tool("rs-run").args(["database restart", server]).run().exits(0);
     };
-    scene.tool("rs-server").args(["launch", "--all"]).run().exits(0);
+    let launch = scene.tool("rs-server").args(["launch", "--all"]);
+    launch.limit(std::time::Duration::from_secs(300)).run().exits(0);
     sql(
         &scene,
         "Master DB",
@@ -506,7 +521,7 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     dbsync(&["hold", "Slave DB"], 0);
     restart("Slave DB");
     dbsync(&["status", "Slave DB", "--require", "held"], 0);
-    let status = sql(&scene, "Slave DB", "SHOW SLAVE STATUS");
+    let status = sql(&scene, "Slave DB", "SHOW REPLICA STATUS");
     assert!(status.contains("held.invalid") && status.contains("\tNo\t"), "{status}");
     dbsync(&["init", "Slave DB"], 5);
 

@@ -90,7 +90,7 @@ impl Site {
         let conf = self.place.join("upgrade.conf").display().to_string();
         let mut all = vec!["--conf", &conf, "--yes"];
         all.extend(args);
-        self.call(script).args(all).limit(Duration::from_secs(400)).run()
+        self.call(script).args(all).limit(Duration::from_secs(900)).run()
     }
 
     /// Starts the outside observer.

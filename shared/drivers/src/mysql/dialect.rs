@@ -332,9 +332,10 @@ pub static MYSQL: Dialect = Dialect {
     stop_receiver: "STOP REPLICA IO_THREAD",
     start: "START REPLICA",
     change_host: "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}",
+    // by itself it gives up after ten attempts: a master that starts slowly would be left for good
     change_source: "CHANGE REPLICATION SOURCE TO SOURCE_HOST = {host}, SOURCE_PORT = {port}, \
                     SOURCE_USER = {user}, SOURCE_PASSWORD = {password}, SOURCE_AUTO_POSITION = 1, \
-                    SOURCE_CONNECT_RETRY = 1, GET_SOURCE_PUBLIC_KEY = 1",
+                    SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 100000, GET_SOURCE_PUBLIC_KEY = 1",
     forget: "RESET REPLICA ALL",
     set_applied: "SET GLOBAL gtid_purged = {position}",
     foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
