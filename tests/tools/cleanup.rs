@@ -174,6 +174,8 @@ fn what_was_deleted_is_defined_again_as_it_was() {
     let names = listed.by_name();
     assert_eq!(names.len(), 6, "three servers, an array and its two instances\n{listed}");
     assert!(names[odd]["archived_at"].is_string(), "{listed}");
+    // one that is not archived is not passed over
+    run_archive(&site, &[odd, "No Such"]);
     // the inputs of the deployment are another level: a difference is said, not undone
     site.run("rs-cleanup", &["recreate", "array-1 #1"]).exits(5).says("instance of");
     let all = ["recreate", SERVERS[0].0, SERVERS[1].0, SERVERS[2].0, "array-1"];
@@ -190,6 +192,12 @@ fn what_was_deleted_is_defined_again_as_it_was() {
     let list = site.run("rs-server", &["list", odd]).exits(0).record();
     assert_eq!(list["current"]["inputs"]["GREETING"]["value"], "text:of this one");
     site.run("rs-journal", &["verify"]).exits(0);
+}
+
+fn run_archive(site: &Site, names: &[&str]) {
+    let ran = site.run("rs-cleanup", &[&["archive"], names].concat()).exits(4);
+    assert!(ran.stdout.is_empty(), "{ran}");
+    ran.says("\"No Such\"");
 }
 
 #[test]

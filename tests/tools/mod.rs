@@ -8,6 +8,7 @@ mod cleanup;
 pub mod dbsync;
 mod deadlines;
 mod every_tool;
+mod evidence;
 mod flags;
 mod hold;
 mod journal;

@@ -1,9 +1,13 @@
 //! The world as all families together show it, for whoever compares it with what was written down.
 
+use std::collections::BTreeSet;
+
 use crate::settings::Settings;
 use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
-use rs_model::retire::World;
-use rs_model::{Array, Server};
+use rs_model::act::Debt;
+use rs_model::replica::{Identity, judge_replicating};
+use rs_model::retire::{DatabaseSeen, World};
+use rs_model::{Answer, Array, Server};
 
 /// A deployment's servers and arrays, and the way to ask them.
 pub struct Look<'a> {
@@ -81,7 +85,102 @@ impl<'a> Look<'a> {
             .filter(|server| server.has_role("lb") && (server.state.is_up() || server.foreign))
     }
 
-    /// The facts on which it is decided what may end; balancers in `ending` are not asked.
+    /// The facts on which it is decided what may end: members, and of every database set that loses a server who uses,
+    /// follows and backs up what.
+    pub fn evidence(&self, ending: &dyn Fn(&Server) -> bool, debts: &[Debt], now: &str) -> World {
+        let mut world = self.facts(ending);
+        for server in self.balancers().filter(|server| ending(server)) {
+            // one that ends and does not answer carries nothing
+            let Ok(balancer) = self.balancer(server) else { continue };
+            for pool in balancer.pools().unwrap_or_default() {
+                let members = balancer.members(&pool).unwrap_or_default();
+                world.carried.extend(members.iter().filter(|member| member.sessions > 0).map(
+                    |member| {
+                        let words = format!("{} requests to {}", member.sessions, member.title());
+                        (server.name.clone(), words)
+                    },
+                ));
+            }
+        }
+        let up = |server: &&Server| server.state.is_up() || server.foreign;
+        let sets: BTreeSet<&str> = self
+            .servers
+            .iter()
+            .filter(|server| ending(server) && server.state.is_up())
+            .filter_map(Server::set_or_fenced)
+            .collect();
+        for set in sets {
+            let all: Vec<&Server> =
+                self.servers.iter().filter(up).filter(|s| s.set_or_fenced() == Some(set)).collect();
+            let identities: Vec<(&Server, Identity)> = all
+                .iter()
+                .filter_map(|s| Some((*s, self.database(s).ok()?.identity().ok()?)))
+                .collect();
+            for server in &all {
+                let seen = self.see(server, &identities).map_err(|e| e.to_string());
+                world.databases.insert(server.name.clone(), seen);
+            }
+            world
+                .backups
+                .insert(set.to_owned(), self.backups(set, &all).map_err(|e| e.to_string()));
+        }
+        let held = debts.iter().filter(|debt| debt.kind == "held");
+        world.held_until = held
+            .filter_map(|debt| Some((debt.subject.clone(), debt.deadline.clone()?)))
+            .filter(|(_, until)| until.as_str() > now)
+            .collect();
+        world
+    }
+
+    fn see(&self, server: &Server, all: &[(&Server, Identity)]) -> Result<DatabaseSeen> {
+        let database = self.database(server)?;
+        let replica = database.replica()?;
+        let sessions = database.survey()?.sessions;
+        let master = all.iter().find(|(s, _)| s.database_set().is_some_and(|(_, master)| master));
+        let lacks = match (server.database_set(), master) {
+            (Some((_, true)), _) => Vec::new(),
+            (_, None) => vec!["its set has no master that answers".to_owned()],
+            (_, Some((_, identity))) => judge_replicating(&server.name, &replica, identity)
+                .iter()
+                .filter(|check| check.answer != Answer::Ok)
+                .map(|check| format!("{}: {}", check.name, check.detail))
+                .collect(),
+        };
+        let source = replica.channels.iter().find_map(|channel| {
+            let of = |(s, id): &&(&Server, Identity)| {
+                id.server_id == channel.source_server_id
+                    && s.address.is_some_and(|at| at.to_string() == channel.source_host)
+            };
+            all.iter().find(of).map(|(s, _)| s.name.clone())
+        });
+        Ok(DatabaseSeen {
+            // those of its own machine end with it
+            sessions: sessions
+                .iter()
+                .filter(|s| s.host != "localhost")
+                .map(|s| s.words())
+                .collect(),
+            lacks,
+            source,
+        })
+    }
+
+    /// Complete backups of a set's lineages.
+    fn backups(&self, set: &str, servers: &[&Server]) -> Result<usize> {
+        let mut complete = 0;
+        let mut seen = BTreeSet::new();
+        for server in servers {
+            let settings = self.settings(server)?;
+            let lineage = settings.or("DB_LINEAGE_NAME", set)?;
+            if seen.insert(lineage.clone()) {
+                let all = crate::snapshots(&settings, self.channel(server)?)?.list(&lineage)?;
+                complete += all.iter().filter(|one| one.perfect).count();
+            }
+        }
+        Ok(complete)
+    }
+
+    /// The members of every pool, as the balancers that go on know them; those in `ending` are not asked.
     pub fn facts(&self, ending: &dyn Fn(&Server) -> bool) -> World {
         let mut world = World {
             servers: self.servers.clone(),

@@ -3,7 +3,7 @@
 //! Ending a server is the only act that cannot be taken back, so everything here needs evidence: what is not known
 //! forbids as much as what is known to be wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -58,6 +58,9 @@ pub struct Plan {
     /// Whether the whole deployment ends, masters and rollback copies with it; only a clone may.
     #[serde(default, skip_serializing_if = "is_false")]
     pub whole: bool,
+    /// What does not forbid an end here, each of [`EVIDENCE`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<String>,
     /// Instances of arrays before their array.
     pub entries: Vec<Entry>,
 }
@@ -65,7 +68,11 @@ pub struct Plan {
 impl Plan {
     /// What the plan may end besides.
     pub fn reach(&self) -> Reach {
-        Reach { warm: self.include_warm || self.whole, whole: self.whole }
+        Reach {
+            warm: self.include_warm || self.whole,
+            whole: self.whole,
+            accepted: self.accepted.clone(),
+        }
     }
 }
 
@@ -73,13 +80,38 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
+/// What can be accepted by its name; everything else that forbids an end has to be put right.
+pub const EVIDENCE: [&str; 5] = ["sessions", "unanswered", "good-slave", "backup", "rollback-time"];
+
 /// What may end that otherwise never does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     /// Rollback copies.
     pub warm: bool,
     /// Masters whose whole set ends with them.
     pub whole: bool,
+    /// What of [`EVIDENCE`] the operator has seen and accepts.
+    pub accepted: BTreeSet<String>,
+}
+
+impl Reach {
+    /// A reason, unless it is accepted by the name of its kind.
+    fn unless(&self, kind: &str, reason: String, reasons: &mut Vec<String>) {
+        if !self.accepted.contains(kind) {
+            reasons.push(format!("{reason} (or plan with --accept {kind})"));
+        }
+    }
+}
+
+/// A database server as it shows itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseSeen {
+    /// Sessions of accounts that are not ours, from other machines, in words.
+    pub sessions: Vec<String>,
+    /// What it lacks of a slave that replicates from the set's master; a master lacks nothing.
+    pub lacks: Vec<String>,
+    /// The server that it replicates from.
+    pub source: Option<String>,
 }
 
 /// The text whose digest a plan carries.
@@ -104,6 +136,21 @@ pub struct World {
     pub members: Vec<Member>,
     /// Balancers that go on and could not be asked, with why.
     pub unanswered: Vec<(String, String)>,
+    /// Members with requests in flight through a balancer that ends: the balancer, and in words.
+    pub carried: Vec<(String, String)>,
+    /// Servers of the database sets that lose one: what each shows, or why it could not be asked.
+    pub databases: BTreeMap<String, Result<DatabaseSeen, String>>,
+    /// How many complete backups there are of each of these sets, or why that is not known.
+    pub backups: BTreeMap<String, Result<usize, String>>,
+    /// Held slaves that are inside their time: until when, RFC 3339 UTC.
+    pub held_until: BTreeMap<String, String>,
+}
+
+/// Whether a server is among those of these names, by itself or with its array.
+pub fn ends(server: &Server, names: &[(String, String)]) -> bool {
+    let wanted = |kind: &str, name: &str| names.iter().any(|(k, n)| k == kind && n == name);
+    wanted("server", &server.name)
+        || server.array.as_ref().is_some_and(|array| wanted("array", array))
 }
 
 /// The entries for the servers and arrays of these names, with what forbids each. The instances of an array come with
@@ -115,13 +162,7 @@ pub fn entries(
     reach: Reach,
 ) -> Vec<Entry> {
     let wanted = |kind: &str, name: &str| names.iter().any(|(k, n)| k == kind && n == name);
-    let servers: Vec<&Server> = world
-        .servers
-        .iter()
-        .filter(|s| {
-            wanted("server", &s.name) || s.array.as_ref().is_some_and(|a| wanted("array", a))
-        })
-        .collect();
+    let servers: Vec<&Server> = world.servers.iter().filter(|s| ends(s, names)).collect();
     let arrays: Vec<&Array> = world.arrays.iter().filter(|a| wanted("array", &a.name)).collect();
     let ending: BTreeSet<&str> = servers.iter().map(|s| s.name.as_str()).collect();
     let mut found: Vec<Entry> = servers
@@ -134,7 +175,7 @@ pub fn entries(
             instance: server.current.as_ref().map(|current| current.id.clone()),
             address: server.address,
             array: server.array.clone(),
-            forbidden: of_server(server, world, &ending, reach),
+            forbidden: of_server(server, world, &ending, &reach),
         })
         .collect();
     found.extend(arrays.iter().map(|array| Entry {
@@ -175,7 +216,12 @@ fn of_array(array: &Array) -> Vec<String> {
     }
 }
 
-fn of_server(server: &Server, world: &World, ending: &BTreeSet<&str>, reach: Reach) -> Vec<String> {
+fn of_server(
+    server: &Server,
+    world: &World,
+    ending: &BTreeSet<&str>,
+    reach: &Reach,
+) -> Vec<String> {
     let mut reasons = Vec::new();
     if server.locked {
         reasons.push("it is locked (rs-server unlock it, if it may go)".to_owned());
@@ -209,6 +255,12 @@ fn of_server(server: &Server, world: &World, ending: &BTreeSet<&str>, reach: Rea
             }
         }
     }
+    if !reach.whole {
+        for (_, what) in world.carried.iter().filter(|(balancer, _)| *balancer == server.name) {
+            let reason = format!("it carries {what}: drain it or wait for them");
+            reach.unless("sessions", reason, &mut reasons);
+        }
+    }
     reasons.extend(of_database(server, world, ending, reach));
     if let Some(name) = &server.array
         && let Some(array) = world.arrays.iter().find(|array| array.name == *name)
@@ -227,35 +279,106 @@ fn of_database(
     server: &Server,
     world: &World,
     ending: &BTreeSet<&str>,
-    reach: Reach,
+    reach: &Reach,
 ) -> Vec<String> {
-    let Some((set, master)) = server.database_set() else { return Vec::new() };
+    let Some(set) = server.set_or_fenced() else { return Vec::new() };
     if !server.state.is_up() {
         return Vec::new();
     }
+    let master = server.database_set().map(|(_, master)| master);
     let of_set = |other: &&Server| other.database_set().is_some_and(|(name, _)| name == set);
     if reach.whole && world.servers.iter().filter(of_set).all(|s| ending.contains(s.name.as_str()))
     {
         return Vec::new();
     }
-    if master {
-        return vec![format!(
+    let mut reasons = Vec::new();
+    let followers: Vec<&str> = world
+        .databases
+        .iter()
+        .filter(|(name, _)| !ending.contains(name.as_str()))
+        .filter(|(_, seen)| {
+            seen.as_ref().is_ok_and(|seen| seen.source.as_ref() == Some(&server.name))
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if master == Some(true) {
+        reasons.push(format!(
             "it is a master of the database set {set} (promote another first, or take the tag from one that was abandoned)"
-        )];
+        ));
+    } else if !followers.is_empty() {
+        // the tags say otherwise, and the runtime is the truth
+        reasons.push(format!(
+            "{} replicate from it: it is their master (rs-dbsync init them from another first)",
+            followers.join(", ")
+        ));
     }
-    let others = world.servers.iter().filter(|other| {
-        other.name != server.name
-            && !ending.contains(other.name.as_str())
-            && other.database_set() == Some((set, false))
-            && other.state == State::Operational
-    });
-    if others.count() == 0 {
-        vec![format!(
-            "it is the last slave of the database set {set} (rs-dbsync init another first)"
-        )]
-    } else {
-        Vec::new()
+    if master == Some(false) {
+        let others: Vec<&Server> = world
+            .servers
+            .iter()
+            .filter(|other| {
+                other.name != server.name
+                    && !ending.contains(other.name.as_str())
+                    && other.database_set() == Some((set, false))
+                    && other.state == State::Operational
+            })
+            .collect();
+        let bad: Vec<String> = others
+            .iter()
+            .filter_map(|other| match world.databases.get(&other.name) {
+                Some(Ok(seen)) if seen.lacks.is_empty() => None,
+                Some(Ok(seen)) => Some(format!("{}: {}", other.name, seen.lacks.join(", "))),
+                Some(Err(why)) => Some(format!("{}: {why}", other.name)),
+                None => Some(format!("{}: nobody asked it", other.name)),
+            })
+            .collect();
+        if others.is_empty() {
+            reasons.push(format!(
+                "it is the last slave of the database set {set} (rs-dbsync init another first)"
+            ));
+        } else if bad.len() == others.len() {
+            let reason = format!(
+                "no other slave of the database set {set} is a good one: {}",
+                bad.join("; ")
+            );
+            reach.unless("good-slave", reason, &mut reasons);
+        }
     }
+    match world.databases.get(&server.name) {
+        Some(Ok(seen)) if seen.sessions.is_empty() => {}
+        Some(Ok(seen)) => {
+            reach.unless(
+                "sessions",
+                format!("it is used by {}", seen.sessions.join(", ")),
+                &mut reasons,
+            );
+        }
+        Some(Err(why)) => {
+            let reason = format!("its database could not be asked who uses it: {why}");
+            reach.unless("unanswered", reason, &mut reasons);
+        }
+        None => reach.unless(
+            "unanswered",
+            "nobody has asked its database who uses it".into(),
+            &mut reasons,
+        ),
+    }
+    match world.backups.get(set) {
+        Some(Ok(complete)) if *complete > 0 => {}
+        Some(Err(why)) => {
+            let reason = format!("whether {set} has a good backup is not known: {why}");
+            reach.unless("backup", reason, &mut reasons);
+        }
+        _ => {
+            let reason = format!("{set} has no complete backup (rs-snapshot take one first)");
+            reach.unless("backup", reason, &mut reasons);
+        }
+    }
+    if let Some(until) = world.held_until.get(&server.name) {
+        let reason = format!("it is the way back until {until}");
+        reach.unless("rollback-time", reason, &mut reasons);
+    }
+    reasons
 }
 
 /// Why a deployment must not end as a whole: it is no clone, or it has what the plan does not name.

@@ -59,6 +59,10 @@ fn site() -> World {
             one,
         ],
         arrays: vec![Array { name: "array-1".into(), minimum: 1, ..Array::default() }],
+        databases: ["Master", "Slave", "Warm"]
+            .map(|name| (name.to_owned(), Ok(DatabaseSeen::default())))
+            .into(),
+        backups: [("shop".to_owned(), Ok(1))].into(),
         ..World::default()
     }
 }
@@ -72,7 +76,7 @@ fn ask(world: &World, names: &[&str], include_warm: bool) -> Vec<Entry> {
             (kind.to_owned(), (*name).to_owned())
         })
         .collect();
-    entries(world, &names, Some("u-1"), Reach { warm: include_warm, whole: false })
+    entries(world, &names, Some("u-1"), Reach { warm: include_warm, ..Reach::default() })
 }
 
 fn forbidden(world: &World, name: &str, part: &str) {
@@ -111,6 +115,53 @@ fn each_reason_forbids_by_itself_and_without_any_it_may_end() {
 }
 
 #[test]
+fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() {
+    type Change = fn(&mut World);
+    fn seen<'a>(world: &'a mut World, name: &str) -> &'a mut DatabaseSeen {
+        world.databases.get_mut(name).unwrap().as_mut().unwrap()
+    }
+    let ways: [(&str, &str, Change); 9] = [
+        ("sessions", "used by session 7", |w| seen(w, "Slave").sessions.push("session 7".into())),
+        ("unanswered", "could not be asked who", |w| {
+            w.databases.insert("Slave".into(), Err("refused".into()));
+        }),
+        ("unanswered", "nobody has asked", |w| drop(w.databases.remove("Slave"))),
+        ("good-slave", "Warm: SQL thread: No", |w| {
+            seen(w, "Warm").lacks.push("SQL thread: No".into());
+        }),
+        ("good-slave", "Warm: refused", |w| {
+            w.databases.insert("Warm".into(), Err("refused".into()));
+        }),
+        ("backup", "no complete backup", |w| drop(w.backups.insert("shop".into(), Ok(0)))),
+        ("backup", "no complete backup", |w| w.backups.clear()),
+        ("backup", "is not known: full", |w| {
+            w.backups.insert("shop".into(), Err("full".into()));
+        }),
+        ("rollback-time", "the way back until 2026", |w| {
+            w.held_until.insert("Slave".into(), "2026-11-25T14:00:00Z".into());
+        }),
+    ];
+    for (kind, part, change) in ways {
+        let mut world = site();
+        change(&mut world);
+        forbidden(&world, "Slave", part);
+        let names = [("server".to_owned(), "Slave".to_owned())];
+        let accept = |kind: &str| Reach { accepted: [kind.to_owned()].into(), ..Reach::default() };
+        assert_eq!(entries(&world, &names, None, accept(kind))[0].forbidden, [""; 0], "{kind}");
+        for other in EVIDENCE.iter().filter(|other| **other != kind) {
+            assert!(!entries(&world, &names, None, accept(other))[0].forbidden.is_empty());
+        }
+    }
+    // the tags call it a slave, and the others follow it: nothing to accept
+    let mut world = site();
+    seen(&mut world, "Warm").source = Some("Slave".into());
+    forbidden(&world, "Slave", "Warm replicate from it");
+    let mut world = site();
+    world.carried.push(("LB 3".into(), "2 requests to App 1".into()));
+    forbidden(&world, "LB 3", "carries 2 requests");
+}
+
+#[test]
 fn slaves_that_end_together_do_not_count_for_one_another() {
     let found = ask(&site(), &["Slave", "Warm"], true);
     assert!(found.iter().all(|entry| entry.forbidden[0].contains("last slave")), "{found:?}");
@@ -142,6 +193,7 @@ fn plan(world: &World, names: &[&str]) -> Plan {
         digest: canonical(&entries),
         include_warm: false,
         whole: false,
+        accepted: BTreeSet::new(),
         entries,
     }
 }
@@ -250,10 +302,10 @@ fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
         .map(|s| ("server".to_owned(), s.name.clone()))
         .chain([("array".to_owned(), "array-1".to_owned())])
         .collect();
-    let whole = Reach { warm: true, whole: true };
-    let found = entries(&world, &all, None, whole);
+    let whole = Reach { warm: true, whole: true, ..Reach::default() };
+    let found = entries(&world, &all, None, whole.clone());
     assert!(found.iter().all(|entry| entry.forbidden.is_empty()), "{found:?}");
-    let found = entries(&world, &all, None, Reach { warm: true, whole: false });
+    let found = entries(&world, &all, None, Reach { warm: true, ..Reach::default() });
     assert!(found.iter().any(|e| e.name == "Master" && !e.forbidden.is_empty()), "{found:?}");
     let without_slave: Vec<_> = all.iter().filter(|(_, n)| n != "Slave").cloned().collect();
     let found = entries(&world, &without_slave, None, whole);

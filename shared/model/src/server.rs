@@ -140,6 +140,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Its database set, that of an abandoned master too.
+    pub fn set_or_fenced(&self) -> Option<&str> {
+        let fenced = || self.tags.iter().find_map(|tag| tag.strip_prefix("database:fenced="));
+        self.database_set().map(|(set, _)| set).or_else(fenced)
+    }
+
     /// Whether it plays the role: `lb`, `app`, `db`, `master`, `slave`, `reads`, `dns`, `worker`.
     pub fn has_role(&self, role: &str) -> bool {
         let any = |prefix: &str| self.tags.iter().any(|tag| tag.starts_with(prefix));

@@ -51,13 +51,21 @@ pub fn list(cx: &Context, args: &ArchiveArgs) -> Result<Exit> {
         record.nest("archived_at", &kept.at);
         records.push(record);
     }
-    if records.is_empty() && !args.allow_none {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("no such definition of {deployment:?} is archived"),
-        )
-        .hint("rs-cleanup retire archives what it ends")
-        .into());
+    let found: Vec<&str> = records.iter().filter_map(|r| r.body["name"].as_str()).collect();
+    let missing: Vec<String> = args
+        .names
+        .iter()
+        .filter(|name| !found.contains(&name.as_str()))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !missing.is_empty() || records.is_empty() && !args.allow_none {
+        let what = match missing.as_slice() {
+            [] => format!("no definition of {deployment:?} is archived"),
+            missing => format!("of {deployment:?} is not archived: {}", missing.join(", ")),
+        };
+        return Err(Error::new(Kind::NotFound, what)
+            .hint("rs-cleanup retire archives what it ends")
+            .into());
     }
     cx.emit(&records)?;
     Ok(Exit::Done)

@@ -1,9 +1,10 @@
 //! `plan`: what would end. Refuses nothing; each entry carries what forbids it.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use anyhow::Result;
-use rs_cli::{Changing, Context, Exit, Select, Subject, Subjects, What, now};
+use rs_cli::{Changing, Context, Exit, Journal, Select, Subject, Subjects, What, now};
 use rs_contract::{Cloud, Error, Kind};
 use rs_model::retire::{self, Plan, Reach};
 use rs_records::Record;
@@ -22,6 +23,9 @@ pub struct PlanArgs {
     /// All of a deployment that is a clone (a staging one): its masters too, and with --delete the deployment itself
     #[arg(long)]
     whole: bool,
+    /// This does not forbid an end, as the operator has seen to it; repeat it for several
+    #[arg(long, value_name = "WHAT", value_parser = retire::EVIDENCE)]
+    accept: Vec<String>,
     /// Nothing fits: an empty plan, exit 0
     #[arg(long)]
     allow_none: bool,
@@ -49,10 +53,12 @@ pub fn run(cx: &Context, args: &PlanArgs) -> Result<Exit> {
         }
     }
     let look = Look::new(world.cloud.as_ref(), &deployment)?;
-    let facts = look.facts(&|server| names.iter().any(|(_, name)| *name == server.name));
+    let debts = Journal::new(world.state.as_ref()).debts(&deployment)?;
+    let facts = look.evidence(&|server| retire::ends(server, &names), &debts, &now());
     let run = cx.common.upgrade.clone();
     let include_warm = args.include_warm || args.whole;
-    let reach = Reach { warm: include_warm, whole: args.whole };
+    let accepted: BTreeSet<String> = args.accept.iter().cloned().collect();
+    let reach = Reach { warm: include_warm, whole: args.whole, accepted: accepted.clone() };
     let entries = retire::entries(&facts, &names, run.as_deref(), reach);
     let plan = Plan {
         deployment,
@@ -62,6 +68,7 @@ pub fn run(cx: &Context, args: &PlanArgs) -> Result<Exit> {
         digest: digest(&retire::canonical(&entries)),
         include_warm,
         whole: args.whole,
+        accepted,
         entries,
     };
     if cx.common.json || !std::io::stdout().is_terminal() {

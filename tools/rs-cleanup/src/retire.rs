@@ -58,9 +58,8 @@ pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
         return cx.pass_on(&Subjects::default(), Exit::Done);
     }
     let look = Look::new(cloud, deployment)?;
-    check(cx, args, &plan, &look)?;
-
     let debts = Journal::new(state).debts(deployment)?;
+    check(cx, args, &plan, &look, &debts)?;
     let mut exit = names_end(cx, args, &plan, &look, state, &debts)?;
     let mut subjects = subjects(&plan, &look);
     exit = worse(exit, machines_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
@@ -94,10 +93,16 @@ fn read(path: &Path) -> Result<Plan> {
 }
 
 /// Everything that forbids, all at once, each by name.
-fn check(cx: &Context, args: &RetireArgs, plan: &Plan, look: &Look<'_>) -> Result<()> {
+fn check(
+    cx: &Context,
+    args: &RetireArgs,
+    plan: &Plan,
+    look: &Look<'_>,
+    debts: &[Debt],
+) -> Result<()> {
     let names: Vec<(String, String)> =
         plan.entries.iter().map(|entry| (entry.kind.clone(), entry.name.clone())).collect();
-    let facts = look.facts(&|server| names.iter().any(|(_, name)| *name == server.name));
+    let facts = look.evidence(&|server| retire::ends(server, &names), debts, &now());
     let now_there = retire::entries(&facts, &names, plan.run.as_deref(), plan.reach());
     let made: jiff::Timestamp = plan.created_at.parse().map_err(|e| {
         Error::new(Kind::Usage, format!("created_at of the plan is {:?}", plan.created_at))
