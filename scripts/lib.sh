@@ -143,7 +143,7 @@ call() {
     shown "$tool" "$@"
     ;;
   dry)
-    [[ ${2:-} == on || ${2:-} == off || ${2:-} == opened ]] && verb=("$1" "$2") || verb=("${1:-}")
+    [[ ${2:-} =~ ^(on|off|opened|change|restore)$ ]] && verb=("$1" "$2") || verb=("${1:-}")
     [[ $tool == rs-run ]] && verb=()
     if [[ $(command "$tool" "${verb[@]}" --help 2>/dev/null) == *--dry-run* ]]; then
       command "$tool" "$@" --dry-run

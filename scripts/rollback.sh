@@ -170,6 +170,9 @@ else
     part "the warm slave replicates again"
     rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
   fi
+  if open sync_relay_log; then
+    rs-server list --as warm | rs-dbsync settings restore sync_relay_log >/dev/null
+  fi
 fi
 if did rs-inputs promote; then
   part "the inputs of the deployment are those of the old release again"

@@ -2,14 +2,15 @@
 # Step 17: begin: everything that the window needs is there
 #
 #   needs   steps 1 to 16
-#   leaves  nothing changed, but the note what the balancers' configuration is
+#   leaves  the note what the balancers' configuration is; the relay log of the warm slaves synced at once (a debt)
 #   proves  preflight: every check is ok; unknown is not ok
-#   undo    nothing to undo
+#   undo    rs-dbsync settings restore sync_relay_log; the hold does so too
 step_17() {
   local allow
   mapfile -t allow < <(allow)
   [[ -n $STAGING || $UNREHEARSED == decline ]] || allow+=(--accept 'rehearsal fits the window')
   rs-check preflight --window "$WINDOW" --record ${STAGING:+--rehearsal "$STAGING"} "${allow[@]}"
+  rs-server list --as warm --allow-none | rs-dbsync settings change sync_relay_log --allow-none
 }
 proof_17() {
   asked rs-check preflight

@@ -2,7 +2,7 @@
 # Step 37: terminate the old servers, the warm slave and the temporary balancer
 #
 #   needs   decision point 6: the way back ends here
-#   leaves  they are terminated; the test record is gone
+#   leaves  they are terminated; the test record is gone; the masters throw old binary logs away again
 #   proves  each was unlocked, in no pool, no master, and as the plan says
 #   undo    scripts/rollback.sh says what remains: the pinned snapshot and the archived definitions
 step_37() {
@@ -13,6 +13,7 @@ step_37() {
   rs-cleanup plan --as old --as warm --as temp --include-warm --allow-none >"$plan"
   rs-cleanup retire --plan "$plan"
   rm -f "$plan"
+  rs-server list --role master | rs-dbsync settings restore binlogs
 }
 proof_37() {
   none --as old --as warm --as temp --state operational

@@ -510,6 +510,78 @@ fn every_lying_state_is_refused_by_its_own_name() {
     }
 }
 
+/// What a slave says: whether both threads run, and how far behind it is.
+fn says(db: &MariaDb) -> (bool, String) {
+    let status = db.sql("SHOW SLAVE STATUS");
+    let columns: Vec<&str> = status.split('\t').collect();
+    (columns[10..=11] == ["Yes", "Yes"], columns[32].to_owned())
+}
+
+#[test]
+fn two_slaves_with_one_server_id_prove_nothing() {
+    let set = set("lies-twins");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["status", "Slave2 DB", "--proof"], 0);
+    set.warm.sql(&format!("STOP SLAVE; SET GLOBAL server_id={}; START SLAVE", set.slave.server_id));
+    // its master ends the connection of one for the other: for moments each says that all is well
+    until("the twin to say that all is well", LIMIT, || says(&set.warm) == (true, "0".into()));
+    let out = set
+        .scene
+        .tool("rs-dbsync")
+        .args(["status", "Slave2 DB", "--proof", "--wait", "1s", "--json"])
+        .start()
+        .wait_with_output()
+        .unwrap();
+    let bad = refused(&out);
+    assert!(bad.contains(&"own server id".to_owned()), "{bad:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("Slave DB has the slave's"));
+}
+
+#[test]
+fn a_master_that_is_frozen_under_the_proof_is_no_proof_though_its_slave_says_zero() {
+    let set = set("lies-frozen");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["status", "Slave2 DB", "--proof"], 0);
+    let (master, warm) = (&set.master, &set.warm);
+    let pid = std::fs::read_to_string(master.dir.join("db.pid")).unwrap();
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    let ask = || {
+        let args = ["status", "Slave2 DB", "--proof", "--wait", "30s", "--json"];
+        set.scene.tool("rs-dbsync").args(args).start()
+    };
+    // a lock keeps the proof waiting until the master is frozen
+    let mut lock = set
+        .scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "lock")
+        .args(["--no-defaults", "-uroot", "-S", &warm.socket.display().to_string(), "-e"])
+        .args(["LOCK TABLES appdb.t WRITE; DO SLEEP(600)"])
+        .start();
+    let running = |text: &str| {
+        warm.sql(&format!(
+            "SELECT COUNT(*) FROM information_schema.processlist \
+             WHERE ID <> CONNECTION_ID() AND INFO LIKE '%{text}%'"
+        ))
+    };
+    until("the lock", LIMIT, || running("DO SLEEP(600)") == "1");
+    master.sql("INSERT INTO appdb.t VALUES (501, '')");
+    let proof = ask();
+    until("the proof to wait", LIMIT, || running("MASTER_GTID_WAIT(") == "1");
+    kill_process(pid, Signal::STOP).unwrap();
+    lock.kill().unwrap();
+    lock.wait().unwrap();
+    // no reset: the slave has all that it got, and says Yes, Yes, 0
+    let out = proof.wait_with_output().unwrap();
+    assert_eq!(says(warm), (true, "0".to_owned()));
+    let bad = refused(&out);
+    assert!(bad.contains(&"master's position unchanged".to_owned()), "{bad:?}");
+    // frozen from the beginning: nobody there, which is no proof either
+    let out = ask().wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(7), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(out.stdout.is_empty());
+    kill_process(pid, Signal::CONT).unwrap();
+    set.dbsync(&["status", "Slave2 DB", "--proof"], 0);
+}
+
 /// docs/PROOFS.md.
 fn table(seen: &[Seen], version: &str) -> String {
     let day = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().unwrap().stdout;

@@ -23,7 +23,7 @@ pub fn set_on(engines: Engines, name: &str) -> Set {
 }
 
 /// With more inputs of the deployment, as lines of the site file.
-fn set_with(scene: Scene, inputs: &str) -> Set {
+pub fn set_with(scene: Scene, inputs: &str) -> Set {
     let master = scene.database("m");
     master.sql(&format!(
         "CREATE DATABASE appdb; USE appdb; CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
@@ -72,7 +72,8 @@ pub fn names(ran: &rs_tests::Ran) -> String {
 }
 
 /// What servers that are only named by address cannot have: backups through their own machines.
-const NO_BACKUPS: [&str; 4] = ["--override", "rollback pair", "--override", "abandoned data kept"];
+pub const NO_BACKUPS: [&str; 4] =
+    ["--override", "rollback pair", "--override", "abandoned data kept"];
 
 rs_tests::each_engine!(
     from_status_over_proof_hold_and_migration_to_promotion,
@@ -118,7 +119,18 @@ fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     assert_eq!(did(&set.dbsync(&["hold", "Slave2 DB"], 0))["changed"], false);
     set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
     set.dbsync(&["status", "Slave DB", "--proof"], 0);
-    assert_eq!(set.debts(), ["writes:shop", "held:Slave2 DB", "lock:Slave2 DB"], "debts");
+    // MySQL throws binary logs away by itself, and has events on
+    let mut debts = set.debts();
+    debts.sort();
+    let owed =
+        ["binlogs:Master DB", "events:shop", "held:Slave2 DB", "lock:Slave2 DB", "writes:shop"];
+    let by_itself = |key: &&&str| key.starts_with("binlogs") || key.starts_with("events");
+    let owed: Vec<&str> = owed
+        .iter()
+        .filter(|key| master.or("no", "yes") == "yes" || !by_itself(key))
+        .copied()
+        .collect();
+    assert_eq!(debts, owed, "debts");
 
     // a hold that somebody thawed is noticed at the next gate
     warm.sql("SET GLOBAL read_only=0");
@@ -126,7 +138,10 @@ fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     assert!(names(&ran).contains("held read-only"), "{ran}");
     warm.sql(warm.or("SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1"));
 
-    let ran = set.dbsync(&["migrate", "--role", "master", "--sql", &sql], 0);
+    // nobody sees the disks of servers that are only named by address
+    let room = ["--override", "space for the migration"];
+    let args = ["migrate", "--role", "master", "--sql", &sql];
+    let ran = set.dbsync(&[&args[..], &room].concat(), 0);
     assert_eq!(did(&ran)["after"]["done"], 2);
     assert_eq!(
         did(&set.dbsync(&["migrate", "--role", "master", "--sql", &sql], 0))["changed"],
@@ -318,7 +333,8 @@ fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked() {
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
 
-    let migrate = ["migrate", "App 1", "--script", "migrate"];
+    let migrate =
+        ["migrate", "App 1", "--script", "migrate", "--override", "space for the migration"];
     set.dbsync(&migrate, 1).says("not ready");
     set.dbsync(&migrate, 5).says("has failed").says("--again");
     let schema = || {
@@ -479,7 +495,8 @@ pub fn managed_on(engines: Engines, name: &str, servers: &[(&str, &str, &str)]) 
 
 /// Runs SQL as the administrator of a managed server, through its own socket.
 pub fn sql(scene: &Scene, server: &str, sql: &str) -> String {
-    let record = scene.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let list = ["list", server, "--deployment", "production"];
+    let record = scene.tool("rs-server").args(list).run().exits(0).record();
     let home = record["current"]["home"].as_str().unwrap().to_owned();
     let ran = scene
         .call(&rs_tests::program("mariadb").display().to_string(), "mariadb")

@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PROGRAM: &str = "mariadb";
 
 /// A balancer with one application, a master, a slave that serves reads, and a warm one.
-fn site(name: &str) -> (Scene, rs_tests::App) {
+pub fn site(name: &str) -> (Scene, rs_tests::App) {
     let servers = [
         ("Master DB", "master", "true"),
         ("Slave DB", "slave", "false"),
@@ -57,8 +57,9 @@ fn site(name: &str) -> (Scene, rs_tests::App) {
 }
 
 /// A command for the balancer's own socket: what somebody does behind our back.
-fn balancer(scene: &Scene, command: &str) -> String {
-    let server = scene.tool("rs-server").args(["list", "Load Balancer-1"]).run().exits(0).record();
+pub fn balancer(scene: &Scene, command: &str) -> String {
+    let list = ["list", "Load Balancer-1", "--deployment", "production"];
+    let server = scene.tool("rs-server").args(list).run().exits(0).record();
     let home = server["current"]["home"].as_str().unwrap();
     let mut socket =
         std::os::unix::net::UnixStream::connect(format!("{home}/run/haproxy.sock")).unwrap();

@@ -27,6 +27,15 @@ pub struct WritesState {
     pub survives_restart: Option<bool>,
 }
 
+/// A setting of a server that a run changes for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// The binary log is kept until somebody says otherwise: a held slave, and the price, need it.
+    KeptBinlogs,
+    /// What a slave received is on its disk at once: what was not would be waited for in the window.
+    SyncedRelayLog,
+}
+
 /// How a slave reaches its source.
 #[derive(Clone, Debug)]
 pub struct SourceSpec {
@@ -120,6 +129,13 @@ pub trait Database: Send + Sync {
     fn hold(&self, limit: Duration) -> Result<Position>;
     /// Ends a hold: the source as it was, and start.
     fn resume(&self, source: &SourceSpec) -> Result<()>;
+    /// What a setting is now.
+    fn setting(&self, setting: Setting) -> Result<String>;
+    /// What a run makes of a setting.
+    fn changed_setting(&self, setting: Setting) -> String;
+    /// Changes a setting, over a restart too where the option file is reached; whether it is. Absent: puts back this
+    /// value, and nothing is left in the option file.
+    fn change_setting(&self, setting: Setting, back: Option<&str>) -> Result<bool>;
     /// Ends replication for good and opens for writes: the last act of a promotion.
     fn promote(&self) -> Result<Position>;
 
@@ -151,6 +167,8 @@ pub trait Database: Send + Sync {
     ) -> Result<()>;
     /// Rows and sizes: free bytes needed by the largest table of a schema.
     fn largest_table_bytes(&self, schema: &str) -> Result<u64>;
+    /// Bytes of one table with its indexes, as they are now; absent when there is no such table.
+    fn table_bytes(&self, schema: &str, table: &str) -> Result<Option<u64>>;
     /// Ends sessions of an account at once (after a promotion, on the old master); how many.
     fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64>;
     /// Every table of the site's own schemas, as schema and name: not the server's, not our own.

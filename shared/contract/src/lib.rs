@@ -15,7 +15,7 @@ pub use cloud::{
     Cloud, Launch, Mode, Place, Progress, Retag, RunRequest, RunResult, Target, Work, World,
 };
 pub use database::{
-    Database, MigrationEvent, Privileged, Session, SilenceFacts, SourceSpec, WritesState,
+    Database, MigrationEvent, Privileged, Session, Setting, SilenceFacts, SourceSpec, WritesState,
 };
 pub use error::{Error, Kind, Result};
 pub use families::{

@@ -12,6 +12,7 @@ pub mod look;
 pub mod outside;
 pub mod owed;
 pub mod settings;
+pub mod space;
 
 #[cfg(test)]
 #[path = "fuzz_tests.rs"]

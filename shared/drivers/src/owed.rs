@@ -1,6 +1,6 @@
 //! What the world shows of a debt: whether it is still owed.
 
-use rs_contract::State;
+use rs_contract::{Setting, State};
 use rs_model::act::Debt;
 use rs_model::replica::judge_replicating;
 use rs_model::{Admin, Answer, Server, Value};
@@ -26,6 +26,7 @@ pub fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Resu
     match kind {
         "page" => page(look, subject),
         "writes" => writes(look, subject),
+        "events" => events(look, subject),
         "lowered" => lowered(look, subject),
         "standby" => standby(look, subject),
         "offline" => offline(look, subject),
@@ -69,6 +70,8 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
             Seen::Open(format!("server {name} is held"))
         }
         "held" => Seen::Settled(format!("server {name} is not held")),
+        "binlogs" => setting(look, server, Setting::KeptBinlogs)?,
+        "sync_relay_log" => setting(look, server, Setting::SyncedRelayLog)?,
         "quenched" => {
             match crate::alerts(&Settings::of_deployment(look.cloud, look.deployment)?)? {
                 None => Seen::Unknown("the deployment has no alert system any more".into()),
@@ -137,6 +140,37 @@ fn writes(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
         Seen::Unknown(format!("no master of the set {set} is up"))
     } else {
         Seen::Settled(format!("writes are on on {}", asked.join(", ")))
+    })
+}
+
+fn events(look: &Look<'_>, set: &str) -> rs_contract::Result<Seen> {
+    let masters = look.servers.iter().filter(|server| server.database_set() == Some((set, true)));
+    let mut asked = Vec::new();
+    for server in masters.filter(|server| server.state.is_up() || server.foreign) {
+        if look.database(server)?.writes()?.events_before.as_deref() != Some("ON") {
+            return Ok(Seen::Open(format!("events are off on {}", server.name)));
+        }
+        asked.push(server.name.clone());
+    }
+    Ok(if asked.is_empty() {
+        Seen::Unknown(format!("no master of the set {set} is up"))
+    } else {
+        Seen::Settled(format!("events are on on {}", asked.join(", ")))
+    })
+}
+
+/// A setting that a run changed for a time.
+fn setting(look: &Look<'_>, server: &Server, setting: Setting) -> rs_contract::Result<Seen> {
+    let database = look.database(server)?;
+    let (now, changed) = (database.setting(setting)?, database.changed_setting(setting));
+    let what = match setting {
+        Setting::KeptBinlogs => "binary logs are kept for",
+        Setting::SyncedRelayLog => "its relay log is synced after each",
+    };
+    Ok(if now == changed {
+        Seen::Open(format!("server {} is changed for the run: {now}", server.name))
+    } else {
+        Seen::Settled(format!("server {}: {what} {now} again", server.name))
     })
 }
 

@@ -1,7 +1,7 @@
 //! Answers of gates: yes, no, and unknown, which is not yes.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,5 +59,17 @@ impl Check {
     pub fn facts(mut self, facts: Json) -> Self {
         self.facts = facts;
         self
+    }
+}
+
+/// Whether there is room: bytes that are free against bytes that are needed.
+pub fn enough(name: &str, subject: &str, free: u64, needed: u64) -> Check {
+    let answer = if free >= needed { Answer::Ok } else { Answer::No };
+    let detail = format!("{} MiB free, {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
+    let check = Check::new(name, subject, answer, detail)
+        .facts(json!({ "free_bytes": free, "needed_bytes": needed }));
+    match answer {
+        Answer::Ok => check,
+        _ => check.hint("free space there before the window"),
     }
 }

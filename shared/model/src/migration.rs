@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::enough;
+use crate::{Answer, Check};
+
 /// A migration as the database keeps it beside the data.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Migration {
@@ -129,6 +132,22 @@ pub fn schema_state(migrations: &[Migration], token: Option<&str>) -> SchemaStat
     }
 }
 
+/// The name of [`judge_room`]'s answer.
+pub const ROOM: &str = "space for the migration";
+
+/// Whether a server has room for a change that copies a table: the table once more, and half of it again for what is
+/// written meanwhile. What is not known is unknown, which is not ok.
+pub fn judge_room(server: &str, free: Result<u64, String>, table: Result<u64, String>) -> Check {
+    let (free, table) = match (free, table) {
+        (Ok(free), Ok(table)) => (free, table),
+        (Err(why), _) | (_, Err(why)) => {
+            return Check::new(ROOM, server, Answer::Unknown, why)
+                .hint("look there by hand, then go on by the name of this condition");
+        }
+    };
+    enough(ROOM, server, free, table.saturating_add(table / 2))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +185,17 @@ mod tests {
         }
         let other = Migration { schema: "crm".into(), ..one("b", 3, 3, "2") };
         assert_eq!(schema_state(&[one("a", 2, 1, "1"), other], None), SchemaState::Half);
+    }
+
+    #[test]
+    fn a_copy_needs_the_table_and_half_of_it_again() {
+        let ask = |free, table| judge_room("M", free, table).answer;
+        assert_eq!(ask(Ok(150), Ok(100)), Answer::Ok);
+        assert_eq!(ask(Ok(149), Ok(100)), Answer::No);
+        assert_eq!(ask(Ok(u64::MAX - 1), Ok(u64::MAX)), Answer::No);
+        assert_eq!(ask(Ok(0), Ok(0)), Answer::Ok);
+        assert_eq!(ask(Err("no channel".into()), Ok(0)), Answer::Unknown);
+        assert_eq!(ask(Ok(9), Err("no answer".into())), Answer::Unknown);
     }
 
     #[test]

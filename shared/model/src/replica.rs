@@ -93,6 +93,9 @@ pub struct SyncFacts {
     pub readings: BTreeMap<String, Reading>,
     /// Every server of the set that its tags call a master.
     pub masters: Vec<String>,
+    /// Other servers of the set that answer and have the slave's server id, or are the same server by their own word.
+    #[serde(default)]
+    pub twins: Vec<String>,
     /// The master, asked directly.
     pub master: Replica,
     /// Who could have written on the master, read before its position.
@@ -193,8 +196,11 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
     let (mine, theirs) = (slave.identity.server_id, master.identity.server_id);
     checks.push(check(
         "own server id",
-        mine != theirs && mine != 0,
-        format!("the slave has server id {mine}, the master {theirs}"),
+        mine != theirs && mine != 0 && facts.twins.is_empty(),
+        format!(
+            "the slave has server id {mine}, the master {theirs}{}",
+            facts.twins.iter().map(|twin| format!(", {twin} has the slave's")).collect::<String>()
+        ),
         &["slave", "master"],
         json!([slave.identity, master.identity]),
     ));

@@ -461,7 +461,7 @@ pub fn ends_with(debt: &Debt, name: &str) -> bool {
     let Some((kind, subject)) = debt.key.split_once(':') else { return false };
     match kind {
         "held" | "backups" | "quenched" | "array" | "lock" | "runtime-only" | "fenced"
-        | "rebuild" | "sync_relay_log" | "temp" => subject == name,
+        | "rebuild" | "sync_relay_log" | "binlogs" | "temp" => subject == name,
         "input" => subject.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')),
         "standby" => subject.split_once('/').is_some_and(|(_, server)| server == name),
         _ => false,

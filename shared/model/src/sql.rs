@@ -173,6 +173,84 @@ fn line(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
+/// The table that a statement may copy: schema, when it is named, and table. `ALTER TABLE`, `CREATE INDEX`, `DROP INDEX`
+/// and `OPTIMIZE TABLE` do, unless they say `ALGORITHM=INSTANT`; others do not.
+pub fn copies(statement: &str) -> Option<(Option<String>, String)> {
+    let words = words(statement);
+    let is = |at: usize, word: &str| words.get(at).is_some_and(|w| w.eq_ignore_ascii_case(word));
+    let instant = words.windows(3).any(|w| {
+        w[0].eq_ignore_ascii_case("ALGORITHM")
+            && w[1] == "="
+            && w[2].eq_ignore_ascii_case("INSTANT")
+    });
+    if instant {
+        return None;
+    }
+    let verb = words.first()?.to_ascii_uppercase();
+    let mut at = match verb.as_str() {
+        "ALTER" | "OPTIMIZE" => {
+            let table = words.iter().take(4).position(|w| w.eq_ignore_ascii_case("TABLE"))?;
+            table + 1
+        }
+        "CREATE" | "DROP" => {
+            let index = words.iter().take(4).position(|w| w.eq_ignore_ascii_case("INDEX"))?;
+            index + words.iter().skip(index).position(|w| w.eq_ignore_ascii_case("ON"))? + 1
+        }
+        _ => return None,
+    };
+    if is(at, "IF") && is(at + 1, "EXISTS") {
+        at += 2;
+    }
+    let plain = |word: &String| match word.strip_prefix('`').and_then(|w| w.strip_suffix('`')) {
+        Some(quoted) => quoted.replace("``", "`"),
+        None => word.clone(),
+    };
+    let first = plain(words.get(at)?);
+    if words.get(at + 1).is_some_and(|dot| dot == ".") {
+        return Some((Some(first), plain(words.get(at + 2)?)));
+    }
+    Some((None, first))
+}
+
+/// Words, quoted texts and names, and single signs, comments left out.
+fn words(statement: &str) -> Vec<String> {
+    let (mut found, mut word, mut at) = (Vec::new(), String::new(), 0);
+    let mut end = |word: &mut String| {
+        if !word.is_empty() {
+            found.push(std::mem::take(word));
+        }
+    };
+    while let Some(c) = statement[at..].chars().next() {
+        let rest = &statement[at..];
+        if let Ok(Some(length)) = comment(rest, statement, at) {
+            end(&mut word);
+            at += length.min(rest.len());
+            continue;
+        }
+        if matches!(c, '\'' | '"' | '`')
+            && let Some(length) = quoted(rest, c)
+        {
+            end(&mut word);
+            word.push_str(&rest[..length]);
+            end(&mut word);
+            at += length;
+            continue;
+        }
+        if c.is_alphanumeric() || c == '_' || c == '$' {
+            word.push(c);
+        } else {
+            end(&mut word);
+            if !c.is_whitespace() {
+                word.push(c);
+                end(&mut word);
+            }
+        }
+        at += c.len_utf8();
+    }
+    end(&mut word);
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +299,34 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_names_the_table_that_it_may_copy() {
+        let some =
+            |schema: Option<&str>, table: &str| Some((schema.map(str::to_owned), table.to_owned()));
+        for (statement, found) in [
+            ("ALTER TABLE t ADD c INT", some(None, "t")),
+            (
+                "/* a */ alter online table if exists `a``b` . `t 1` ADD c INT",
+                some(Some("a`b"), "t 1"),
+            ),
+            (
+                "ALTER IGNORE TABLE shop.items DROP x -- ALGORITHM=INSTANT",
+                some(Some("shop"), "items"),
+            ),
+            ("ALTER TABLE t ADD c INT, ALGORITHM = instant", None),
+            ("ALTER TABLE t COMMENT 'ALGORITHM=INSTANT'", some(None, "t")),
+            ("CREATE UNIQUE INDEX i ON t (a)", some(None, "t")),
+            ("DROP INDEX i ON s.t", some(Some("s"), "t")),
+            ("OPTIMIZE TABLE t", some(None, "t")),
+            ("CREATE TABLE t (a INT, INDEX (a))", None),
+            ("UPDATE t SET a = 1", None),
+            ("ALTER VIEW v AS SELECT 1", None),
+            ("", None),
+        ] {
+            assert_eq!(copies(statement), found, "{statement}");
+        }
+    }
+
+    #[test]
     fn the_kind_is_told_by_the_first_word() {
         assert_eq!(kind("SET foreign_key_checks=0"), Kind::Session);
         assert_eq!(kind("/* a */ -- b\n update t set a=1"), Kind::Rows);
@@ -232,6 +338,8 @@ mod tests {
         #[test]
         fn splitting_never_panics(text in r#"[a-z '"`;\\#/*\n-]{0,80}"#) {
             let _ = split(&text);
+            let _ = copies(&text);
+            let _ = copies(&format!("ALTER TABLE {text}"));
         }
 
         #[test]

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::rows::Checksum;
 use crate::sets::{Open, Site, held_key, refuse};
+use crate::settings::Which;
 use crate::writes::of;
 use crate::{command, proof};
 
@@ -120,6 +121,9 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
                 };
                 step.needed = true;
                 step.expect = json!({ "held": true, "position": held.position });
+                let master = site.open(site.master(&open.set)?)?;
+                step.opens.extend(Which::Binlogs.debt(&site, &master)?);
+                step.settles.push(Which::SyncRelayLog.key(&open.server.name));
                 step.opens.push(DebtSpec {
                     key: held_key(&open.server.name),
                     reason: format!(
@@ -138,6 +142,9 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let open = of(&opened, step)?;
+        // what the master would throw away meanwhile, a slave that goes on would miss
+        let master = site.open(site.master(&open.set)?)?;
+        Which::Binlogs.change(cx, &master)?;
         let position = open.db.hold(hold.wait)?;
         let held = site.held(&open.server.name)?.ok_or_else(|| {
             Error::new(Kind::Failed, format!("the debt of {:?} is gone", open.server.name))
@@ -147,6 +154,7 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
         let (target, none) = (Target::Next(open.server.name.clone()), BTreeSet::new());
         site.cloud().set_tags(&deployment, &target, &BTreeSet::from([tag(&open.set)]), &none)?;
         site.cloud().set_lock(&deployment, &open.server.name, true)?;
+        Which::SyncRelayLog.put_back(&site, open)?;
         Ok(Done::now(json!({ "held": true, "position": position })).nest("rollback_point", &held))
     })?;
     cx.refresh(world.cloud.as_ref(), &deployment, &mut subjects)?;
@@ -184,13 +192,16 @@ pub fn resume(resume: &Resume, cx: &Context) -> anyhow::Result<Exit> {
             before: json!({ "held": now.is_held(), "applied": now.applied }),
             expect: json!({ "held": false }),
             undo: Some(words(&command(&deployment, &["hold"], &open.server.name))),
-            settles: vec![held_key(&open.server.name), lock_key(&open.server.name)],
+            settles: resumed(&site, open)?,
             ..Step::default()
         });
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let open = of(&opened, step)?;
         open.db.resume(&site.source(open)?)?;
+        if last_held(&site, open)? {
+            Which::Binlogs.put_back(&site, &site.open(site.master(&open.set)?)?)?;
+        }
         let now = open.db.replica()?;
         let (target, none) = (Target::Next(open.server.name.clone()), BTreeSet::new());
         site.cloud().set_tags(&deployment, &target, &none, &BTreeSet::from([tag(&open.set)]))?;
@@ -213,6 +224,20 @@ fn schema_whole(site: &Site<'_>, open: &Open) -> Result<Check> {
         left => Check::new(SCHEMA_WHOLE, &open.server.name, Answer::No, left.join("; "))
             .hint(format!("the same rs-dbsync migrate goes on; or --override {SCHEMA_WHOLE}")),
     })
+}
+
+/// Whether no other slave of the set is held: nobody needs the master's old binary logs then.
+fn last_held(site: &Site<'_>, open: &Open) -> Result<bool> {
+    Ok(site.held_in(&open.set)?.iter().all(|(other, _)| other.name == open.server.name))
+}
+
+/// What a slave that goes on settles.
+fn resumed(site: &Site<'_>, open: &Open) -> Result<Vec<String>> {
+    let mut settles = vec![held_key(&open.server.name), lock_key(&open.server.name)];
+    if last_held(site, open)? {
+        settles.push(Which::Binlogs.key(&site.master(&open.set)?.name));
+    }
+    Ok(settles)
 }
 
 /// The tag of a held slave.

@@ -11,8 +11,10 @@ mod promote;
 mod proof;
 mod rows;
 mod sets;
+mod settings;
 mod status;
 mod takeover;
+mod watch;
 mod writes;
 
 use std::process::ExitCode;
@@ -74,6 +76,18 @@ enum Verb {
   rs-dbsync resume --as warm
   rs-dbsync resume 'Slave2 DB' --override schema-whole")]
     Resume(hold::Resume),
+    /// Settings of the servers that a run changes for a time
+    #[command(
+        before_help = "Examples:
+  rs-dbsync settings change sync_relay_log --as warm
+  rs-dbsync settings restore binlogs --role master",
+        subcommand_required = true,
+        arg_required_else_help = false
+    )]
+    Settings {
+        #[command(subcommand)]
+        verb: Settings,
+    },
     /// Run a migration once, under a token beside the data, with the way back proven first
     #[command(before_help = "Examples:
   rs-dbsync migrate --role master --sql db/upgrade.sql --token u-42
@@ -110,6 +124,19 @@ enum Writes {
     Status(writes::Status),
 }
 
+#[derive(Subcommand)]
+enum Settings {
+    /// Change one; what it was is owed
+    #[command(before_help = "Examples:
+  rs-dbsync settings change sync_relay_log --as warm
+  rs-dbsync settings change binlogs 'Master DB' --deadline 7d")]
+    Change(settings::Change),
+    /// Put back what was before it was changed
+    #[command(before_help = "Examples:
+  rs-dbsync settings restore binlogs --role master")]
+    Restore(settings::Restore),
+}
+
 /// A verb that needs nothing but its subjects.
 #[derive(clap::Args)]
 struct Subject {
@@ -137,6 +164,8 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Init(init) => init::run(&init, cx),
         Verb::Hold(hold) => hold::hold(&hold, cx),
         Verb::Resume(resume) => hold::resume(&resume, cx),
+        Verb::Settings { verb: Settings::Change(change) } => settings::change(&change, cx),
+        Verb::Settings { verb: Settings::Restore(restore) } => settings::restore(&restore, cx),
         Verb::Migrate(migrate) => migrate::run(&migrate, cx),
         Verb::Price(price) => price::run(&price, cx),
         Verb::Promote(promote) => promote::run(&promote, cx),

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, RunResult, Work};
-use rs_model::migration::{Migration, Stage};
+use rs_model::migration::{Migration, ROOM, Stage};
 use rs_model::{Due, sql};
 use serde_json::json;
 
 use crate::sets::{Open, Site, lowered_key, refuse};
 use crate::writes::of;
-use crate::{command, proof};
+use crate::{command, proof, watch};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -38,6 +38,9 @@ pub struct Migrate {
     /// Go without a held slave: the only way back is then a backup
     #[arg(long)]
     no_rollback_copy: bool,
+    /// Go on although this is not so, or not known
+    #[arg(long = "override", value_name = "CONDITION", value_parser = [ROOM])]
+    overrides: Vec<String>,
     /// Run a script again that was begun and did not end well
     #[arg(long)]
     again: bool,
@@ -64,7 +67,7 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         return by_script(migrate, cx, &site, &token, script, &mut subjects);
     }
     let opened = site.open_all(&subjects)?;
-    let mut steps = Vec::new();
+    let (mut steps, mut watched) = (Vec::new(), Vec::new());
     for (at, open) in &opened {
         if !open.is_master {
             return Err(Error::new(
@@ -76,11 +79,15 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         }
         let state = open.db.migration_state(&token)?;
         let done = state == Some((statements.len(), statements.len()));
+        let slaves = watch::slaves(&site, open)?;
         if !done {
             prove(migrate, &site, &open.set, state.is_some())?;
-            room(migrate, cx, open)?;
+            if migrate.overrides.is_empty() {
+                watch::room(&site, open, &slaves, &schema(migrate, open)?, Some(&statements))?;
+            }
         }
         steps.push(step(&site, open, (*at, &token), done, state)?);
+        watched.push((*at, slaves));
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let open = of(&opened, step)?;
@@ -105,16 +112,21 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
             ));
         };
         let work = Work { timeout: migrate.time_limit };
-        open.db.lowered(
-            &[],
-            &mut || db.migrate(&token, &schema, &statements, work, &say),
-            &|line| cx.say(line),
-        )?;
+        let none = Vec::new();
+        let slaves = watched.iter().find(|(at, _)| *at == step.at).map_or(&none, |(_, all)| all);
+        watch::beside(cx, open, slaves, || {
+            open.db.lowered(
+                &[],
+                &mut || db.migrate(&token, &schema, &statements, work, &say),
+                &|line| cx.say(line),
+            )
+        })?;
         let after = open.db.schema_fingerprint(&schema)?;
         Ok(Done::now(json!({
             "token": token, "done": statements.len(), "of": statements.len(), "set": open.set,
             "schema": schema, "schema_before": before, "schema_after": after,
             "position": open.db.position()?, "canaries": open.db.canaries()?,
+            "slaves": watch::at_end(cx, slaves, &open.db.position()?),
         })))
     })?;
     cx.pass_on(&subjects, exit)
@@ -175,9 +187,12 @@ fn by_script(
         .into());
     }
     let state = known.map(|known| (known.done, known.statements));
+    let slaves = watch::slaves(site, &master)?;
     if !done {
         prove(migrate, site, &set, state.is_some())?;
-        room(migrate, cx, &master)?;
+        if migrate.overrides.is_empty() {
+            watch::room(site, &master, &slaves, &schema, None)?;
+        }
     }
     let at = subjects.items.iter().position(|item| item.as_server().is_some()).unwrap_or_default();
     let server = subjects.items[at].name().to_owned();
@@ -208,7 +223,9 @@ fn by_script(
             .into_iter()
             .filter(|user| !user.is_empty())
             .collect();
-        master.db.lowered(&allowed, &mut work, &|line| cx.say(line))?;
+        watch::beside(cx, &master, &slaves, || {
+            master.db.lowered(&allowed, &mut work, &|line| cx.say(line))
+        })?;
         if result.exit != 0 {
             return Err(Error::new(
                 Kind::Failed,
@@ -224,6 +241,7 @@ fn by_script(
             "token": token, "done": 1, "of": 1, "set": set, "schema": schema,
             "schema_before": before, "schema_after": after, "position": master.db.position()?,
             "canaries": master.db.canaries()?,
+            "slaves": watch::at_end(cx, &slaves, &master.db.position()?),
         }))
         .nest("run", &result))
     })?;
@@ -278,20 +296,6 @@ fn prove(migrate: &Migrate, site: &Site<'_>, set: &str, begun: bool) -> Result<(
         checks.retain(|check| check.name != "rollback copy");
     }
     refuse(Kind::Declined, "the migration may not begin", &checks)
-}
-
-/// A statement that copies a table needs its room once more, on every server of the set.
-fn room(migrate: &Migrate, cx: &Context, open: &Open) -> Result<()> {
-    let bytes = open.db.largest_table_bytes(&schema(migrate, open)?)?;
-    if bytes > 1 << 30 {
-        cx.say(&format!(
-            "{}: the largest table has {} MiB: each server of {:?} needs that much free space",
-            open.server.name,
-            bytes >> 20,
-            open.set
-        ));
-    }
-    Ok(())
 }
 
 fn read(files: &[std::path::PathBuf]) -> Result<Vec<String>> {

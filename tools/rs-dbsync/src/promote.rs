@@ -14,7 +14,7 @@ use rs_model::{Check, Due, Server};
 use serde_json::json;
 
 use crate::command;
-use crate::sets::{Open, Site, held_key, rebuild_key, refuse, writes_key};
+use crate::sets::{Open, Site, events_key, held_key, rebuild_key, refuse, writes_key};
 use crate::takeover;
 
 /// Whom to promote.
@@ -140,7 +140,7 @@ fn step(
             words(&command(deployment, &["init", "--rebuild"], &plan.old.name))
         )),
         opens: debts(site, deployment, plan),
-        settles: vec![held_key(&plan.slave.server.name), writes_key(set)],
+        settles: vec![held_key(&plan.slave.server.name), writes_key(set), events_key(set)],
         ..Step::default()
     }
 }

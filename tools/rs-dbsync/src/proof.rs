@@ -1,13 +1,13 @@
 //! Gathers what a proof rests on, each fact after the one before it; the model judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
 use rs_model::conjunct::Reading;
-use rs_model::replica::{HeldAt, Replica, SyncFacts, judge_held, judge_sync};
+use rs_model::replica::{HeldAt, Identity, Replica, SyncFacts, judge_held, judge_sync};
 use rs_model::silence::judge_silence;
-use rs_model::{Answer, Check, Position};
+use rs_model::{Answer, Check, Position, Server};
 
 use crate::rows::Checksum;
 use crate::sets::{Open, Site, lowered_key};
@@ -33,6 +33,8 @@ struct Asking {
     readings: BTreeMap<String, Reading>,
     /// Servers that let us wait in vain: they are not waited for once more per question.
     silent: Vec<String>,
+    /// Servers that have answered: one that is gone now went away under the proof.
+    answered: BTreeSet<String>,
 }
 
 impl Asking {
@@ -56,13 +58,17 @@ impl Asking {
             unread: None,
         };
         let answer = match answer {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                self.answered.insert(server.to_owned());
+                answer
+            }
             // nobody there is another no: it may be retried
-            Err(e) if [Kind::Unreachable, Kind::Usage, Kind::NotFound].contains(&e.kind()) => {
+            Err(e) if [Kind::Usage, Kind::NotFound].contains(&e.kind()) => return Err(e),
+            Err(e) if e.kind() == Kind::Unreachable && !self.answered.contains(server) => {
                 return Err(e);
             }
             Err(e) => {
-                if e.kind() == Kind::TimedOut {
+                if [Kind::TimedOut, Kind::Unreachable].contains(&e.kind()) {
                     self.silent.push(server.to_owned());
                 }
                 let cause = e.cause().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -82,8 +88,12 @@ pub fn sync(
     wait: Duration,
     checksum: &Checksum,
 ) -> Result<(SyncFacts, Vec<Check>)> {
-    let mut asking =
-        Asking { begun: Instant::now(), readings: BTreeMap::new(), silent: Vec::new() };
+    let mut asking = Asking {
+        begun: Instant::now(),
+        readings: BTreeMap::new(),
+        silent: Vec::new(),
+        answered: BTreeSet::new(),
+    };
     let (set, name) = (slave.set.as_str(), slave.server.name.as_str());
     let masters: Vec<String> =
         asking.of(&site.deployment, "masters", "servers tagged as the set's master", || {
@@ -126,10 +136,12 @@ pub fn sync(
         })?;
     let replicates = asking
         .of(its, "master", "who it is, and its binary log's state", || master.db.replica())?;
+    let twins = twins(site, slave, &replica.identity);
     let fresh = wait + checksum.limit() + FRESH;
     let facts = SyncFacts {
         readings: asking.readings,
         masters,
+        twins,
         silence,
         position,
         canary,
@@ -143,6 +155,21 @@ pub fn sync(
     };
     let checks = judge_sync(name, &facts);
     Ok((facts, checks))
+}
+
+/// Other slaves of the set that say to be the same server: their master ends the connection of one for the other, and
+/// what one of them wrote the other takes for its own. One that does not answer now disturbs nobody.
+fn twins(site: &Site<'_>, slave: &Open, own: &Identity) -> Vec<String> {
+    let others = site.servers.iter().filter(|server| {
+        server.name != slave.server.name
+            && server.database_set() == Some((slave.set.as_str(), false))
+            && (server.state.is_up() || server.foreign)
+    });
+    let same = |server: &&Server| {
+        let identity = site.open(server).and_then(|open| open.db.identity());
+        identity.is_ok_and(|its| its.server_id == own.server_id)
+    };
+    others.filter(same).map(|server| server.name.clone()).collect()
 }
 
 /// The slave's facts. A receiver that is just connecting (its master was restarted a moment ago) is given a while; what

@@ -165,6 +165,11 @@ pub fn writes_key(set: &str) -> String {
     format!("writes:{set}")
 }
 
+/// Key of the debt that a set's events are off with its writes.
+pub fn events_key(set: &str) -> String {
+    format!("events:{set}")
+}
+
 /// Key of the debt that a set's lock is lowered for a migration.
 pub fn lowered_key(set: &str) -> String {
     format!("lowered:{set}")

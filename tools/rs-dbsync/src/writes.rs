@@ -9,7 +9,7 @@ use rs_model::{Answer, Due};
 use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
 
-use crate::sets::{Open, Site, lowered_key, refuse, writes_key};
+use crate::sets::{Open, Site, events_key, lowered_key, refuse, writes_key};
 use crate::{Subject, command, proof};
 
 /// What to switch off.
@@ -73,22 +73,20 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         let nonce = proof::nonce()?;
         // what a killed migration left lowered is raised too
         let lowered = lowered_key(&open.set);
-        let owed = site.debt(&lowered)?.is_some();
+        let left = site.debt(&lowered)?.is_some();
         steps.push(Step {
             at: *at,
             needed: !silent || known.is_none(),
             before: json!({ "off": before.off }),
             expect: json!({ "off": true }),
-            settles: if owed { vec![lowered] } else { Vec::new() },
+            settles: if left { vec![lowered] } else { Vec::new() },
             undo: Some(words(&inverse)),
-            opens: vec![DebtSpec {
-                key,
-                reason: format!("writes to {:?} are off", open.server.name),
-                inverse,
-                due: Due::Window,
-                deadline: None,
-                before: json!({ "writes": before, "allowed": off.allow, "nonce": nonce }),
-            }],
+            opens: owed(
+                open,
+                &inverse,
+                &before,
+                json!({ "writes": before, "allowed": off.allow, "nonce": nonce }),
+            ),
             ..Step::default()
         });
     }
@@ -119,6 +117,23 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         Ok(done)
     })?;
     cx.pass_on(&subjects, exit)
+}
+
+/// That writes are off, and that events are, which were on.
+fn owed(open: &Open, inverse: &[String], before: &WritesState, kept: Json) -> Vec<DebtSpec> {
+    let debt = |key: String, what: &str, before: Json| DebtSpec {
+        key,
+        reason: format!("{what} {:?} are off", open.server.name),
+        inverse: inverse.to_vec(),
+        due: Due::Window,
+        deadline: None,
+        before,
+    };
+    let mut owed = vec![debt(writes_key(&open.set), "writes to", kept)];
+    if before.events_before.as_deref() == Some("ON") {
+        owed.push(debt(events_key(&open.set), "events of", json!({ "events": "ON" })));
+    }
+    owed
 }
 
 /// The refusal comes after the act: the debt stays.
@@ -169,7 +184,7 @@ pub fn on(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
             before: json!({ "off": now.off }),
             expect: json!({ "off": false }),
             undo: Some(words(&inverse)),
-            settles: vec![writes_key(&open.set)],
+            settles: vec![writes_key(&open.set), events_key(&open.set)],
             ..Step::default()
         });
     }

@@ -163,7 +163,7 @@ fn on_subjects(
                 if value.is_none() {
                     continue;
                 }
-                step.opens.push(plan::debt(&party.name, name, party.next.get(name)));
+                step.opens.push(plan::debt(&deployment, &party.name, name, party.next.get(name)));
             } else if rules.settle {
                 step.settles.push(plan::debt_key(&party.name, name));
             }

@@ -162,15 +162,23 @@ pub(crate) fn debt_key(subject: &str, name: &str) -> String {
 }
 
 /// The debt of a temporary override.
-pub(crate) fn debt(subject: &str, name: &str, before: Option<&Value>) -> DebtSpec {
-    let command = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+pub(crate) fn debt(
+    deployment: &str,
+    subject: &str,
+    name: &str,
+    before: Option<&Value>,
+) -> DebtSpec {
+    let command = |words: &[&str]| {
+        let all = [&["rs-inputs"], words, &["--deployment", deployment]].concat();
+        all.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>()
+    };
     let set = before.map(|value| format!("{name}={value}"));
     DebtSpec {
         key: debt_key(subject, name),
         reason: format!("{name} of {subject} is set for the time of a run"),
         inverse: match &set {
-            Some(set) => command(&["rs-inputs", "set", "--on", subject, "--next", set]),
-            None => command(&["rs-inputs", "unset", "--on", subject, "--next", name]),
+            Some(set) => command(&["set", "--on", subject, "--next", set]),
+            None => command(&["unset", "--on", subject, "--next", name]),
         },
         due: Due::After,
         deadline: None,

@@ -276,7 +276,10 @@ impl<'a> Plan<'a> {
         let there = mine(target, &self.before.members);
         let admin = if args.standby { Admin::Maint } else { Admin::Ready };
         let inverse = |verb: &str| {
-            ["rs-lbctl", verb, "--pool", pool, "--", name].iter().map(|w| (*w).to_owned()).collect()
+            let deployment = self.pool.deployment.as_str();
+            ["rs-lbctl", verb, "--pool", pool, "--deployment", deployment, "--", name]
+                .map(str::to_owned)
+                .into()
         };
         let mut opens = Vec::new();
         if args.standby {

@@ -56,15 +56,14 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
     wanted.dedup();
     // a place that knows no time to live has none that could differ
     let same = before == wanted && (wanted.is_empty() || ttl.is_none_or(|ttl| ttl == args.ttl));
-    let back = if before.is_empty() {
-        vec!["rs-lbctl".to_owned(), "point".into(), host.clone(), "--remove".into()]
-    } else {
-        let mut words = vec!["rs-lbctl".to_owned(), "point".into(), host.clone()];
-        for address in &before {
-            words.extend(["--address".to_owned(), address.to_string()]);
-        }
-        words
-    };
+    let back = ["rs-lbctl", "point", &host, "--deployment", &deployment];
+    let mut back: Vec<String> = back.map(str::to_owned).into();
+    if before.is_empty() {
+        back.push("--remove".into());
+    }
+    for address in &before {
+        back.extend(["--address".to_owned(), address.to_string()]);
+    }
     let was = json!({"name": host, "type": "A", "addresses": before, "ttl_seconds": ttl});
     let will = json!({
         "name": host, "type": "A", "addresses": wanted,
@@ -76,7 +75,7 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
             needed: !same,
             before: was.clone(),
             expect: will.clone(),
-            undo: Some(back.join(" ")),
+            undo: Some(rs_cli::shell_words(&back)),
             opens: if args.temp && at == 0 {
                 vec![DebtSpec {
                     key: format!("record:{host}"),

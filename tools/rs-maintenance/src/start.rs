@@ -82,7 +82,7 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
             before: told(page),
             expect: json!({"pool": name, "active": true}),
             undo: Some(format!("rs-maintenance stop --pool {name}")),
-            opens: if at == 0 { vec![debt(&name)] } else { Vec::new() },
+            opens: if at == 0 { vec![debt(&deployment, &name)] } else { Vec::new() },
             ..Step::default()
         })
         .collect();
@@ -163,8 +163,8 @@ fn told(page: &Page) -> Json {
     json!({"pool": page.pool, "active": page.active, "saved": page.saved})
 }
 
-fn debt(pool: &str) -> DebtSpec {
-    let inverse = ["rs-maintenance", "stop", "--pool", pool];
+fn debt(deployment: &str, pool: &str) -> DebtSpec {
+    let inverse = ["rs-maintenance", "stop", "--pool", pool, "--deployment", deployment];
     DebtSpec {
         key: format!("page:{pool}"),
         reason: format!("the maintenance page of {pool} is up"),

@@ -1,7 +1,6 @@
 //! Migrations: each statement once, under a token that lives beside the data. After a crash the world is asked, not
 //! the exit status: a statement that still runs is waited for, and the schema says whether a definition was made.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -286,7 +285,7 @@ impl Run<'_> {
                 Ok(()) => return Ok(()),
                 // waited for a lock, or was the victim of a deadlock: nothing is done
                 Err(Fault::Server(1205 | 1213, why)) => {
-                    let who = blockers(notes, worker.id())?;
+                    let who = blockers(self.db, notes, worker.id())?;
                     if self.begun.elapsed() >= self.limit {
                         return Err(self.late(at, statement).because(format!("{why}: {who}")));
                     }
@@ -477,33 +476,23 @@ impl Run<'_> {
     }
 }
 
-/// Who could be holding the lock: sessions with an open transaction, oldest first.
-fn blockers(session: &mut Session, worker: u32) -> Result<String> {
-    let rows = match session.ask(
-        "SELECT p.ID AS id, p.USER AS account_user, p.HOST AS account_host, p.TIME AS seconds, \
-         p.COMMAND AS command FROM information_schema.innodb_trx t \
-         JOIN information_schema.processlist p ON p.ID = t.TRX_MYSQL_THREAD_ID ORDER BY t.TRX_STARTED",
-    ) {
+/// Who could be holding the lock: whoever holds or does something, and sessions with an open transaction.
+fn blockers(db: &Mysql, session: &mut Session, worker: u32) -> Result<String> {
+    let open = match session
+        .ask("SELECT DISTINCT TRX_MYSQL_THREAD_ID AS id FROM information_schema.innodb_trx")
+    {
         Ok(rows) => rows,
         Err(Fault::Server(..)) => return Ok("who holds it cannot be seen without PROCESS".into()),
         Err(_) => return Err(Error::new(Kind::Unreachable, "the connection was lost")),
     };
-    let mut names = Vec::new();
-    for row in &rows {
-        let text: BTreeMap<&str, &str> =
-            row.iter().map(|(k, v)| (k.as_str(), v.as_deref().unwrap_or_default())).collect();
-        if text["id"] != worker.to_string() {
-            names.push(format!(
-                "session {} of {}@{} ({}, {} s)",
-                text["id"],
-                text["account_user"],
-                text["account_host"],
-                text["command"],
-                text["seconds"]
-            ));
-        }
-    }
-    Ok(if names.is_empty() { "its holder is gone already".into() } else { names.join(", ") })
+    let open: Vec<u64> =
+        open.iter().filter_map(|row| column(row, "id").ok().flatten()?.parse().ok()).collect();
+    let names: Vec<String> = super::writes::holders(db, session, &open)?
+        .into_iter()
+        .filter(|(id, _)| *id != u64::from(worker))
+        .map(|(_, words)| words)
+        .collect();
+    Ok(if names.is_empty() { "its holder is not to be seen".into() } else { names.join(", ") })
 }
 
 fn cut(statement: &str) -> String {

@@ -12,6 +12,7 @@ mod migrations;
 mod options;
 mod replication;
 mod rows;
+mod settings;
 mod survey;
 mod writes;
 
@@ -22,7 +23,7 @@ use conn::{Link, Tls};
 pub use dialect::Cell;
 use dialect::Dialect;
 use rs_contract::{
-    Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret,
+    Channel, Database, Endpoint, Error, Kind, MigrationEvent, Progress, Result, Secret, Setting,
     SilenceFacts, SourceSpec, Work, WritesState,
 };
 use rs_model::migration::Migration;
@@ -241,6 +242,18 @@ impl Database for Mysql {
         replication::resume(self, source)
     }
 
+    fn setting(&self, setting: Setting) -> Result<String> {
+        settings::read(self, setting)
+    }
+
+    fn changed_setting(&self, setting: Setting) -> String {
+        settings::changed(setting)
+    }
+
+    fn change_setting(&self, setting: Setting, back: Option<&str>) -> Result<bool> {
+        settings::change(self, setting, back)
+    }
+
     fn promote(&self) -> Result<Position> {
         replication::promote(self)
     }
@@ -279,6 +292,10 @@ impl Database for Mysql {
             dialect::literal(schema)
         ))?;
         Ok(bytes.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    fn table_bytes(&self, schema: &str, table: &str) -> Result<Option<u64>> {
+        rows::bytes(self, schema, table)
     }
 
     fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64> {

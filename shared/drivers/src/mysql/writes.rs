@@ -355,6 +355,37 @@ fn blockers(
     allowed: &[String],
 ) -> Result<Vec<(String, Option<u64>)>> {
     let all = sessions(db, session, dialect, &[], allowed)?;
+    let holders = lock_holders(session, dialect)?;
+    let busy = |s: &Seen| s.command == "Query" && !s.statement.is_empty();
+    Ok(all
+        .iter()
+        .filter(|s| s.id != u64::from(session.id()) && s.exempt != "replication")
+        .filter(|s| holders.contains_key(&s.id) || busy(s))
+        .map(|s| (held(s, &holders), s.exempt.is_empty().then_some(s.id)))
+        .collect())
+}
+
+/// Sessions that hold locks as far as the engine tells, and those of the given ids, in words.
+pub fn holders(db: &Mysql, session: &mut Session, ids: &[u64]) -> Result<Vec<(u64, String)>> {
+    let dialect = db.dialect()?;
+    let all = sessions(db, session, dialect, &[], &[])?;
+    let holders = lock_holders(session, dialect)?;
+    Ok(all
+        .iter()
+        .filter(|s| s.id != u64::from(session.id()))
+        .filter(|s| holders.contains_key(&s.id) || ids.contains(&s.id))
+        .map(|s| (s.id, held(s, &holders)))
+        .collect())
+}
+
+/// A session in words, with the locks that it holds.
+fn held(session: &Seen, holders: &BTreeMap<u64, Vec<String>>) -> String {
+    let locks = holders.get(&session.id).map(|what| format!(", holds {}", what.join(", ")));
+    format!("{}{}", session.words(), locks.unwrap_or_default())
+}
+
+/// What each session holds, as far as the engine tells.
+fn lock_holders(session: &mut Session, dialect: &Dialect) -> Result<BTreeMap<u64, Vec<String>>> {
     let mut holders: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     let locks = &dialect.lock_holders;
     let mut rows = session.ask(locks.ask);
@@ -372,17 +403,7 @@ fn blockers(
         let what = column(&row, "what")?.unwrap_or_default().to_owned();
         holders.entry(id).or_default().push(what.trim_end_matches([' ', '.']).to_owned());
     }
-    let busy = |s: &Seen| s.command == "Query" && !s.statement.is_empty();
-    Ok(all
-        .iter()
-        .filter(|s| s.id != u64::from(session.id()) && s.exempt != "replication")
-        .filter(|s| holders.contains_key(&s.id) || busy(s))
-        .map(|s| {
-            let held = holders.get(&s.id).map(|what| format!(", holds {}", what.join(", ")));
-            let words = format!("{}{}", s.words(), held.unwrap_or_default());
-            (words, s.exempt.is_empty().then_some(s.id))
-        })
-        .collect())
+    Ok(holders)
 }
 
 /// Ends sessions; one that is gone already is fine.

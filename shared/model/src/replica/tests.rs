@@ -37,6 +37,7 @@ fn in_sync() -> SyncFacts {
             ..Rows::default()
         }),
         masters: vec!["Master DB".into()],
+        twins: vec![],
         master: Replica {
             identity: Identity { server_id: 11, ..Identity::default() },
             own: at("0-11-42"),
@@ -87,6 +88,7 @@ fn each_conjunct_is_refused_by_its_own_name() {
     let lies: Vec<(&str, Change)> = vec![
         ("one master", |f| f.masters.push("Master DB 2".into())),
         ("one master", |f| f.masters.clear()),
+        ("own server id", |f| f.twins.push("Slave DB".into())),
         ("one channel", |f| f.slave.channels.clear()),
         ("one channel", |f| f.slave.channels.push(f.slave.channels[0].clone())),
         ("one channel", |f| f.slave.channels[0].name = "east".into()),

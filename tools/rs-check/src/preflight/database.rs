@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Database, Error, Kind, Result};
 use rs_drivers::settings::Settings;
+use rs_model::check::enough;
+use rs_model::migration::judge_room;
 use rs_model::ready::{self, Wanted};
 use rs_model::snapshot::{Schedule, Snapshot};
 use rs_model::{Answer, Check, Server};
 
-use super::{Preflight, Site, age, enough};
+use super::{Preflight, Site, age};
 use crate::gate;
 
 /// How far a database's clock may be from ours, seconds.
@@ -105,16 +107,15 @@ impl Site<'_> {
 
     /// A change of a table may copy it: there must be room for the largest one and half of it again.
     fn room(&self, server: &Server, settings: &Settings, db: &dyn Database, schema: &str) -> Check {
-        let name = "space for the migration";
-        let found = (|| {
-            let data = settings.path_of(&settings.or("DB_DATA_DIR", "data")?);
-            let free = self.free(server, &data)?;
-            Ok((free, db.largest_table_bytes(schema)?))
-        })();
-        match found {
-            Ok((free, largest)) => enough(name, &server.name, free, largest + largest / 2),
-            Err(e) => Check { answer: Answer::Unknown, ..gate::tried(name, &server.name, Err(e)) },
-        }
+        let free = settings
+            .or("DB_DATA_DIR", "data")
+            .and_then(|folder| self.free(server, &settings.path_of(&folder)));
+        let largest = db.largest_table_bytes(schema);
+        judge_room(
+            &server.name,
+            free.map_err(|e| e.to_string()),
+            largest.map_err(|e| e.to_string()),
+        )
     }
 
     /// The backups of a database server: young, proven, room for more, none in the window.

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rs_cli::{Context, Exit, Journal};
-use rs_contract::{Channel, Cloud, Command, Error, Kind, Result, State, World};
+use rs_contract::{Channel, Cloud, Error, Kind, Result, State, World};
 use rs_drivers::settings::Settings;
+use rs_model::check::enough;
 use rs_model::{Answer, Check, Server, State as Life, Value, ready};
-use serde_json::json;
 
 use crate::{drift, gate};
 
@@ -58,8 +58,6 @@ const STATE_BYTES: u64 = 100 << 20;
 const TTL_SECONDS: u32 = 60;
 /// What needs a clock must have run within this, seconds.
 const BEAT_SECONDS: i64 = 15 * 60;
-/// Commands on servers here only look.
-const LOOK: Duration = Duration::from_secs(20);
 
 /// Asks everything.
 pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
@@ -224,20 +222,7 @@ impl Site<'_> {
             Error::new(Kind::Declined, format!("no channel reaches {:?}", server.name))
                 .hint("look there by hand, then --accept this question")
         })?;
-        let argv = ["df", "--output=avail", "--block-size=1", "--", folder];
-        let output = channel.run(
-            &Command {
-                argv: argv.map(str::to_owned).to_vec(),
-                timeout: LOOK,
-                ..Command::default()
-            },
-            &|_| {},
-        )?;
-        let free = output.text.lines().last().and_then(|line| line.trim().parse().ok());
-        free.filter(|_| output.exit == 0).ok_or_else(|| {
-            Error::new(Kind::Failed, format!("free space of {folder} on {:?}", server.name))
-                .because(output.text.trim())
-        })
+        rs_drivers::space::free(channel.as_ref(), folder)
     }
 
     /// Nobody is between states: what boots in the dark with old code connects itself and writes.
@@ -285,15 +270,4 @@ impl Site<'_> {
 fn age(at: &str) -> Option<i64> {
     let at: jiff::Timestamp = at.parse().ok()?;
     Some(jiff::Timestamp::now().as_second() - at.as_second())
-}
-
-fn enough(name: &str, subject: &str, free: u64, needed: u64) -> Check {
-    let answer = if free >= needed { Answer::Ok } else { Answer::No };
-    let detail = format!("{} MiB free, {} MiB needed", free >> 20, needed.div_ceil(1 << 20));
-    let check = Check::new(name, subject, answer, detail)
-        .facts(json!({ "free_bytes": free, "needed_bytes": needed }));
-    match answer {
-        Answer::Ok => check,
-        _ => check.hint("free space there before the window"),
-    }
 }

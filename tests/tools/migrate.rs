@@ -1,0 +1,101 @@
+//! rs-dbsync migrate on real servers: killed in the middle of a long statement, and its slaves watched.
+
+use std::io::Read;
+use std::time::Duration;
+
+use rs_tests::{Engines, until};
+
+use super::dbsync::{did, names, set, set_on};
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// What servers that are named by an address only do not tell.
+const ROOM: [&str; 2] = ["--override", "space for the migration"];
+
+rs_tests::each_engine!(a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped);
+
+fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: Engines) {
+    let set = set_on(engines, "migrate-kill");
+    let (master, slave) = (&set.master, &set.slave);
+    master.sql(&format!(
+        "USE appdb; INSERT INTO t SELECT seq, REPEAT('y', 150) FROM {}",
+        master.numbers(1000, 400_000)
+    ));
+    let file = set.scene.file(
+        "up.sql",
+        "ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 7, ALGORITHM=COPY;\nUPDATE t SET n=8 WHERE id=1;\n",
+    );
+    let wanted = master.position();
+    until("the slaves", LIMIT, || slave.applied() == wanted && set.warm.applied() == wanted);
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+
+    // room that nobody can see is a no of every server that applies it, and of no other
+    let migrate = ["migrate", "Master DB", "--sql", &file];
+    let ran = set.dbsync(&[&migrate[..], &["--json"]].concat(), 5);
+    assert!(names(&ran).contains("space for the migration, space for the migration"), "{ran}");
+    ran.says("there is no way onto it");
+    let migrate = [&migrate[..], &ROOM].concat();
+    let state = || {
+        let record = set.dbsync(&["status", "Master DB"], 0).record();
+        record["schema_state"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(state(), "old");
+
+    // a reader keeps the slave from applying it
+    let mut reader = set
+        .scene
+        .call(&rs_tests::program("mariadb").display().to_string(), "reader")
+        .args(["--no-defaults", "-h", &slave.address, "-uapp", "-papp", "-e"])
+        .args(["BEGIN; SELECT id FROM appdb.t LIMIT 1; DO SLEEP(600)"])
+        .start();
+    until("the reader", LIMIT, || {
+        slave.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'")
+            == "1"
+    });
+    let mut killed = set.scene.tool("rs-dbsync").args(&migrate).env("RS_UPGRADE", "u-1").start();
+    let running =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE INFO LIKE 'ALTER TABLE t ADD%'";
+    until("the ALTER to run", LIMIT, || {
+        if killed.try_wait().unwrap().is_some() {
+            let mut told = String::new();
+            killed.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+            panic!("it has ended: {told}");
+        }
+        master.sql(running) == "1"
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(state(), "half");
+    assert_eq!(master.sql(running), "1", "the statement goes on without its client");
+
+    let ran = set.dbsync(&migrate, 0);
+    let ran = ran.says("an earlier run's statement still runs");
+    assert_eq!(did(&ran)["after"]["done"], 2, "{ran}");
+    assert_eq!(master.sql("SELECT COUNT(*) FROM appdb.t WHERE n=8"), "1");
+    assert_eq!(master.sql("SELECT MIN(n) FROM appdb.t"), "7");
+    assert_eq!(state(), "new");
+    // who lags is named, and the held one is nobody's reader
+    let ran = ran.says("Slave DB serves reads and applies it: ");
+    let slaves = did(&ran)["after"]["slaves"].clone();
+    assert_eq!(slaves.as_array().map(Vec::len), Some(1), "{slaves}");
+    assert_eq!((&slaves[0]["server"], &slaves[0]["reads"]), (&"Slave DB".into(), &true.into()));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    let column = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='appdb' AND column_name='n'";
+    until("the slave", LIMIT, || slave.sql(column) == "1");
+    assert_eq!(did(&set.dbsync(&migrate, 0))["changed"], false);
+    assert_eq!(set.warm.sql(column), "0");
+}
+
+#[test]
+fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs() {
+    let set = set("migrate-watch");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    set.slave.sql("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN n INT");
+    let file = set.scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT;\nDO SLEEP(3);\n");
+    let ran = set.dbsync(&[&["migrate", "Master DB", "--sql", &file][..], &ROOM].concat(), 0);
+    let ran = ran.says("Slave DB: does not apply it: ").says("Duplicate column name 'n'");
+    let ran = ran.says("Slave DB serves reads and does not apply it");
+    assert_eq!(did(&ran)["after"]["slaves"][0]["stopped"], true, "{ran}");
+}

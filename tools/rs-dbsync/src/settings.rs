@@ -1,0 +1,170 @@
+//! `settings`: what a run changes on the servers for a time, each a debt with the value that was before.
+
+use clap::ValueEnum;
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
+use rs_contract::{Error, Kind, Result, Setting};
+use rs_model::Due;
+use serde_json::json;
+
+use crate::sets::{Open, Site};
+use crate::writes::of;
+
+/// Which setting; its name is the kind of the debt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// Binary logs are kept, however old: a held slave and the price of a promotion need them
+    Binlogs,
+    /// A slave's relay log is on the disk at once: a hold does not wait for it
+    #[value(name = "sync_relay_log")]
+    SyncRelayLog,
+}
+
+impl Which {
+    fn kind(self) -> &'static str {
+        match self {
+            Which::Binlogs => "binlogs",
+            Which::SyncRelayLog => "sync_relay_log",
+        }
+    }
+
+    fn setting(self) -> Setting {
+        match self {
+            Which::Binlogs => Setting::KeptBinlogs,
+            Which::SyncRelayLog => Setting::SyncedRelayLog,
+        }
+    }
+
+    /// Key of the debt.
+    pub fn key(self, server: &str) -> String {
+        format!("{}:{server}", self.kind())
+    }
+
+    /// What changing it owes; absent when it is so by itself.
+    pub fn debt(self, site: &Site<'_>, open: &Open) -> Result<Option<DebtSpec>> {
+        let (setting, name) = (self.setting(), &open.server.name);
+        let value = open.db.setting(setting)?;
+        if value == open.db.changed_setting(setting) {
+            return Ok(None);
+        }
+        let (reason, due) = match self {
+            Which::Binlogs => {
+                (format!("the binary logs of {name:?} are kept for a held slave"), Due::Retire)
+            }
+            Which::SyncRelayLog => {
+                (format!("the relay log of {name:?} is synced at once"), Due::Window)
+            }
+        };
+        let inverse =
+            ["rs-dbsync", "settings", "restore", self.kind(), "--deployment", &site.deployment];
+        let mut inverse: Vec<String> = inverse.map(str::to_owned).into();
+        inverse.extend(["--".to_owned(), name.clone()]);
+        let before = json!({ "value": value });
+        Ok(Some(DebtSpec { key: self.key(name), reason, inverse, due, deadline: None, before }))
+    }
+
+    /// Changes it.
+    pub fn change(self, cx: &Context, open: &Open) -> Result<()> {
+        if !open.db.change_setting(self.setting(), None)? {
+            cx.warn(&format!(
+                "{}: its option file cannot be reached: a restart of the server ends {}",
+                open.server.name,
+                self.kind()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts back what the debt says; without one nothing is done. Whether there was one.
+    pub fn put_back(self, site: &Site<'_>, open: &Open) -> Result<bool> {
+        let Some(debt) = site.debt(&self.key(&open.server.name))? else { return Ok(false) };
+        let value = debt.before["value"].as_str().ok_or_else(|| {
+            Error::new(Kind::Failed, format!("the debt {:?} names no value", debt.key))
+                .hint("rs-cleanup audit shows it")
+        })?;
+        open.db.change_setting(self.setting(), Some(value))?;
+        Ok(true)
+    }
+}
+
+/// Which setting of which servers.
+#[derive(clap::Args)]
+pub struct Change {
+    /// Which
+    #[arg(value_enum, value_name = "WHICH")]
+    which: Which,
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    changing: Changing,
+    #[command(flatten)]
+    owing: Owing,
+}
+
+/// Which setting of which servers.
+#[derive(clap::Args)]
+pub struct Restore {
+    /// Which
+    #[arg(value_enum, value_name = "WHICH")]
+    which: Which,
+    #[command(flatten)]
+    select: Select,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+/// Changes it for a time.
+pub fn change(change: &Change, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &change.select, &change.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        let debt = change.which.debt(&site, open)?;
+        let setting = change.which.setting();
+        steps.push(Step {
+            at: *at,
+            needed: debt.is_some(),
+            before: json!({ "value": open.db.setting(setting)? }),
+            expect: json!({ "value": open.db.changed_setting(setting) }),
+            undo: debt.as_ref().map(|debt| words(&debt.inverse)),
+            opens: debt.into_iter().collect(),
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        change.which.change(cx, open)?;
+        Ok(Done::now(json!({ "value": open.db.setting(change.which.setting())? })))
+    })?;
+    cx.pass_on(&subjects, exit)
+}
+
+/// Puts back what was before.
+pub fn restore(restore: &Restore, cx: &Context) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) =
+        cx.subjects(world.cloud.as_ref(), &restore.select, &restore.changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        let key = restore.which.key(&open.server.name);
+        let debt = site.debt(&key)?;
+        steps.push(Step {
+            at: *at,
+            needed: debt.is_some(),
+            before: json!({ "value": open.db.setting(restore.which.setting())? }),
+            expect: json!({ "value": debt.as_ref().map(|debt| &debt.before["value"]) }),
+            settles: vec![key],
+            ..Step::default()
+        });
+    }
+    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
+        let open = of(&opened, step)?;
+        restore.which.put_back(&site, open)?;
+        Ok(Done::now(json!({ "value": open.db.setting(restore.which.setting())? })))
+    })?;
+    cx.pass_on(&subjects, exit)
+}
