@@ -20,6 +20,29 @@ die() {
   exit "$1"
 }
 
+# keep_log: from here on what we and our tools say on stderr also goes to a file beside the settings, for whoever loses the
+# terminal. Nobody else may read it. It goes on when the terminal, or whoever reads us, is gone.
+log='' log_writer=''
+keep_log() {
+  local conf=${RS_UPGRADE_CONF:-upgrade.conf} folder=.
+  [[ $conf != */* ]] || folder=${conf%/*}
+  log=$(cd "$folder" && pwd)/upgrade-${UPGRADE//[^A-Za-z0-9._-]/_}.log
+  if ! (umask 077 && : >>"$log" && chmod 600 "$log") 2>/dev/null; then
+    say "no log is kept: $log cannot be written"
+    log=''
+    return
+  fi
+  exec 2> >(trap '' HUP INT TERM && exec tee -i -p -a "$log" >&2)
+  log_writer=$!
+  say "--- ${0##*/}, $(date -u +%FT%TZ), process $$; what it says is kept in $log"
+}
+close_log() { # all that was said is written and shown before we end
+  [[ -n $log_writer ]] || return 0
+  exec 2>/dev/null
+  wait "$log_writer" || true
+  log_writer=''
+}
+
 # ---- settings -----------------------------------------------------------------------------------------------------
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
@@ -31,6 +54,8 @@ lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER R
   REHEARSE_RECORD REHEARSE_SETTING)
 # shellcheck disable=SC2034 # the steps read them
 WARM=() RELEASE=() ISOLATION=() KEEP=() MIGRATION_SQL=() MIGRATION_SCRIPT=() ALLOW_WRITER=() REHEARSE_SET=() REHEARSE_SET_ON=()
+# shellcheck disable=SC2034 # step 23 reads it: what upgrade.sh --again adds
+MIGRATE_AGAIN=()
 # shellcheck disable=SC2034 # rehearse.sh reads them
 REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 

@@ -10,7 +10,8 @@
 #
 # Before the migration this is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
 # what users wrote since the page went down is lost. From step 37 on there is no warm slave: it says what remains.
-# Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on.
+# Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on; once it is back, and the
+# world says so, it does nothing. What it says is kept in upgrade-RUN.log beside the settings.
 #
 # Exit codes are those of the tools; 5: declined, the last line says which condition.
 . "${BASH_SOURCE%/*}/lib.sh"
@@ -48,8 +49,25 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   exec rs-journal lock --take-over -- "$0" "${again[@]}"
 fi
 trap '' HUP
+[[ $mode != run ]] || keep_log
+now='nothing was changed'
+# shellcheck disable=SC2317 # called by the trap
+ended() { # ended CODE: where one stands
+  trap '' EXIT INT TERM
+  (($1 == 0)) || {
+    say ""
+    say "The way back of $UPGRADE stopped at: $now"
+    say "  go on:        $scripts/rollback.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
+    say "  what is open: rs-cleanup audit"
+    [[ -z $log ]] || say "  what was said: $log"
+  }
+  [[ $1 != 130 ]] || say "rollback.sh: interrupted (try: rollback.sh again, it goes on)"
+  close_log
+  exit "$1"
+}
 trap 'leftmost "${PIPESTATUS[@]}"' ERR
-trap 'say "rollback.sh: interrupted (try: rollback.sh again, it goes on; rs-cleanup audit says what is open)"; exit 130' INT TERM
+trap 'exit 130' INT TERM
+trap 'ended $?' EXIT
 
 # Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
 did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back
@@ -68,7 +86,6 @@ owed() { # owed KIND: on what a debt of that kind is open, one a line
     sed -n "/\"world\":\"settled\"/d; s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"
 }
 open() { [[ -n $(owed "$1") ]]; } # open KIND
-part() { say "$(printf '%8s  %s' "" "$*")"; }
 old() { rs-server list --as old --role app --state operational "$@"; }
 ask() { # ask WHAT: go on, or declined
   local answer
@@ -76,6 +93,24 @@ ask() { # ask WHAT: go on, or declined
   read -r -p "          $1 [yes/no] " answer
   [[ $answer == y* ]]
 }
+part() {
+  now=$1
+  say "$(printf '%8s  %s' "" "$*")"
+}
+newest_mark() {
+  command rs-journal show --run "$UPGRADE" --json 2>/dev/null |
+    sed -n '/"tool":"rs-journal"/s/.*"subject":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+is_back() { # whether the last that the run did was this, and the old release serves everybody
+  local site=(rs-check site --pool "$POOL" --each-member)
+  [[ $(newest_mark) == 'way back' ]] && ! open page && ! open writes &&
+    command "${site[@]}" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null 2>&1
+}
+
+if [[ $mode == run ]] && is_back; then
+  say "The run $UPGRADE is rolled back already, and the old release serves. Nothing was changed."
+  exit 0
+fi
 
 migrated=no
 did rs-dbsync migrate && migrated=yes

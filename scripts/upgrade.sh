@@ -9,6 +9,8 @@
 #                                  what runs beside other steps (20, 25, 32) ends where it is waited for
 #   upgrade.sh --status            where the run is, and what is open
 #   upgrade.sh --abort             go back: the same as rollback.sh
+#   upgrade.sh --again             go on although a migration by script was cut off: run it again, once you looked at
+#                                  what it left
 #
 #   --conf FILE       settings [default: $RS_UPGRADE_CONF or upgrade.conf]; see upgrade.conf.example
 #   --take-over       end the other operator's run of this upgrade and go on with it
@@ -17,6 +19,8 @@
 #                     end inside it, with the way back behind it, is not begun: exit 5
 #
 # Before each step it says what coming back from there costs. HOOKS are asked before each step and decision.
+#
+# What it says is kept in upgrade-RUN.log beside the settings. It survives the loss of the terminal.
 #
 # Exit codes are those of the tools: 0 done, 2 usage, 3 the answer is no, 5 declined, 6 waited in vain,
 # 7 unreachable, 8 partly done, 130 interrupted. Started again it goes on; steps that are done change nothing.
@@ -36,7 +40,7 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
 declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
 )
 
-mode=run from='' until='' only='' yes=no lock=() window=''
+mode=run from='' until='' only='' yes=no again=no lock=() window=''
 while (($#)); do
   case $1 in
   --plan | --dry-run | --status | --abort) mode=${1#--} ;;
@@ -51,6 +55,7 @@ while (($#)); do
     shift
     ;;
   --take-over) lock+=(--take-over) ;;
+  --again) again=yes ;;
   --yes | -y) yes=yes ;;
   -h | --help)
     sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
@@ -137,41 +142,67 @@ esac
 
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
-  again=()
-  [[ -z $from ]] || again+=(--from "$from")
-  [[ -z $until ]] || again+=(--until "$until")
-  [[ -z $only ]] || again+=(--only "$only")
-  [[ -z $window ]] || again+=(--window "$window")
-  [[ $yes == no ]] || again+=(--yes)
-  exec rs-journal lock "${lock[@]}" -- "$0" "${again[@]}"
+  same=()
+  [[ -z $from ]] || same+=(--from "$from")
+  [[ -z $until ]] || same+=(--until "$until")
+  [[ -z $only ]] || same+=(--only "$only")
+  [[ -z $window ]] || same+=(--window "$window")
+  [[ $yes == no ]] || same+=(--yes)
+  [[ $again == no ]] || same+=(--again)
+  exec rs-journal lock "${lock[@]}" -- "$0" "${same[@]}"
 fi
 
 trap '' HUP # the window survives the loss of the terminal
-set -m      # each step is a process group of its own, so that Ctrl-C ends it as a whole
+[[ $mode != run ]] || keep_log
+# shellcheck disable=SC2034 # step 23 reads it
+[[ $again == no ]] || MIGRATE_AGAIN=(--again)
+set -m # each step is a process group of its own, so that Ctrl-C ends it as a whole
 results=$(mktemp -d)
-current=''
+current='' # the step that runs, or that ended last
 declare -A pids=()
 
 state_now() { # where one stands after a failure or Ctrl-C
+  local conf=${RS_UPGRADE_CONF:-upgrade.conf} owed=0
   say ""
-  say "The run $UPGRADE stands in step ${current:-none}."
-  say "  go on:      $scripts/upgrade.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
-  say "  go back:    $scripts/rollback.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
-  say "  what is open: rs-cleanup audit"
+  if [[ -n $current ]]; then
+    say "The run $UPGRADE stands in step $current: $(title "$current")"
+  else
+    say "The run $UPGRADE stands where it stood: this start began no step"
+  fi
+  if [[ $mode == run ]]; then
+    command rs-cleanup audit --due window --timeout 20s >/dev/null || owed=$?
+    case $owed in
+    0) say "  what is left: nothing of the window; all that is owed: rs-cleanup audit" ;;
+    3) say "  what is left: what rs-cleanup named above; all that is owed: rs-cleanup audit" ;;
+    *) say "  what is left: the world did not answer: rs-cleanup audit" ;;
+    esac
+  fi
+  say "  go on:        $scripts/upgrade.sh --conf '$conf'"
+  [[ $current != 23 ]] || ((${#MIGRATION_SCRIPT[@]} == 0)) ||
+    say "                a migration by script that was cut off wants a look at what it left, then: upgrade.sh --again"
+  say "  go back:      $scripts/rollback.sh --conf '$conf'"
+  [[ -z $log ]] || say "  what was said: $log"
 }
-finish() { # finish CODE: ends what still runs beside, then us
-  trap - INT TERM
+end_beside() { # ends what still runs beside
   local pid
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
   hooks_wait
+  pids=()
+}
+finish() {         # finish CODE
+  trap '' INT TERM # a second Ctrl-C does not cut this short
+  end_beside
   rm -rf "$results"
+  close_log
   exit "$1"
 }
 # shellcheck disable=SC2317 # called by the trap
 interrupted() {
+  trap '' INT TERM
+  end_beside
   state_now
-  say "upgrade.sh: interrupted in step ${current:-none} (try: upgrade.sh to go on, rollback.sh to go back)"
+  say "upgrade.sh: interrupted${current:+ in step $current} (try: upgrade.sh to go on, rollback.sh to go back)"
   finish 130
 }
 trap interrupted INT TERM
@@ -221,9 +252,13 @@ settle() { # settle LABEL: waits for it, says how it ended, marks it in the jour
   fi
   if ((rc)); then
     say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$ms" "$(title "$label")")"
+    end_beside
     [[ ! -e $results/$label.ended_well ]] || say "      step $label itself ended well; what failed is its proof: the world is not as it leaves it"
     state_now
-    say "upgrade.sh: step $label failed with exit $rc (try: mend what its last line says, then upgrade.sh again)"
+    local try='mend what its last line says, then upgrade.sh again'
+    [[ $label != 23 || $rc != 5 || ${#MIGRATION_SCRIPT[@]} == 0 ]] ||
+      try="$try; upgrade.sh --again runs a script that was cut off once more; rollback.sh goes back"
+    say "upgrade.sh: step $label failed with exit $rc (try: $try)"
     finish "$rc"
   fi
   say "$(printf '%4s  %6s ms  %s  %s' "$label" "$ms" "$([[ $changed == 0 ]] && echo 'as it was' || echo "changed $changed")" "$(title "$label")")"

@@ -21,7 +21,8 @@ migrations() { # migrations [--dry-run]
   done
   for entry in "${MIGRATION_SCRIPT[@]}"; do
     set=$(set_of "$entry")
-    rs-dbsync migrate --as new --role server --first --script "${entry#* => }" --token "$UPGRADE" ${set:+--set "$set"} "$@"
+    rs-dbsync migrate --as new --role server --first --script "${entry#* => }" --token "$UPGRADE" ${set:+--set "$set"} \
+      "${MIGRATE_AGAIN[@]}" "$@"
   done
 }
 proof_23() {

@@ -16,6 +16,7 @@ mod scene;
 mod servers;
 mod shell;
 mod site;
+mod terminal;
 mod wire;
 
 pub use app::App;
@@ -29,6 +30,7 @@ pub use scene::{
 pub use servers::{Db, Haproxy};
 pub use shell::Shell;
 pub use site::{Mood, Site};
+pub use terminal::Terminal;
 pub use wire::Wire;
 
 /// A [`Db`], in tests that know the machine's own engine only.

@@ -84,11 +84,11 @@ pub fn each_step_is_missed(scene: &Scene, run: &dyn Fn(&str, &[&str]) -> Ran) {
     for (labels, until) in groups(&run(&upgrade, &["--plan"]).exits(0)) {
         let mut emptied: BTreeSet<String> = labels.iter().cloned().collect();
         copy.empty(&emptied, ":");
-        let ran = run(&upgrade, &["--until", &until]);
+        let ran = run(&upgrade, &["--window", "6h", "--until", &until]);
         assert!(emptied.contains(&named(&ran)), "{emptied:?}\n{ran}");
         while !emptied.is_empty() {
             copy.empty(&emptied, "rs-server list --all");
-            let ran = run(&upgrade, &["--until", &until]);
+            let ran = run(&upgrade, &["--window", "6h", "--until", &until]);
             let label = named(&ran);
             assert!(emptied.remove(&label), "{label} is whole\n{ran}");
             let _ = ran.says("what failed is its proof");
@@ -97,7 +97,7 @@ pub fn each_step_is_missed(scene: &Scene, run: &dyn Fn(&str, &[&str]) -> Ran) {
         if labels == ["22"] {
             // 24 is done by 25; by itself it is a small repair
             copy.empty(&["24".to_owned()].into(), "rs-server list --all");
-            let ran = run(&upgrade, &["--only", "24"]);
+            let ran = run(&upgrade, &["--window", "6h", "--only", "24"]);
             assert_eq!(named(&ran), "24", "{ran}");
             let _ = seen.insert("24".to_owned());
         }

@@ -3,6 +3,7 @@
 mod back;
 mod emptied;
 mod gates;
+mod interrupted;
 mod newer;
 mod rehearse;
 mod releases;

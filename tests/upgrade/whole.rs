@@ -106,6 +106,21 @@ fn before_the_migration_going_back_is_free() {
     assert_eq!(summary["writes"]["lost"], 0, "{summary}\n{back}");
     assert_eq!(summary["classes"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{back}");
     assert_eq!(releases(&site), ["1.0"]);
+    back_again(&site);
+    // what the way back undid is done again, and nothing before it
+    let ran = site.run("scripts/upgrade.sh", &[]).exits(0);
+    assert!(!ran.stderr.contains("  14 ") && ran.stderr.contains("  15 "), "{ran}");
+    assert_eq!(releases(&site), ["2.0"]);
+    let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
+}
+
+/// Who is back already is told so, and nothing is done.
+fn back_again(site: &Site) {
+    let acts = || site.tool("rs-journal").args(["show"]).run().exits(0).records().len();
+    let before = acts();
+    let again = site.run("scripts/rollback.sh", &[]).exits(0);
+    assert_eq!(acts(), before, "{again}");
+    let _ = again.says("Nothing was changed");
 }
 
 #[test]
@@ -115,6 +130,8 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
     let up = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     assert_eq!(releases(site), ["2.0"]);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
+    assert_eq!(releases(site), ["1.0"]);
+    back_again(site);
     assert_eq!(releases(site), ["1.0"]);
     let servers =
         site.tool("rs-server").args(["list", "--role", "master"]).run().exits(0).by_name();

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rs_cli::{Context, Exit, Journal, alive, now, owner};
 use rs_contract::{Error, Holder, Kind, State};
+use rs_model::act::{Act, Outcome};
+use rs_model::journal::MARK;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Flags of `lock`.
@@ -61,7 +63,13 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     }
     // from here on --lock-wait says how long
     cx.takes_its_time();
-    let lock = state.lock(&deployment, &holder, wait)?;
+    let lock =
+        state.lock(&deployment, &holder, wait).map_err(|e| match state.holder(&deployment) {
+            Ok(Some(other)) if e.kind() == Kind::Declined => {
+                e.because(place_of(state, &deployment, &other))
+            }
+            _ => e,
+        })?;
     nobody_under_way(cx, state, &deployment, wait)?;
     let descriptor = lock.keep_over_exec()?;
     let mut env = vec![
@@ -75,6 +83,28 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     ];
     env.extend(place.state.map(|url| ("RS_STATE", url)));
     Err(execute(args, &env).into())
+}
+
+/// How far another run is: the newest that it marked as done, and what it does just now.
+fn place_of(state: &dyn State, deployment: &str, other: &Holder) -> String {
+    let acts = Journal::new(state).acts().unwrap_or_default();
+    let of = |act: &&Act| {
+        act.deployment == deployment && act.owner.run.as_deref() == Some(other.run.as_str())
+    };
+    let marked = acts.iter().rev().filter(of).find(|act| (&*act.tool, &*act.verb) == MARK);
+    let at = match marked {
+        Some(act) => format!("it has done {} at {}", act.subject, act.at),
+        None => "it has done no step yet".to_owned(),
+    };
+    let busy = acts
+        .iter()
+        .rev()
+        .filter(of)
+        .find(|act| act.outcome == Outcome::Open && !act.clock && alive(act) == Some(true));
+    match busy {
+        Some(act) => format!("{at}; now: {} {} on {}", act.tool, act.verb, act.subject),
+        None => at,
+    }
 }
 
 /// Becomes the command; returns only when that failed.
