@@ -20,24 +20,17 @@ yes=no mode=run accept=''
 began=${EPOCHREALTIME/[.,]/}
 while (($#)); do
   case $1 in
-  --conf)
-    (($# > 1)) || die 2 "--conf wants a file"
-    export RS_UPGRADE_CONF=$2
-    shift
-    ;;
-  --yes | -y) yes=yes ;;
   --accept-loss)
     [[ ${2:-} =~ ^([0-9]+|any)$ ]] || die 2 "--accept-loss wants a number, or any" "rollback.sh --accept-loss 0"
     accept=$2
     shift
     ;;
-  --dry-run) mode=dry export RS_MODE=dry ;;
-  --plan) mode=plan export RS_MODE=plan ;;
-  -h | --help)
-    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
-    exit 0
+  --dry-run) mode=dry && export RS_MODE=dry ;;
+  --plan) mode=plan && export RS_MODE=plan ;;
+  *)
+    option "$@"
+    shift $((words - 1))
     ;;
-  *) die 2 "no option is called $1" "rollback.sh --help" ;;
   esac
   shift
 done
