@@ -20,6 +20,26 @@ die() {
   exit "$1"
 }
 
+# option WORD [VALUE]: what every script of the upgrade understands. Sets $words: how many of them it was.
+# shellcheck disable=SC2034 # the scripts read yes
+option() {
+  words=1
+  case $1 in
+  --conf)
+    (($# > 1)) || die 2 "--conf wants a file" "${0##*/} --help"
+    export RS_UPGRADE_CONF=$2
+    words=2
+    ;;
+  --yes | -y) yes=yes ;;
+  -h | --help)
+    head_of "$0"
+    exit 0
+    ;;
+  *) die 2 "no option is called $1" "${0##*/} --help" ;;
+  esac
+}
+head_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; } # head_of FILE: the comment at its beginning
+
 # keep_log: from here on what we and our tools say on stderr also goes to a file beside the settings, for whoever loses the
 # terminal. Nobody else may read it. It goes on when the terminal, or whoever reads us, is gone.
 log='' log_writer=''
@@ -268,7 +288,7 @@ leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
 
 run_step() { # run_step NN, for a step's file that is run by itself
   case ${2:-} in -h | --help)
-    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    head_of "$0"
     exit 0
     ;;
   '') ;;

@@ -18,17 +18,10 @@ mode=run yes=no
 while (($#)); do
   case $1 in
   --report | --plan | --down) mode=${1#--} ;;
-  --conf)
-    (($# > 1)) || die 2 "--conf wants a file"
-    export RS_UPGRADE_CONF=$2
-    shift
+  *)
+    option "$@"
+    shift $((words - 1))
     ;;
-  --yes | -y) yes=yes ;;
-  -h | --help)
-    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
-    exit 0
-    ;;
-  *) die 2 "no option is called $1" "rehearse.sh --help" ;;
   esac
   shift
 done

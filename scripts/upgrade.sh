@@ -44,11 +44,10 @@ mode=run from='' until='' only='' yes=no again=no lock=() window=''
 while (($#)); do
   case $1 in
   --plan | --dry-run | --status | --abort) mode=${1#--} ;;
-  --from | --until | --only | --conf | --lock-wait | --window)
+  --from | --until | --only | --lock-wait | --window)
     (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
     case $1 in
     --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
-    --conf) export RS_UPGRADE_CONF=$2 ;;
     --window) window=$2 ;;
     --lock-wait) lock+=(--lock-wait "$2") ;;
     esac
@@ -56,12 +55,10 @@ while (($#)); do
     ;;
   --take-over) lock+=(--take-over) ;;
   --again) again=yes ;;
-  --yes | -y) yes=yes ;;
-  -h | --help)
-    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
-    exit 0
+  *)
+    option "$@"
+    shift $((words - 1))
     ;;
-  *) die 2 "no option is called $1" "upgrade.sh --help" ;;
   esac
   shift
 done

@@ -117,7 +117,13 @@ fn serve(stream: TcpStream, shared: &Shared, release: &str) -> std::io::Result<(
             .and_then(|v| v["number"].as_str().map(str::to_owned));
         let mood = MOODS[shared.mood.load(Ordering::SeqCst)];
         if mood == Mood::Slow {
-            std::thread::sleep(Duration::from_millis(500));
+            // half a second, or until the client gives up
+            writer.set_read_timeout(Some(Duration::from_millis(500)))?;
+            let given_up = writer.peek(&mut [0]).is_ok_and(|bytes| bytes == 0);
+            writer.set_read_timeout(None)?;
+            if given_up {
+                return Ok(());
+            }
         }
         if let Some(number) = number.filter(|_| mood != Mood::Page && mood != Mood::Broken) {
             shared.rows.lock().unwrap().insert(number);

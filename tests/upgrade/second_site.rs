@@ -105,19 +105,6 @@ impl Kiosk {
         child
     }
 
-    /// Ends them; what they saw.
-    fn summary(&self, child: Child) -> serde_json::Value {
-        let _ = self.scene.file("probe.stop", "");
-        let out = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        text.lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .find(|record| record["schema"] == "rs.summary/1")
-            .unwrap_or_else(|| {
-                panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr))
-            })
-    }
-
     /// What each balancer's members say that they are, several times each.
     fn releases(&self) -> Vec<String> {
         let servers = self.tool("rs-server").args(["list", "--all"]).run().exits(0).by_name();
@@ -214,7 +201,7 @@ fn a_second_site_of_two_sets_and_three_balancers_goes_to_its_new_release_and_los
     assert_eq!(kiosk.migrated(), [false, false]);
     let clients = kiosk.observe();
     let ran = kiosk.script("scripts/upgrade.sh", &[]).exits(0);
-    let summary = kiosk.summary(clients);
+    let summary = super::site::summary(clients, &kiosk.scene.path("probe.stop"));
     kiosk.nothing_lost(&summary, &ran);
     assert_eq!(kiosk.releases(), each("2"));
     assert_eq!(kiosk.migrated(), [true, true]);

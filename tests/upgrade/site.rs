@@ -1,6 +1,6 @@
 //! The demo's site as a test has it: its own name, range and folder, gone with the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 
@@ -137,16 +137,19 @@ pub struct Observer<'a> {
 impl Observer<'_> {
     /// Ends it and returns its summary.
     pub fn summary(mut self) -> serde_json::Value {
-        std::fs::write(self.site.place.join("probe.stop"), "").unwrap();
-        let out = self.child.take().unwrap().wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        text.lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .find(|record| record["schema"] == "rs.summary/1")
-            .unwrap_or_else(|| {
-                panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr))
-            })
+        summary(self.child.take().unwrap(), &self.site.place.join("probe.stop"))
     }
+}
+
+/// Ends `rs-check probe` by the file that it waits for, and returns its summary.
+pub fn summary(probe: Child, stop: &Path) -> serde_json::Value {
+    std::fs::write(stop, "").unwrap();
+    let out = probe.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|record| record["schema"] == "rs.summary/1")
+        .unwrap_or_else(|| panic!("no summary\n{text}\n{}", String::from_utf8_lossy(&out.stderr)))
 }
 
 impl Drop for Observer<'_> {
