@@ -199,11 +199,46 @@ fn once(small: &mut Small, row: &'static Row, kind: &str, seed: u64) -> Verdict 
     if faults.is_empty() { Verdict::Ok(struck) } else { told(faults.join("; ")) }
 }
 
-/// The order in which upgrade.sh comes to its steps; of those that run beside others the longest first.
-const ORDER: [&str; 37] = [
-    "01", "02", "03", "04", "05", "06", "07", "09", "08", "10", "11", "12", "13", "14", "15", "16",
-    "17", "27", "18", "19", "21", "22", "23", "20", "25", "29", "28", "26", "30", "31", "32", "33",
-    "34", "35", "36", "37", "38",
+/// Steps in the order in which upgrade.sh comes to them, and the label up to which it runs for each; of those that run
+/// beside others the longest first.
+const ORDER: [(&str, &str); 37] = [
+    ("01", "01"),
+    ("02", "02"),
+    ("03", "03"),
+    ("04", "04"),
+    ("05", "05"),
+    ("06", "06"),
+    ("07", "07"),
+    ("09", "09"),
+    ("08", "08"),
+    ("10", "10"),
+    ("11", "11"),
+    ("12", "12"),
+    ("13", "13"),
+    ("14", "14"),
+    ("15", "15"),
+    ("16", "16"),
+    ("17", "17"),
+    ("27", "27"),
+    ("18", "18"),
+    ("19", "19"),
+    ("21", "21"),
+    ("22", "22"),
+    ("23", "23"),
+    ("20", "23"),
+    ("25", "23"),
+    ("26", "26"),
+    ("28", "28"),
+    ("30", "30"),
+    ("31", "31"),
+    ("32", "33"),
+    ("33", "33"),
+    ("29", "29w"),
+    ("34", "34"),
+    ("35", "35"),
+    ("36", "36"),
+    ("37", "37"),
+    ("38", "38"),
 ];
 
 /// One upgrade under clients that is started anew after each step was struck; kinds in turn.
@@ -211,10 +246,13 @@ pub fn gauntlet(small: &Small, seed: u64) {
     let log = small.site.scene.path("struck.log");
     let observer = small.site.observe_at("25");
     let (mut told, mut missed) = (Vec::new(), Vec::new());
-    for (at, step) in ORDER.iter().enumerate() {
+    for (at, (step, until)) in ORDER.iter().enumerate() {
         let turn = usize::try_from(seed % 3).unwrap() + at;
-        let strike = Strike::arm(small, row_of(step), ["a", "b", "d"][turn % 3], seed);
-        let (mut child, mark) = small.start("upgrade.sh", &["--take-over"], &log);
+        // a script that was begun and cut off is a person's decision: step 23 is met by its call only
+        let kind = if *step == "23" { "call" } else { ["a", "b", "d"][turn % 3] };
+        let strike = Strike::arm(small, row_of(step), kind, seed);
+        let args = ["--take-over", "--until", until];
+        let (mut child, mark) = small.start("upgrade.sh", &args, &log);
         match strike.follow(&mut child, &mark) {
             Ok((exit, struck)) => told.push(format!("{step}: exit {exit}: {struck}")),
             Err(why) => missed.push(format!("{step}: {why}")),
@@ -228,7 +266,7 @@ pub fn gauntlet(small: &Small, seed: u64) {
         format!("{}\nmissed: {missed:?}\n{said}", told.join("\n"))
     };
     assert_eq!(exit, Ok(0), "{}", story());
-    assert!(missed.len() < 5, "{}", story());
+    assert!(missed.len() < 6, "{}", story());
     let summary = observer.summary();
     assert_eq!(summary["writes"]["lost"], 0, "{summary}\n{}", story());
     assert!(summary["writes"]["acknowledged"].as_u64() > Some(0), "{summary}\n{}", story());
