@@ -123,7 +123,7 @@ pub fn half(migrations: &[Migration]) -> Vec<&Migration> {
 /// What a server's schemas are. With a token, as that migration alone made them: a run asks for its own.
 pub fn schema_state(migrations: &[Migration], token: Option<&str>) -> SchemaState {
     let mine = |one: &&Migration| token.is_none_or(|token| one.token == token);
-    if half(migrations).iter().any(|one| mine(one)) {
+    if half(migrations).iter().any(&mine) {
         SchemaState::Half
     } else if migrations.iter().filter(mine).any(|one| one.stage() == Stage::Done) {
         SchemaState::New
