@@ -143,16 +143,19 @@ fn a_time_is_positive_or_refused() {
     });
 }
 
+/// A server's number, whether it has a tag, and its intervals.
+type Source = (u8, bool, Vec<(u64, u64)>);
+
 /// Sets of MySQL as it writes them, intervals in any order.
-fn sources() -> impl Strategy<Value = Vec<(u8, bool, Vec<(u64, u64)>)>> {
+fn sources() -> impl Strategy<Value = Vec<Source>> {
     let number = prop_oneof![1_u64..40, (u64::MAX - 3)..=u64::MAX];
     let interval = (number.clone(), number).prop_map(|(a, b)| (a.min(b), a.max(b)));
     let source = (0_u8..3, any::<bool>(), proptest::collection::vec(interval, 1..5));
     proptest::collection::vec(source, 1..4)
 }
 
-fn written(sources: &[(u8, bool, Vec<(u64, u64)>)]) -> String {
-    let one = |(uuid, tag, intervals): &(u8, bool, Vec<(u64, u64)>)| {
+fn written(sources: &[Source]) -> String {
+    let one = |(uuid, tag, intervals): &Source| {
         let intervals: Vec<String> = intervals
             .iter()
             .map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") })

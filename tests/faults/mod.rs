@@ -20,7 +20,8 @@ fn setting(name: &str) -> Option<String> {
 }
 
 fn seed() -> u64 {
-    setting("SEED").map_or(1, |text| text.parse().expect("SEED is a number"))
+    setting("SEED")
+        .map_or(1, |text| text.parse().unwrap_or_else(|e| panic!("SEED is {text:?}: {e}")))
 }
 
 fn tell(text: &str) {

@@ -90,7 +90,7 @@ pub fn upgrade_under_load(site: &Site) {
     // the old servers are gone: there is no way back, which is said, and nothing is touched
     let back = site.run("scripts/rollback.sh", &[]).exits(5);
     let back = back.says("no way back any more").says("what remains");
-    assert_eq!(releases(&site), ["2.0"], "{back}");
+    assert_eq!(releases(site), ["2.0"], "{back}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ use super::script::{self, Kept, Mask, Start};
 use super::{Managed, keys};
 use crate::settings::Settings;
 
+/// What of an environment is secret.
+type Secrets = BTreeMap<String, Secret>;
+
 /// A run as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Row {
@@ -241,7 +244,7 @@ impl Managed {
         &self,
         job: &Job<'_>,
         values: &BTreeMap<String, Resolved>,
-    ) -> Result<(BTreeMap<String, String>, BTreeMap<String, Secret>, Mask)> {
+    ) -> Result<(BTreeMap<String, String>, Secrets, Mask)> {
         let mut server = job.server.clone();
         if let Some(current) = &mut server.current {
             current.inputs.clone_from(values);
