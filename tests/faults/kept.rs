@@ -116,12 +116,12 @@ pub fn write_page() {
     };
     let _ = write!(
         text,
-        "\n{}. Date: {}. Version: {}. Seed: {}.\nOn {}; {}.\n",
+        "\n{}. Date: {}. Version: {}. Seed: {}.\nOn MariaDB {}; {}.\n",
         counts.join(", "),
         dates.join(", "),
         versions.join(", "),
         seeds.join(", "),
-        engine("mariadbd", "--version"),
+        engine("mariadbd", "--version").split_once("  Ver ").map_or("", |(_, rest)| rest),
         engine("haproxy", "-v"),
     );
     if !bad.is_empty() {
