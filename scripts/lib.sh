@@ -255,6 +255,10 @@ ran() { # ran SCRIPT SELECTOR...: the step ran it on every server of these, and 
   ((found >= wanted)) || unproven "$1 ran on $found of $wanted"
 }
 
+stranded_anew() { # stranded_anew SELECTOR...: servers of this run that a boot script left stranded are made anew
+  rs-server list "$@" --state stranded-in-booting --allow-none | rs-server relaunch --allow-none
+}
+
 # ---- steps --------------------------------------------------------------------------------------------------------
 step_file() { # step_file 18: its file
   local found=("$scripts/steps/$1"-*.sh)

@@ -6,6 +6,7 @@
 #   proves  both threads run, lag is gone
 #   undo    rs-cleanup plan --as warm >plan && rs-cleanup retire --plan plan --delete
 step_06() {
+  stranded_anew --as warm
   rs-server list --as warm |
     rs-server launch --set INIT_SLAVE_AT_BOOT=text:true |
     rs-dbsync init |

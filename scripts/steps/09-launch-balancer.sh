@@ -6,6 +6,7 @@
 #   proves  boot scripts ended well; the pool is there
 #   undo    rs-cleanup plan --as temp >plan && rs-cleanup retire --plan plan
 step_09() {
+  stranded_anew --as temp
   rs-server list --as temp | rs-server launch
   rs-lbctl status --pool "$TEST_POOL" --allow-none >/dev/null
 }

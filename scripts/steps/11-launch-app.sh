@@ -6,6 +6,7 @@
 #   proves  the old release answers through the test balancer
 #   undo    rs-lbctl disconnect --pool TEST_POOL; rs-cleanup plan --as new >plan && rs-cleanup retire --plan plan
 step_11() {
+  stranded_anew --as new --role server
   rs-server list --as new --role server | rs-server launch | rs-lbctl connect --pool "$TEST_POOL"
   rs-check site --pool "$TEST_POOL" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"}
 }

@@ -6,6 +6,7 @@
 #   proves  every boot script ended well
 #   undo    rs-server unlock --as new; rs-cleanup plan --as new >plan && rs-cleanup retire --plan plan
 step_13() {
+  stranded_anew --as new --role server
   rs-server list --as new --role server --first |
     rs-clone server --name "$APP_NAME" --to "$NEW_APPS" --as new --with-original |
     rs-server launch |

@@ -17,7 +17,8 @@ step_29_workers() {
     nothing "WORKER_START is empty: there are no workers"
     return 0
   }
-  rs-server list --as new --role server | rs-run "$WORKER_START"
+  # an instance that the array has just begun is waited for
+  rs-server list --as new --role server | rs-server launch | rs-run "$WORKER_START"
 }
 step_writes_on() {
   rs-dbsync writes on --role master

@@ -29,6 +29,12 @@ fn what_was_changed_behind_the_journal_is_named_once_per_noun() {
     let rs = |tool: &str, args: &[&str]| {
         scene.tool(tool).args(args).env("RS_UPGRADE", "u-1").run().exits(0)
     };
+    // a part that is taken away again is claimed no more
+    rs("rs-server", &["mark", "old", "Two"]);
+    let none = rs("rs-server", &["mark", "none", "Two", "--json"]);
+    assert!(none.stdout.contains("\"changed\":true") && !none.stdout.contains("rs_upgrade:"), "{none}");
+    let again = rs("rs-server", &["mark", "none", "Two", "--json"]);
+    assert!(again.stdout.contains("\"changed\":false"), "{again}");
     rs("rs-server", &["mark", "old", "One"]);
     std::fs::remove_file(scene.path("quiet")).unwrap();
     rs("rs-server", &["quench", "LB", "--for", "1h", "--reason", "a test"]);

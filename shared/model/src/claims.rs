@@ -120,6 +120,8 @@ fn forget(found: &mut BTreeMap<Key, Claim>, act: &Act) {
             ("rs-server", "apply") => {
                 !matches!(claim.says, Says::Next(..) | Says::Level(..) | Says::Tag(_))
             }
+            // one part at a time; none is one too
+            ("rs-server", "mark") => !(same && matches!(claim.says, Says::Tag(_))),
             // it locks and unlocks what it holds
             ("rs-dbsync", "hold" | "resume") => !(same && matches!(claim.says, Says::Locked(_))),
             ("rs-dbsync", "promote" | "init") => match &claim.says {

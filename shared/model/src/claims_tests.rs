@@ -116,3 +116,11 @@ fn members_of_a_newer_call_are_all_that_is_claimed_of_a_pool() {
     assert_eq!(names(&[on(10, "A", "www"), on(20, "B", "www")]), ["B"], "it may be --only");
     assert_eq!(names(&[on(10, "A", "www"), on(20, "B", "test")]), ["A", "B"]);
 }
+
+#[test]
+fn a_part_that_was_taken_away_is_claimed_no_more() {
+    let marked = act(1, "rs-server mark", "server A", json!({"part": "old"}));
+    assert_eq!(claims(std::slice::from_ref(&marked)).len(), 1);
+    let none = act(2, "rs-server mark", "server A", json!({"part": null}));
+    assert!(claims(&[marked, none]).is_empty());
+}

@@ -22,6 +22,8 @@ pub enum Part {
     Warm,
     /// Only for the time of the upgrade.
     Temp,
+    /// It has no part any more.
+    None,
 }
 
 /// What to mark.
@@ -66,7 +68,8 @@ pub fn mark(mark: &Mark, cx: &Context) -> anyhow::Result<Exit> {
     let run = cx.run_name()?.to_owned();
     let word = mark.word.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
     let prefix = format!("rs_upgrade:{run}=");
-    let tag = format!("{prefix}{word}");
+    let part = (!matches!(mark.word, Part::None)).then_some(word.as_str());
+    let add: BTreeSet<String> = part.iter().map(|part| format!("{prefix}{part}")).collect();
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, &mark.select, &mark.changing)?;
@@ -90,28 +93,29 @@ pub fn mark(mark: &Mark, cx: &Context) -> anyhow::Result<Exit> {
             tags.iter().filter(|tag| tag.starts_with(&prefix)).cloned().collect();
         let mut after = tags.clone();
         after.retain(|tag| !tag.starts_with(&prefix));
-        after.insert(tag.clone());
+        after.extend(add.iter().cloned());
         let before = there.iter().next().and_then(|tag| tag.strip_prefix(&prefix));
         steps.push(Step {
             at,
-            needed: there.len() != 1 || !there.contains(&tag),
+            needed: there != add,
             before: json!({ "part": before }),
-            expect: json!({ "part": word }),
+            expect: json!({ "part": part }),
             predict: Map::from_iter([("tags".to_owned(), json!(after))]),
-            undo: before.map(|before| {
-                typed(&command(&deployment, &["mark", before, "--upgrade", &run], item.name()))
-            }),
+            undo: Some(typed(&command(
+                &deployment,
+                &["mark", before.unwrap_or("none"), "--upgrade", &run],
+                item.name(),
+            ))),
             ..Step::default()
         });
         targets.insert(at, (target, there));
     }
-    let add = BTreeSet::from([tag.clone()]);
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         if let Some((target, there)) = targets.get(&step.at) {
             let remove: BTreeSet<String> = there.difference(&add).cloned().collect();
             cloud.set_tags(&deployment, target, &add, &remove)?;
         }
-        Ok(Done::now(json!({ "part": word })))
+        Ok(Done::now(json!({ "part": part })))
     })?;
     cx.refresh(cloud, &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
