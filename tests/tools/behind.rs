@@ -32,7 +32,10 @@ fn what_was_changed_behind_the_journal_is_named_once_per_noun() {
     // a part that is taken away again is claimed no more
     rs("rs-server", &["mark", "old", "Two"]);
     let none = rs("rs-server", &["mark", "none", "Two", "--json"]);
-    assert!(none.stdout.contains("\"changed\":true") && !none.stdout.contains("rs_upgrade:"), "{none}");
+    assert!(
+        none.stdout.contains("\"changed\":true") && !none.stdout.contains("rs_upgrade:"),
+        "{none}"
+    );
     let again = rs("rs-server", &["mark", "none", "Two", "--json"]);
     assert!(again.stdout.contains("\"changed\":false"), "{again}");
     rs("rs-server", &["mark", "old", "One"]);
