@@ -180,10 +180,24 @@ state_now() { # where one stands after a failure or Ctrl-C
   say "  go back:      $scripts/rollback.sh --conf '$conf'"
   [[ -z $log ]] || say "  what was said: $log"
 }
+in_group() { # in_group PGID: whether a process of that group has not ended
+  local file line words
+  for file in /proc/[0-9]*/stat; do
+    { read -r line <"$file"; } 2>/dev/null || continue
+    read -r -a words <<<"${line##*) }" # state, parent, group
+    [[ ${words[2]:-} != "$1" || ${words[0]} == Z ]] || return 0
+  done
+  return 1
+}
 end_beside() { # ends what still runs beside
   local pid
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  # the step's shell is gone; its tools say what state they leave, and are waited for
+  local last=$((SECONDS + 30))
+  for pid in "${pids[@]}"; do
+    while in_group "$pid" && ((SECONDS < last)); do read -r -t 0.05 <> <(:) || true; done
+  done
   hooks_wait
   pids=()
 }

@@ -98,7 +98,9 @@ fn what_was_changed_behind_the_journal_is_named_once_per_noun() {
         ),
         (
             "the page of www is down",
-            Box::new(|| elsewhere("rs-maintenance", &["stop", "--pool", "www"])),
+            Box::new(|| {
+                elsewhere("rs-maintenance", &["stop", "--pool", "www", "--override", "writes-on"])
+            }),
             Box::new(|| elsewhere("rs-maintenance", &["start", "--pool", "www"])),
         ),
         (

@@ -374,7 +374,8 @@ fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
     let record = ran.record();
     assert_eq!(record["name"], "Load Balancer-1", "{ran}");
     assert_eq!(record["record"]["after"][0], "127.0.7.1", "{ran}");
-    assert_eq!(record["did"][0]["undo"], "rs-lbctl point test1.mysite.com --remove");
+    let undo = "rs-lbctl point test1.mysite.com --deployment production --remove";
+    assert_eq!(record["did"][0]["undo"], undo);
     assert_eq!(named.dig("test1.mysite.com"), ["127.0.7.1"]);
     let again = point(&["--at", "Load Balancer-1", "--temp"]).run().exits(0).record();
     assert_eq!(again["did"][0]["changed"], false);

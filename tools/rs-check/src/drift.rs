@@ -29,10 +29,10 @@ pub fn run(drift: &Drift, cx: &Context) -> anyhow::Result<Exit> {
     let deployment = cx.deployment(world.cloud.as_ref())?;
     let servers = world.cloud.servers(&deployment)?;
     if drift.record {
-        record(&world, &deployment, &servers)?;
+        record(cx, &world, &deployment, &servers)?;
     }
     let mut checks = Vec::new();
-    for (server, now_there) in looks(&world, &deployment, &servers) {
+    for (server, now_there) in looks(cx, &world, &deployment, &servers) {
         let Some(entry) = world.state.get(&key(&deployment, &server.name))? else { continue };
         let asked = "configuration is as recorded";
         match (serde_json::from_value::<Configured>(entry.value), now_there) {
@@ -57,9 +57,9 @@ pub fn run(drift: &Drift, cx: &Context) -> anyhow::Result<Exit> {
 }
 
 /// Notes what the configuration of every balancer that is up is now.
-pub fn record(world: &World, deployment: &str, servers: &[Server]) -> Result<()> {
+pub fn record(cx: &Context, world: &World, deployment: &str, servers: &[Server]) -> Result<()> {
     let mut txn = Txn::default();
-    for (server, now_there) in looks(world, deployment, servers) {
+    for (server, now_there) in looks(cx, world, deployment, servers) {
         let mut value = json!(now_there?);
         value["at"] = json!(now());
         txn.put.push((key(deployment, &server.name), value));
@@ -67,22 +67,16 @@ pub fn record(world: &World, deployment: &str, servers: &[Server]) -> Result<()>
     world.state.commit(&txn)
 }
 
-/// All at once: step 31 asks in the dark.
+/// Side by side: step 31 asks in the dark.
 fn looks<'a>(
+    cx: &Context,
     world: &World,
     deployment: &str,
     servers: &'a [Server],
 ) -> Vec<(&'a Server, Result<Configured>)> {
-    std::thread::scope(|scope| {
-        let looking: Vec<_> = balancers(servers)
-            .map(|server| (server, scope.spawn(|| look(world, deployment, server, servers))))
-            .collect();
-        let found = looking.into_iter().map(|(server, look)| {
-            let broke = || Err(Error::new(Kind::Failed, "looking at a balancer broke off"));
-            (server, look.join().unwrap_or_else(|_| broke()))
-        });
-        found.collect()
-    })
+    let asked: Vec<&Server> = balancers(servers).collect();
+    let found = cx.side_by_side(&asked, |server| look(world, deployment, server, servers));
+    asked.iter().copied().zip(found).collect()
 }
 
 fn look(

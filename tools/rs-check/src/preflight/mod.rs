@@ -85,7 +85,7 @@ pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
     }
     gate::accept(&mut checks, &preflight.accept);
     if preflight.record && checks.iter().all(|check| check.answer == Answer::Ok) {
-        drift::record(&world, &deployment, &servers)?;
+        drift::record(cx, &world, &deployment, &servers)?;
     }
     gate::answer(cx, &deployment, "rs-check preflight", &checks)
 }
