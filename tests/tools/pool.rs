@@ -388,7 +388,7 @@ fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
     assert_eq!(both.records().len(), 2, "{both}");
     assert_eq!(named.dig("test1.mysite.com"), ["127.0.7.1", "127.0.7.2"]);
     let undo = both.records()[0]["did"][0]["undo"].as_str().unwrap().to_owned();
-    assert_eq!(undo, "rs-lbctl point test1.mysite.com --address 127.0.7.1");
+    assert_eq!(undo, "rs-lbctl point test1.mysite.com --deployment production --address 127.0.7.1");
     let _ = point(&["--remove"]).run().exits(0);
     assert!(named.dig("test1.mysite.com").is_empty());
     assert!(debts().is_empty());

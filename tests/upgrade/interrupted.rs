@@ -29,7 +29,12 @@ fn operator(site: &Site) -> Vec<Pid> {
         let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let dead = status.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'));
-        !dead && marks.iter().all(|m| env.split(|b| *b == 0).any(|var| var == m.as_bytes()))
+        // the client's observer is a tool too, and none of his
+        let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let observes = words.contains("rs-check\0probe\0");
+        !dead
+            && !observes
+            && marks.iter().all(|m| env.split(|b| *b == 0).any(|var| var == m.as_bytes()))
     };
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
