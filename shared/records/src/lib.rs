@@ -241,6 +241,19 @@ mod tests {
     }
 
     #[test]
+    fn a_number_passes_with_its_last_digit() {
+        for number in ["31.245270191439438", "7.2057594037927933e16", "0.1", "-2.5e-7"] {
+            let line = format!("{{\"n\":{number},\"schema\":\"acme.thing/1\"}}");
+            let record = Record::parse(&line, 1).unwrap();
+            let exact: f64 = number.parse().unwrap();
+            assert_eq!(record.body["n"].as_f64().map(f64::to_bits), Some(exact.to_bits()));
+            assert_eq!(serde_json::to_value(exact).unwrap(), record.body["n"]);
+            let again = Record::parse(&record.line(), 1).unwrap();
+            assert_eq!(again.line(), record.line(), "through a second tool");
+        }
+    }
+
+    #[test]
     fn what_is_no_record_is_refused_with_its_line() {
         for (text, line) in [
             ("{}\n", 1),
