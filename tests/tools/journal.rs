@@ -154,6 +154,28 @@ fn a_take_over_ends_the_frozen_operator_s_processes_and_his_late_tools_begin_not
 }
 
 #[test]
+fn a_take_over_also_ends_an_operator_who_was_frozen_while_he_wrote_to_the_store() {
+    let scene = Scene::new("take-writing");
+    let me = scene.text("worker");
+    let store = scene.text("site.db");
+    // a tool of the run that has begun to write and was frozen with the store's lock
+    let writes = format!(
+        "import os, signal, sqlite3
+db = sqlite3.connect('{store}', isolation_level=None)
+db.execute('BEGIN EXCLUSIVE')
+open('{me}', 'w').close()
+os.kill(os.getpid(), signal.SIGSTOP)"
+    );
+    let mut child = hold(&scene, &format!("python3 -c \"{writes}\"; exit 7"));
+    until("the worker has the store", Duration::from_secs(20), || scene.path("worker").exists());
+    let over = ["lock", "--upgrade", "u-1", "--take-over", "--", "true"];
+    let begun = std::time::Instant::now();
+    tool(&scene).args(over).run().exits(0).says("taking");
+    assert!(begun.elapsed() < Duration::from_secs(15), "it waited for a frozen process");
+    assert!(!child.wait().unwrap().success());
+}
+
+#[test]
 fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
     let scene = Scene::new("verify");
     tool(&scene).args(["verify"]).run().exits(0);

@@ -31,10 +31,14 @@ const GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     let run = cx.run_name()?;
-    let deployment = super::deployment(cx)?;
     let place = cx.place()?;
     let state = rs_drivers::state(&place)?;
     let state = state.as_ref();
+    // the lock's file is asked first: whoever has it may have been frozen while he wrote, and then the store answers nobody
+    let deployment = match &cx.common.deployment {
+        Some(name) if state.holder(name)?.is_some() => name.clone(),
+        _ => super::deployment(cx)?,
+    };
     let me = owner(Some(run));
     let holder = Holder {
         run: run.to_owned(),
@@ -52,14 +56,23 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
         return Err(execute(args, &[]).into());
     }
     if let Some(other) = now_held.filter(|_| args.take_over) {
-        state.raise_epoch(&deployment)?;
         cx.warn(&format!(
             "taking {deployment:?} from run {:?} of {} (process {}, since {})",
             other.run, other.who, other.pid, other.since
         ));
-        if other.who.rsplit('@').next() == Some(me.host.as_str()) {
-            end(&Run { store: state.place(), deployment: deployment.clone(), holder: other })?;
+        let here = other.who.rsplit('@').next() == Some(me.host.as_str());
+        let other = Run { store: state.place(), deployment: deployment.clone(), holder: other };
+        if here {
+            // frozen while it wrote, it would keep us from the store
+            let frozen: Vec<i32> = processes_of(&other).into_iter().filter(is_stopped).collect();
+            signal(&frozen, Signal::KILL)?;
         }
+        let raised = state.raise_epoch(&deployment);
+        if here {
+            end(&other)?;
+        }
+        // whoever of it kept the store busy has ended
+        raised.or_else(|e| if here { state.raise_epoch(&deployment) } else { Err(e) })?;
     }
     // from here on --lock-wait says how long
     cx.takes_its_time();
@@ -176,26 +189,16 @@ struct Run {
 fn end(run: &Run) -> Result<()> {
     let begun = Instant::now();
     loop {
-        let mut left = tools_of(run);
-        left.extend(i32::try_from(run.holder.pid).ok().filter(|pid| is_there(*pid)));
-        left.retain(|pid| !ancestors().contains(pid));
+        let left = processes_of(run);
         if left.is_empty() {
             return Ok(());
         }
-        let signal = if begun.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
-        for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-            if let Err(e) = kill_process(pid, signal)
-                && e != rustix::io::Errno::SRCH
-            {
-                return Err(Error::new(
-                    Kind::Declined,
-                    format!("process {} of that run cannot be ended", pid.as_raw_nonzero()),
-                )
-                .because(e)
-                .hint("its epoch is over, so it begins nothing more; end it as its owner")
-                .into());
-            }
-        }
+        // who is stopped does not hear a request
+        let late = begun.elapsed() >= GRACE;
+        let (killed, asked): (Vec<i32>, Vec<i32>) =
+            left.iter().partition(|pid| late || is_stopped(pid));
+        signal(&killed, Signal::KILL)?;
+        signal(&asked, Signal::TERM)?;
         if begun.elapsed() > GRACE * 2 {
             return Err(Error::new(
                 Kind::TimedOut,
@@ -206,6 +209,32 @@ fn end(run: &Run) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn signal(pids: &[i32], signal: Signal) -> Result<()> {
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        if let Err(e) = kill_process(pid, signal)
+            && e != rustix::io::Errno::SRCH
+        {
+            return Err(Error::new(
+                Kind::Declined,
+                format!("process {} of that run cannot be ended", pid.as_raw_nonzero()),
+            )
+            .because(e)
+            .hint("its epoch is over, so it begins nothing more; end it as its owner")
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The holder of a run's lock, and every tool of it, as far as they are on this host and none of us.
+fn processes_of(run: &Run) -> Vec<i32> {
+    let mut found = tools_of(run);
+    found.extend(i32::try_from(run.holder.pid).ok().filter(|pid| is_there(*pid)));
+    let us = ancestors();
+    found.retain(|pid| !us.contains(pid));
+    found
 }
 
 /// Processes of this host whose environment says that they work under that holder's lock.
@@ -233,6 +262,11 @@ fn tools_of(run: &Run) -> Vec<i32> {
 /// Whether a process runs; one that ended and was not waited for does not count.
 fn is_there(pid: i32) -> bool {
     parent_and_state(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
+}
+
+/// Whether a process is frozen by a signal.
+fn is_stopped(pid: &i32) -> bool {
+    parent_and_state(*pid).is_some_and(|(_, state)| state == 'T')
 }
 
 /// Ourselves and everybody above us: never ended by us.
