@@ -74,11 +74,16 @@ did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it la
   done <<<"$acts"
   return "$seen"
 }
-owed() { # owed KIND: on what a debt of that kind is open, one a line
-  { command rs-cleanup audit --json 2>/dev/null || true; } |
-    sed -n "/\"world\":\"settled\"/d; s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"
+noted() { # noted KIND: on what a debt of that kind stands in the journal, one a line
+  { command rs-cleanup audit --json 2>/dev/null || true; } | debts "$1"
 }
+owed() { # owed KIND: the same, where the world shows it too
+  { command rs-cleanup audit --json 2>/dev/null || true; } | sed '/"world":"settled"/d' | debts "$1"
+}
+debts() { sed -n "s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"; }
 open() { [[ -n $(owed "$1") ]]; } # open KIND
+# begun KIND: also what was cut off before the world shows it: its inverse brings it to an end
+begun() { [[ -n $(noted "$1") ]]; }
 old() { rs-server list --as old --role app --state operational "$@"; }
 ask() { # ask WHAT: go on, or declined
   local answer
@@ -194,11 +199,11 @@ if [[ $migrated == yes ]]; then
   part "the warm slave becomes the master"
   rs-server list --as warm | rs-dbsync promote "${losing[@]}" >/dev/null
 else
-  if open held; then
+  if begun held; then
     part "the warm slave replicates again"
     rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
   fi
-  if open sync_relay_log; then
+  if begun sync_relay_log; then
     rs-server list --as warm | rs-dbsync settings restore sync_relay_log >/dev/null
   fi
 fi
@@ -210,7 +215,7 @@ part "old processes start"
 none=(--allow-none) # before step 4 nobody is marked as old, and nothing was done to anybody
 [[ $dark == no ]] || none=()
 old "${none[@]}" | rs-run "$APP_START" "${none[@]}" >/dev/null
-if open standby; then
+if begun standby; then
   part "nobody stands by in the pool any more"
   rs-server list --as new --role server --allow-none | rs-lbctl disconnect --pool "$POOL" --allow-none >/dev/null
 fi
@@ -233,13 +238,13 @@ if [[ $dark == yes ]]; then
 fi
 part "arrays, workers, backups, alerts as before"
 # what was off before the run stays off: nobody owes it
-[[ -z $OLD_ARRAY || $mode == plan || $'\n'$(owed array)$'\n' != *$'\n'"$OLD_ARRAY"$'\n'* ]] ||
+[[ -z $OLD_ARRAY || $mode == plan || $'\n'$(noted array)$'\n' != *$'\n'"$OLD_ARRAY"$'\n'* ]] ||
   rs-server enable "$OLD_ARRAY" >/dev/null
 [[ -z $WORKER_START ]] || old "${none[@]}" | rs-run "$WORKER_START" "${none[@]}" >/dev/null
 if [[ $migrated == yes ]]; then
   rs-server list --role master | rs-snapshot schedule on >/dev/null
 else
-  mapfile -t quiet < <(owed backups)
+  mapfile -t quiet < <(noted backups)
   ((${#quiet[@]} == 0)) || rs-snapshot schedule on -- "${quiet[@]}" >/dev/null
 fi
 rs-server list --as old --role server --allow-none | rs-server unquench --allow-none >/dev/null
@@ -249,5 +254,5 @@ say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >pl
 [[ $migrated == no ]] || say "  the old master is read-only and kept; rebuild the slaves: rs-dbsync init"
 [[ $mode == run ]] || exit 0
 command rs-journal mark 'way back' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
-command rs-cleanup audit >/dev/null || true
+command rs-cleanup audit --settle >/dev/null || true
 command rs-cleanup audit --due window >/dev/null 2>&1 || die 3 "something of the window is left open" "the lines above say what settles it"
