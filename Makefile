@@ -34,14 +34,18 @@ mutants: ## each conjunct of the proof switched off: its own lying state must pa
 	RS_MUTANTS=$$(realpath "$(mutants)/release") \
 	  $(cargo) test --release --locked -p rs-tests -- --nocapture every_lying_state
 
+# the results stay where the demo is; the sites, saved and brought back hundreds of times, are in memory where there is room
+in_memory = export RS_FAULTS_KEPT=$$($(setup) place)/faults RS_DEMO_DIR=$$($(setup) memory)
 faults: ## every step struck in every way: ONLY=23/a ONLY=23 ONLY=/rollback SEED= AGAIN=yes; goes on where it was; writes docs/FAULTS.md
-	@RS_ENGINES=none $(setup) all
+	@$(in_memory)
+	RS_ENGINES=none $(setup) all
 	$(cargo) build --release --workspace --locked
 	ONLY="$(ONLY)" SEED="$(SEED)" AGAIN="$(AGAIN)" RS_FAULTS=matrix \
 	  $(cargo) test --release --locked -p rs-tests -- --nocapture every_fault_in_every_step
 
 faults-random: ## whole upgrades with random kills: SEED= N=
-	@RS_ENGINES=none $(setup) all
+	@$(in_memory)
+	RS_ENGINES=none $(setup) all
 	$(cargo) build --release --workspace --locked
 	SEED="$(SEED)" N="$(N)" RS_FAULTS=random \
 	  $(cargo) test --release --locked -p rs-tests -- --nocapture upgrades_that_are_killed_at_random

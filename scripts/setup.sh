@@ -9,6 +9,7 @@
 #   check              rustfmt, clippy, shellcheck, shfmt: what `make check` needs (apt; root or sudo)
 #   engines NAME...    newer servers beside them: mysql, mariadb11, haproxy3 (engines/NAME/bin)
 #   place              print the demo's folder, and nothing else
+#   memory             print a folder in memory that can be the demo's instead, where there is room for it; else the same
 #   with COMMAND...    run a command with RS_DEMO_DIR set and the right cargo first in PATH
 #
 # Servers that the machine has are used as they are. The others are fetched from the machine's own
@@ -73,6 +74,20 @@ settle() {
   fi
   export RS_DEMO_DIR
   engines=$RS_DEMO_DIR/engines
+}
+
+# A folder in memory, for sites that are saved and brought back again and again; else the demo's folder.
+in_memory() { # in_memory GIVEN
+  local dir=/dev/shm/rs-demo-$EUID room free
+  room=$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)
+  free=$(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo)
+  if [[ -z $1 && $(findmnt -no OPTIONS /dev/shm 2>/dev/null || echo noexec) != *noexec* ]] &&
+    ((${room:-0} > 8000000 && ${free:-0} > 8000000)) &&
+    { mkdir -m 755 "$dir" 2>/dev/null || [[ -d $dir && ! -L $dir && -O $dir ]]; }; then
+    echo "$dir"
+  else
+    echo "$RS_DEMO_DIR"
+  fi
 }
 
 # One set-up at a time: two started at once must not write the same folder.
@@ -464,13 +479,14 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 word=${1:-}
 [[ $# -eq 0 ]] || shift
 case $word in
-build | servers | newer | all | check | engines | place | with) settle ;;
+build | servers | newer | all | check | engines | place | memory | with) given=${RS_DEMO_DIR:-} && settle ;;
 -h | --help) usage && exit ;;
 '') usage >&2 && exit 2 ;;
 *) die 2 "no word '$word'" "try: scripts/setup.sh --help" ;;
 esac
 case $word in
 place) echo "$RS_DEMO_DIR" && exit ;;
+memory) in_memory "$given" && exit ;;
 with)
   find_cargo || die 1 "no cargo of $minimum or newer; try: scripts/setup.sh build"
   PATH="${cargo%/*}:$PATH" exec "$@"

@@ -71,6 +71,18 @@ fn wrong_words_and_folders_are_usage_errors() {
     }
 }
 
+/// Who says where the demo is to be gets it there; else it may be in memory.
+#[test]
+fn a_folder_in_memory_is_offered_where_none_is_asked_for() {
+    let scene = Scene::new("setup-memory");
+    let setup = || scene.script("scripts/setup.sh");
+    let given = setup().args(["memory"]).env("RS_DEMO_DIR", "/var/tmp/given").run().exits(0);
+    assert_eq!(given.stdout, "/var/tmp/given\n");
+    let place = setup().args(["place"]).without("RS_DEMO_DIR").run().exits(0).stdout;
+    let memory = setup().args(["memory"]).without("RS_DEMO_DIR").run().exits(0).stdout;
+    assert!(memory == place || memory.starts_with("/dev/shm/rs-demo-"), "{memory}");
+}
+
 /// A checkout where servers cannot live gets another folder, the same one each time.
 #[test]
 fn a_checkout_that_is_too_deep_has_its_demo_elsewhere() {
