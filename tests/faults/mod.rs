@@ -28,16 +28,25 @@ fn tell(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Whether `ONLY=STEP/KIND` (either may be missing) names a cell.
-fn named(only: &str, step: &str, kind: &str) -> bool {
-    only.split(',').any(|one| {
+/// The cells that `ONLY=STEP/KIND,…` names (either may be missing), in the order in which it names them.
+fn named(only: &str) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for one in only.split(',') {
         let (wanted, how) = one.split_once('/').unwrap_or((one, ""));
-        (wanted.is_empty() || wanted == step) && (how.is_empty() || how == kind)
-    })
+        let fits = |(step, kind): &Cell| {
+            (wanted.is_empty() || wanted == *step) && (how.is_empty() || how == *kind)
+        };
+        for cell in all().filter(fits) {
+            if !cells.contains(&cell) {
+                cells.push(cell);
+            }
+        }
+    }
+    cells
 }
 
 /// Runs cells, one after the other; what went wrong.
-fn run(cells: &[(&str, &str)]) -> Vec<String> {
+fn run(cells: &[Cell]) -> Vec<String> {
     // nothing is left to run: the page says what there is
     if cells.is_empty() {
         kept::write_page();
@@ -58,8 +67,11 @@ fn run(cells: &[(&str, &str)]) -> Vec<String> {
     wrong
 }
 
+/// A step, and a kind of fault.
+type Cell = (&'static str, &'static str);
+
 /// In the order in which the saved sites are needed.
-fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+fn all() -> impl Iterator<Item = Cell> {
     ROWS.iter().flat_map(|row| KINDS.iter().map(|(kind, _)| (row.step, *kind)))
 }
 
@@ -68,13 +80,11 @@ fn every_fault_in_every_step_ends_where_it_is_declared_to() {
     if setting("RS_FAULTS").as_deref() != Some("matrix") {
         return tell("the matrix is run by `make faults`; a part of it is beside");
     }
-    let (only, again) = (setting("ONLY"), setting("AGAIN").is_some());
-    let cells: Vec<_> = all()
-        .filter(|(step, kind)| match &only {
-            Some(only) => named(only, step, kind),
-            None => again || kept::result(step, kind).is_none_or(|kept| kept["result"] != "ok"),
-        })
-        .collect();
+    let again = setting("AGAIN").is_some();
+    let undone = |(step, kind): &Cell| {
+        again || kept::result(step, kind).is_none_or(|kept| kept["result"] != "ok")
+    };
+    let cells = setting("ONLY").map_or_else(|| all().filter(undone).collect(), |only| named(&only));
     let wrong = run(&cells);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -22,6 +22,23 @@ pub struct Strike<'a> {
     seed: u64,
     call: String,
     asks: bool,
+    surely: bool,
+}
+
+/// What a strike leaves of the run.
+enum Left {
+    /// It goes on, or it is dead: it ends by itself.
+    Running,
+    /// A frozen operator: he does not end.
+    Frozen,
+}
+
+/// Why a process was not caught half way.
+enum Missed {
+    /// It ended before.
+    Ended(&'static str),
+    /// It never began.
+    Late,
 }
 
 /// One look at a process between two slices of its time.
@@ -70,7 +87,12 @@ impl<'a> Strike<'a> {
             let text = format!("{}\n{how}\n{call}\n", row.step);
             std::fs::write(small.fault.join("armed"), text).unwrap();
         }
-        Strike { small, row, kind, seed, call, asks: asks(chosen) }
+        Strike { small, row, kind, seed, call, asks: asks(chosen), surely: false }
+    }
+
+    /// Of a tool that is too quick to be killed half way the run is killed instead.
+    pub fn surely(self) -> Strike<'a> {
+        Strike { surely: true, ..self }
     }
 
     fn roll(&self, what: &str) -> u64 {
@@ -96,7 +118,8 @@ impl<'a> Strike<'a> {
                 && let Some(pid) = self.caught()
             {
                 match self.strike(pid, mark, &mut frozen) {
-                    Ok(what) => struck = Some(what),
+                    Ok((what, Left::Frozen)) => return Ok((-1, what)),
+                    Ok((what, Left::Running)) => struck = Some(what),
                     // the run goes on, and is followed to its end
                     Err(why) => {
                         let _ = send(pid, Signal::CONT);
@@ -142,27 +165,38 @@ impl<'a> Strike<'a> {
         pid: i32,
         mark: &str,
         frozen: &mut Option<(i32, Instant)>,
-    ) -> Result<String, String> {
+    ) -> Result<(String, Left), String> {
         let told = self.told();
+        let one = |what: String| Ok((what, Left::Running));
         let half_way = match self.kind {
             // half of the partners are struck before anything was begun
             "c" if self.early() => "before it began".to_owned(),
-            _ => self.half_way(pid)?,
+            kind => match self.half_way(pid) {
+                Ok(when) => when,
+                // the step has not ended with it
+                Err(Missed::Ended(why)) if self.surely || matches!(kind, "d" | "rollback") => {
+                    everybody(self.small, mark, Signal::STOP);
+                    everybody(self.small, mark, Signal::KILL);
+                    return one(format!("the run killed behind `{told}`: {why}"));
+                }
+                Err(Missed::Ended(why)) => return Err(why.into()),
+                Err(Missed::Late) => return Err("its intent never came".into()),
+            },
         };
         match self.kind {
             "a" => {
                 let _ = send(pid, Signal::KILL);
-                Ok(format!("`{told}` killed {half_way}"))
+                one(format!("`{told}` killed {half_way}"))
             }
-            "c" => self.partner(pid, frozen).map(|what| format!("{what}, `{told}` {half_way}")),
+            "c" => one(format!("{}, `{told}` {half_way}", self.partner(pid, frozen)?)),
             _ => {
                 everybody(self.small, mark, Signal::STOP);
                 if self.kind == "d" && self.roll("how").is_multiple_of(2) {
-                    // a frozen operator: whoever takes over has to end him
-                    return Ok(format!("the run frozen in `{told}` {half_way}"));
+                    // whoever takes over has to end him
+                    return Ok((format!("the run frozen in `{told}` {half_way}"), Left::Frozen));
                 }
                 everybody(self.small, mark, Signal::KILL);
-                Ok(format!("the run killed in `{told}` {half_way}"))
+                one(format!("the run killed in `{told}` {half_way}"))
             }
         }
     }
@@ -175,7 +209,7 @@ impl<'a> Strike<'a> {
     }
 
     /// Lets it run in slices until its intent is in the journal, and then some more. It is stopped afterwards.
-    fn half_way(&self, pid: i32) -> Result<String, String> {
+    fn half_way(&self, pid: i32) -> Result<String, Missed> {
         // who only asks is done soon
         let more = self.roll("more") % if self.asks { 3 } else { 12 };
         let begun = Instant::now();
@@ -183,21 +217,20 @@ impl<'a> Strike<'a> {
         let mut intent = false;
         loop {
             if begun.elapsed() > LIMIT {
-                return Err("its intent never came".into());
+                return Err(Missed::Late);
             }
             let _ = send(pid, Signal::CONT);
             pause(SLICE);
             let _ = send(pid, Signal::STOP);
             while state(pid).is_some_and(|letter| !matches!(letter, 'T' | 'Z' | 'X')) {
-                std::thread::yield_now();
+                pause(Duration::from_micros(50));
             }
             if !matches!(state(pid), Some('T')) {
-                let what = if intent {
+                return Err(Missed::Ended(if intent {
                     "its outcome was written before it could be struck"
                 } else {
                     "it ended without an act"
-                };
-                return Err(what.into());
+                }));
             }
             let open = self.asks || self.has_intent(pid).unwrap_or(intent);
             if intent && !open {

@@ -180,6 +180,28 @@ pub const ROWS: [Row; 38] = [
     row("38", &["rs-cleanup retire"], &[], ("rs-cleanup retire", Store)),
 ];
 
+/// Of steps that upgrade.sh runs in several parts the part that one upgrade with all of them is struck in.
+pub const PARTLY: [Row; 3] = [
+    row(
+        "19",
+        &["rs-dbsync writes off"],
+        &[],
+        ("rs-dbsync writes off", Service("Master DB", "database")),
+    ),
+    row(
+        "25",
+        &["rs-lbctl connect"],
+        &[],
+        ("rs-lbctl connect", Service("Load Balancer-2", "haproxy")),
+    ),
+    row(
+        "29",
+        &["rs-run worker start"],
+        &["worker start"],
+        ("rs-dbsync writes on", Service("Master DB", "database")),
+    ),
+];
+
 /// Whether a call only asks: it has no act in the journal.
 pub fn asks(call: &str) -> bool {
     ["rs-check", "rs-journal", "rs-cleanup audit", "rs-dbsync status"]
@@ -196,8 +218,8 @@ pub const KINDS: [(&str, &str); 5] = [
     ("rollback", "the run dies, and rollback begins"),
 ];
 
-/// Parts of the upgrade: cells begin at a saved site and go on to the end of their part. Steps, the last label that
-/// upgrade.sh runs, and what is declared to be there then.
+/// Parts of the upgrade: cells go on to the end of their part. Its last step, the last label that upgrade.sh runs, and
+/// the release that is declared to answer then.
 pub const PARTS: [Part; 5] = [
     Part { last: "06", until: "06", release: "1.0" },
     Part { last: "11", until: "11", release: "1.0" },
@@ -218,8 +240,41 @@ pub struct Part {
 }
 
 /// The part of a step.
-pub fn part_of(step: &str) -> usize {
-    PARTS.iter().position(|part| step <= part.last).unwrap_or(PARTS.len() - 1)
+pub fn part_of(step: &str) -> &'static Part {
+    PARTS.iter().find(|part| step <= part.last).unwrap_or(&PARTS[PARTS.len() - 1])
+}
+
+/// Where cells begin: sites that are saved, each by running on from the one before.
+pub const SAVED: [Saved; 12] = [
+    Saved { until: "", steps: "01 02 03 04", dark: false },
+    Saved { until: "04", steps: "05 06", dark: false },
+    Saved { until: "06", steps: "07 08 09", dark: false },
+    Saved { until: "08", steps: "10 11", dark: false },
+    Saved { until: "11", steps: "12 13 14", dark: false },
+    Saved { until: "14", steps: "15 16", dark: false },
+    Saved { until: "16", steps: "17 18 19 21 22 27", dark: false },
+    Saved { until: "22", steps: "20 23 24 25 29", dark: true },
+    Saved { until: "23", steps: "26 28 30", dark: true },
+    Saved { until: "30", steps: "31 32 33", dark: true },
+    Saved { until: "25i", steps: "34 35 36", dark: false },
+    Saved { until: "36", steps: "37 38", dark: false },
+];
+
+/// A site that is saved.
+#[derive(Debug)]
+pub struct Saved {
+    /// The label up to which upgrade.sh ran.
+    pub until: &'static str,
+    /// The steps whose cells begin here.
+    pub steps: &'static str,
+    /// Whether users see the page.
+    pub dark: bool,
+}
+
+/// Where the cells of a step begin.
+pub fn saved_for(step: &str) -> usize {
+    let found = SAVED.iter().position(|saved| saved.steps.split(' ').any(|one| one == step));
+    found.unwrap_or_else(|| panic!("no cell of step {step} begins anywhere"))
 }
 
 /// A number that depends on the seed and on what it is for, and on nothing else.

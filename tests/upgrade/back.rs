@@ -26,14 +26,6 @@ fn standing(site: &Site) -> BTreeSet<String> {
     found
 }
 
-fn sql(site: &Site, server: &str, query: &str) -> String {
-    let record = site.tool("rs-server").args(["list", server]).run().exits(0).record();
-    let options =
-        format!("--defaults-file={}/etc/admin.cnf", record["current"]["home"].as_str().unwrap());
-    let call = site.scene.call("mariadb", "mariadb").args([options.as_str(), "-NBe", query]);
-    call.run().exits(0).stdout.trim().to_owned()
-}
-
 /// Orders of a user, through the balancers; each is a transaction.
 fn order(site: &Site, numbers: &[&str]) {
     let lb = site.tool("rs-server").args(["list", "Load Balancer-1"]).run().exits(0).record();
@@ -47,8 +39,7 @@ fn order(site: &Site, numbers: &[&str]) {
 }
 
 fn orders(site: &Site, server: &str) -> String {
-    sql(
-        site,
+    site.sql(
         server,
         "SELECT GROUP_CONCAT(number ORDER BY number) FROM shop.orders WHERE number LIKE 'user-%'",
     )

@@ -7,29 +7,15 @@ use rs_tests::Engines;
 use super::site::Site;
 use super::whole::{releases, upgrade_under_load};
 
-/// What a server's own database answers, by its administrator.
-fn sql(site: &Site, server: &str, query: &str) -> String {
-    let found = site.tool("rs-server").args(["list", server]).run().exits(0).record();
-    let home = found["current"]["home"].as_str().unwrap().to_owned();
-    let ran = site
-        .scene
-        .call(&format!("{home}/bin/sql"), "sql")
-        .env("HOME", &home)
-        .args(["-e", query])
-        .run()
-        .exits(0);
-    ran.stdout.trim().to_owned()
-}
-
 fn orders(site: &Site, server: &str) -> BTreeSet<String> {
-    sql(site, server, "SELECT number FROM shop.orders WHERE number NOT LIKE 'past-%'")
+    site.sql(server, "SELECT number FROM shop.orders WHERE number NOT LIKE 'past-%'")
         .lines()
         .map(str::to_owned)
         .collect()
 }
 
 fn is_newer(site: &Site) {
-    let version = sql(site, "Master DB", "SELECT VERSION()");
+    let version = site.sql("Master DB", "SELECT VERSION()");
     assert!(version.starts_with("9."), "the database is {version}");
     let says = site.scene.call("haproxy", "haproxy").args(["-v"]).run().exits(0).stdout;
     assert!(says.contains("version 3."), "{says}");
@@ -68,7 +54,7 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_back_at_the_pric
     assert_eq!(summary["classes"]["error"].as_u64().unwrap_or(0), 0, "{summary}\n{back}");
     // a transaction each: an order, a report; heartbeats are told apart. Nothing else was written since the migration
     let reports =
-        |server| sql(&site, server, "SELECT COUNT(*) FROM shop.reports").parse::<u64>().unwrap();
+        |server| site.sql(server, "SELECT COUNT(*) FROM shop.reports").parse::<u64>().unwrap();
     let reports = reports("Master DB") - reports("Slave2 DB");
     let said = back.stderr.lines().find(|line| line.contains("nobody writes; the price: "));
     let said = said.unwrap_or_else(|| panic!("{back}"));

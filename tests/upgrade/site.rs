@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rs_tests::{Call, Engines, Ran, Scene, until};
 
@@ -85,6 +85,14 @@ impl Site {
             .run()
     }
 
+    /// What a server's own database answers, by its administrator.
+    pub fn sql(&self, server: &str, query: &str) -> String {
+        let found = self.tool("rs-server").args(["list", server]).run().exits(0).record();
+        let home = found["current"]["home"].as_str().unwrap().to_owned();
+        let call = self.scene.call(&format!("{home}/bin/sql"), "sql").env("HOME", &home);
+        call.args(["-e", query]).run().exits(0).stdout.trim().to_owned()
+    }
+
     /// `upgrade.sh` or `rollback.sh` with the site's settings.
     pub fn run(&self, script: &str, args: &[&str]) -> Ran {
         let conf = self.place.join("upgrade.conf").display().to_string();
@@ -135,6 +143,23 @@ pub struct Observer<'a> {
 }
 
 impl Observer<'_> {
+    /// Waits until it was answered by the site, and not by the page, some more times.
+    pub fn served_again(&self) -> Result<(), String> {
+        let log = self.site.place.join("probe.log");
+        let served = || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            text.lines().filter(|line| line.contains("\"class\":\"ok\"")).count()
+        };
+        let (before, begun) = (served(), Instant::now());
+        while served() < before + 12 {
+            if begun.elapsed() > Duration::from_secs(30) {
+                return Err("clients are not served at the declared end".into());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     /// Ends it and returns its summary.
     pub fn summary(mut self) -> serde_json::Value {
         summary(self.child.take().unwrap(), &self.site.place.join("probe.stop"))
