@@ -128,11 +128,16 @@ fn a_rule_that_spares_a_path_a_method_or_any_bypass_is_no_page() {
         ("if page_up { path / } ", "a path that nobody knows"),
         ("if page_up !{ req.hdr(X-Maintenance-Bypass) -m found } ", "with a wrong bypass"),
         ("if page_up !METH_POST ", "POST: answers 200"),
-        ("if page_up !{ rand(4) 1 } ", "not every request gets the same"),
     ] {
         one.serve(&good.replace("if page_up ", rule));
         one.refused(why);
     }
+    // every other request
+    let counted = "  http-request set-var(proc.n) int(0) unless { var(proc.n) -m found }\n  \
+                   http-request set-var(proc.n) var(proc.n),add(1)\n  http-request return status 503";
+    let uneven = good.replacen("  http-request return status 503", counted, 1);
+    one.serve(&uneven.replace("if page_up ", "if page_up { var(proc.n),mod(2) eq 0 } "));
+    one.refused("not every request gets the same");
     // what must be spared and is not
     for (rest, why) in
         [("!bypass", "the status page is hidden"), ("!status", "the bypass is hidden")]
