@@ -13,7 +13,7 @@ use super::{Mysql, facts};
 pub const KEPT: &str = "rs-writes";
 /// Between two looks at something that must come to an end.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long an idle session of an account of ours is looked at again before it is taken for somebody's.
+/// How long sessions that may go by themselves are looked at again before they are taken for somebody's.
 const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn writes(db: &Mysql) -> Result<WritesState> {
@@ -156,6 +156,7 @@ pub fn accounts(
 ///
 /// A session of ours bears no mark in the moment after it came and in the moment before it is gone. So one that has an
 /// account of ours is looked at again, and for a while if it does nothing: it gets its mark, or goes, or is somebody's.
+/// Anybody else's that could write is looked at twice too: a client that has ended is on the list for a moment longer.
 pub fn sessions(
     db: &Mysql,
     session: &mut Session,
@@ -165,18 +166,19 @@ pub fn sessions(
 ) -> Result<Vec<Seen>> {
     let ours = db.own_accounts();
     let begun = Instant::now();
-    let mut busy = BTreeSet::new();
+    let mut stayed = BTreeSet::new();
     loop {
         let found = seen(db, session, dialect, accounts, allowed)?;
-        let unmarked =
-            found.iter().filter(|s| s.exempt.is_empty() && ours.contains(&s.user.as_str()));
-        // one that works without a mark in two looks is somebody's; a single look may meet one of ours at its end
+        let is_ours = |s: &Seen| ours.contains(&s.user.as_str());
+        let suspects = found.iter().filter(|s| s.exempt.is_empty() && (is_ours(s) || s.may_write));
+        // one of ours that works without a mark in two looks is somebody's; a single look may meet it at its end
         let idle = |s: &Seen| s.statement.is_empty() || is_mark(&s.statement);
-        let settled = unmarked.clone().all(|s| !idle(s) && busy.contains(&s.id));
+        let may_count = |s: &&Seen| !is_ours(s) || !idle(s);
+        let settled = suspects.clone().all(|s| may_count(&s) && stayed.contains(&s.id));
         if settled || begun.elapsed() >= SETTLE {
             return Ok(found);
         }
-        busy = unmarked.filter(|s| !idle(s)).map(|s| s.id).collect();
+        stayed = suspects.filter(may_count).map(|s| s.id).collect();
         std::thread::sleep(LOOK);
     }
 }
