@@ -311,6 +311,16 @@ settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute 
   settle "$label"
   kill -TERM -- "-$guard" 2>/dev/null || true
 }
+settle_beside() { # settle_beside LABEL: if it ran; members wait for applications, so those are settled first
+  [[ -z ${pids[$1]:-} ]] || settle_soon "$1"
+  [[ $1 != 29a ]] || apps_behind
+}
+apps_behind() { # what did not start on the old schema starts on the new one
+  [[ $apps_later == yes && $cost != free ]] || return 0
+  apps_later=now
+  begin 29a
+  settle 29a
+}
 marks=()
 gates_open
 if [[ -n $only ]]; then
@@ -354,11 +364,7 @@ for label in "${order[@]}"; do
   \?*) decision=${label#?} ;; # asked right before the next step that really begins
   =*)
     begin_behind
-    [[ -z ${pids[$plain]:-} ]] || settle_soon "$plain"
-    if [[ $plain == 29a && $apps_later == yes ]]; then
-      begin 29a
-      settle 29a
-    fi
+    settle_beside "$plain"
     ;;
   *)
     if [[ $done_before != *" $plain "* ]]; then
@@ -379,7 +385,7 @@ for label in "${order[@]}"; do
   [[ $plain != "$until" || $label == *'&' ]] || break
 done
 begin_behind
-for label in "${!pids[@]}"; do settle_soon "$label"; done
+for label in 29a "${!pids[@]}"; do settle_beside "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""
 if [[ $mode == dry-run ]]; then
