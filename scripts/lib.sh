@@ -258,6 +258,15 @@ ran() { # ran SCRIPT SELECTOR...: the step ran it on every server of these, and 
 stranded_anew() { # stranded_anew SELECTOR...: servers of this run that a boot script left stranded are made anew
   rs-server list "$@" --state stranded-in-booting --allow-none | rs-server relaunch --allow-none
 }
+stranded_ended() { # stranded_ended SELECTOR...: instances of an array that a boot script left stranded: others take their place
+  local stranded plan
+  stranded=$(rs-server list "$@" --role server --state stranded-in-booting --allow-none)
+  [[ -n $stranded ]] || return 0
+  plan=$(mktemp)
+  rs-cleanup plan <<<"$stranded" >"$plan"
+  rs-cleanup retire --plan "$plan"
+  rm -f "$plan"
+}
 
 # ---- steps --------------------------------------------------------------------------------------------------------
 step_file() { # step_file 18: its file

@@ -10,6 +10,7 @@ step_14() {
     nothing "no OLD_ARRAY is set: there is no array"
     return 0
   }
+  stranded_ended --as new --array "$NEW_ARRAY"
   local set=() pair
   for pair in "${RELEASE[@]}" "${ISOLATION[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"}; do set+=(--set "$pair"); done
   rs-clone array "$OLD_ARRAY" --name "$NEW_ARRAY" --as new --drop-tag "application:active_$POOL=true" "${set[@]}" |

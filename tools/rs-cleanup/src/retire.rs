@@ -176,11 +176,18 @@ fn names_end(
     let dns = rs_drivers::dns(&Settings::of_deployment(look.cloud, look.deployment)?)?;
     let mut subjects = Subjects::default();
     let mut steps = Vec::new();
-    for (at, host) in hosts.iter().enumerate() {
+    for host in &hosts {
         let (addresses, ttl) = dns.lookup(host)?;
+        let ends = |address: &_| {
+            let address = Some(IpAddr::from(*address));
+            plan.entries.iter().any(|entry| entry.address == address)
+        };
+        // a name of the run that nobody named stays with what it points to
+        if !args.dns.contains(host) && !addresses.is_empty() && !addresses.iter().any(ends) {
+            continue;
+        }
         for address in &addresses {
-            let ours = |known: &Option<IpAddr>| *known == Some(IpAddr::from(*address));
-            if !plan.entries.iter().any(|entry| ours(&entry.address)) {
+            if !ends(address) {
                 return Err(Error::new(
                     Kind::Declined,
                     format!("{host} points to {address}, which does not end with this plan"),
@@ -191,6 +198,7 @@ fn names_end(
                 .into());
             }
         }
+        let at = subjects.items.len();
         let record = Record::new(rs_records::NAME, json!({"name": host, "addresses": addresses}));
         subjects.items.push(Subject { record, what: What::Other });
         let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
