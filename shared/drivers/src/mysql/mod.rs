@@ -300,7 +300,7 @@ impl Database for Mysql {
 
     fn kill_sessions(&self, allowed: &[String], progress: Progress<'_>) -> Result<u64> {
         let ended = writes::kill_sessions(self, allowed, Duration::from_secs(30))?;
-        progress(&format!("{}: {ended} sessions ended", self.link.place()));
+        progress(&format!("{}: sessions ended: {ended}", self.link.place()));
         Ok(ended)
     }
 
