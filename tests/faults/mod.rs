@@ -107,9 +107,6 @@ fn upgrades_that_are_killed_at_random_reach_their_end() {
 
 #[test]
 fn an_upgrade_in_which_every_step_is_struck_once_loses_nothing_and_ends() {
-    if setting("RS_FAULTS").as_deref() != Some("struck") {
-        return tell("one upgrade with every step struck is run by RS_FAULTS=struck");
-    }
     let small = Small::up("struck");
     cell::gauntlet(&small, seed());
 }

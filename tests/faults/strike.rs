@@ -12,7 +12,7 @@ use super::table::{Partner, Row, asks, dice};
 /// How long a frozen partner stays frozen when nobody gives up before.
 const FROZEN: Duration = Duration::from_secs(12);
 /// How long a start of a script may take.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(480);
 
 /// A fault that is armed: strikes once in one start of upgrade.sh.
 pub struct Strike<'a> {
