@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rs_cli::{Journal, now};
 use rs_contract::{Mode, Place, State};
-use rs_model::act::{Debt, Due, Owner};
+use rs_model::act::{Act, Debt, Due, Outcome, Owner};
 use rs_tests::{Ran, Scene, root, until};
 use serde_json::{Value as Json, json};
 
@@ -269,6 +269,33 @@ fn retire_that_is_killed_is_named_and_ends_its_work_when_called_again() {
     site.run("rs-journal", &["verify"]).exits(0);
     let left = site.states();
     assert_eq!(left.values().filter(|state| *state == "operational").count(), 1, "{left:?}");
+
+    // cut off behind its work: what is gone is in no plan, and the next end closes it; what is there is not touched
+    for name in ["Gone DB", "Warm DB"] {
+        let act = Act {
+            seq: 0,
+            at: now(),
+            deployment: "production".into(),
+            subject: format!("server {name}"),
+            tool: "rs-cleanup".into(),
+            verb: "retire".into(),
+            owner: Owner { host: rs_cli::host(), pid: child.id(), ..Owner::default() },
+            epoch: 0,
+            clock: false,
+            outcome: Outcome::Open,
+            before: Json::Null,
+            after: Json::Null,
+            ms: None,
+            undo: None,
+            error: None,
+        };
+        Journal::new(state.as_ref()).begin(&mut [act], &[], &|| Ok(0)).unwrap();
+    }
+    site.retire(&plan, &["--dry-run"]).exits(0);
+    site.run("rs-journal", &["verify"]).exits(3).says("Gone DB");
+    site.retire(&plan, &[]).exits(0);
+    let ran = site.run("rs-journal", &["verify"]).exits(3);
+    assert!(ran.stderr.contains("Warm DB") && !ran.stderr.contains("Gone DB"), "{ran}");
 }
 
 #[test]

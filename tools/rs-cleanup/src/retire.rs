@@ -11,6 +11,7 @@ use anyhow::Result;
 use rs_cli::{Changing, Context, Done, Exit, Journal, Step, Subject, Subjects, What, now};
 use rs_contract::{Cloud, Dns, Error, Kind, State, Txn};
 use rs_drivers::settings::Settings;
+use rs_model::act::{Act, Outcome};
 use rs_model::retire::{self, Plan};
 use rs_model::{Array, Debt, Server};
 use rs_records::Record;
@@ -60,6 +61,9 @@ pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
     let look = Look::new(cloud, deployment)?;
     let debts = Journal::new(state).debts(deployment)?;
     check(cx, args, &plan, &look, &debts)?;
+    if !cx.dry() {
+        close_cut_off(state, &look, &debts)?;
+    }
     let mut exit = names_end(cx, args, &plan, &look, state, &debts)?;
     let mut subjects = subjects(&plan, &look);
     exit = worse(exit, machines_end(cx, &mut subjects, &plan, cloud, state, &debts)?);
@@ -70,6 +74,33 @@ pub fn run(cx: &Context, args: &RetireArgs) -> Result<Exit> {
         }
     }
     cx.pass_on(&subjects, exit)
+}
+
+/// Ends that were cut off behind their work: what they were about is gone, so that no plan names it and nobody would do
+/// them again.
+fn close_cut_off(state: &dyn State, look: &Look<'_>, debts: &[Debt]) -> Result<()> {
+    let journal = Journal::new(state);
+    let mut done = Vec::new();
+    for act in journal.open_acts()? {
+        let ours = act.deployment == look.deployment
+            && (act.tool.as_str(), act.verb.as_str()) == ("rs-cleanup", "retire")
+            && rs_cli::alive(&act) == Some(false);
+        let gone = match act.subject.split_once(' ') {
+            Some(("server", name)) => look.server(name).is_none().then(|| name.to_owned()),
+            Some(("array", name)) => {
+                (!look.arrays.iter().any(|array| array.name == name)).then(|| name.to_owned())
+            }
+            _ => None,
+        };
+        if let Some(name) = gone.filter(|_| ours) {
+            let act = Act { outcome: Outcome::Done, after: json!({"defined": false}), ..act };
+            done.push((act, settled_by(debts, &name)));
+        }
+    }
+    if !done.is_empty() {
+        journal.end(&done)?;
+    }
+    Ok(())
 }
 
 fn worse(one: Exit, two: Exit) -> Exit {
