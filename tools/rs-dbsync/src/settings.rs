@@ -114,57 +114,60 @@ pub struct Restore {
 
 /// Changes it for a time.
 pub fn change(change: &Change, cx: &Context) -> anyhow::Result<Exit> {
-    let world = rs_drivers::world(&cx.place()?)?;
-    let (deployment, mut subjects) =
-        cx.subjects(world.cloud.as_ref(), &change.select, &change.changing)?;
-    let site = Site::new(&world, &deployment)?;
-    let opened = site.open_all(&subjects)?;
-    let mut steps = Vec::new();
-    for (at, open) in &opened {
-        let debt = change.which.debt(&site, open)?;
-        let setting = change.which.setting();
-        steps.push(Step {
-            at: *at,
+    let which = change.which;
+    let plan = |site: &Site<'_>, open: &Open| {
+        let debt = which.debt(site, open)?;
+        Ok(Step {
             needed: debt.is_some(),
-            before: json!({ "value": open.db.setting(setting)? }),
-            expect: json!({ "value": open.db.changed_setting(setting) }),
+            expect: json!({ "value": open.db.changed_setting(which.setting()) }),
             undo: debt.as_ref().map(|debt| words(&debt.inverse)),
             opens: debt.into_iter().collect(),
             ..Step::default()
-        });
-    }
-    let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
-        let open = of(&opened, step)?;
-        change.which.change(cx, open)?;
-        Ok(Done::now(json!({ "value": open.db.setting(change.which.setting())? })))
-    })?;
-    cx.pass_on(&subjects, exit)
+        })
+    };
+    each(which, &change.select, &change.changing, cx, plan, |_, open| which.change(cx, open))
 }
 
 /// Puts back what was before.
 pub fn restore(restore: &Restore, cx: &Context) -> anyhow::Result<Exit> {
-    let world = rs_drivers::world(&cx.place()?)?;
-    let (deployment, mut subjects) =
-        cx.subjects(world.cloud.as_ref(), &restore.select, &restore.changing)?;
-    let site = Site::new(&world, &deployment)?;
-    let opened = site.open_all(&subjects)?;
-    let mut steps = Vec::new();
-    for (at, open) in &opened {
-        let key = restore.which.key(&open.server.name);
+    let which = restore.which;
+    let plan = |site: &Site<'_>, open: &Open| {
+        let key = which.key(&open.server.name);
         let debt = site.debt(&key)?;
-        steps.push(Step {
-            at: *at,
+        Ok(Step {
             needed: debt.is_some(),
-            before: json!({ "value": open.db.setting(restore.which.setting())? }),
             expect: json!({ "value": debt.as_ref().map(|debt| &debt.before["value"]) }),
             settles: vec![key],
             ..Step::default()
-        });
+        })
+    };
+    each(which, &restore.select, &restore.changing, cx, plan, |site, open| {
+        which.put_back(site, open).map(drop)
+    })
+}
+
+/// One step for each server, with the value before and the one that is read back.
+fn each(
+    which: Which,
+    select: &Select,
+    changing: &Changing,
+    cx: &Context,
+    plan: impl Fn(&Site<'_>, &Open) -> Result<Step>,
+    act: impl Fn(&Site<'_>, &Open) -> Result<()> + Sync,
+) -> anyhow::Result<Exit> {
+    let world = rs_drivers::world(&cx.place()?)?;
+    let (deployment, mut subjects) = cx.subjects(world.cloud.as_ref(), select, changing)?;
+    let site = Site::new(&world, &deployment)?;
+    let opened = site.open_all(&subjects)?;
+    let value = |open: &Open| Ok::<_, Error>(json!({ "value": open.db.setting(which.setting())? }));
+    let mut steps = Vec::new();
+    for (at, open) in &opened {
+        steps.push(Step { at: *at, before: value(open)?, ..plan(&site, open)? });
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let open = of(&opened, step)?;
-        restore.which.put_back(&site, open)?;
-        Ok(Done::now(json!({ "value": open.db.setting(restore.which.setting())? })))
+        act(&site, open)?;
+        Ok(Done::now(value(open)?))
     })?;
     cx.pass_on(&subjects, exit)
 }
