@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use rs_tests::{Engines, until};
 
-use super::dbsync::{did, names, set, set_on};
+use super::dbsync::{did, names, set_on};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What servers that are named by an address only do not tell.
 const ROOM: [&str; 2] = ["--override", "space for the migration"];
 
-rs_tests::each_engine!(a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped);
+rs_tests::each_engine!(
+    a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped,
+    a_slave_that_cannot_apply_the_migration_is_named_while_it_runs,
+);
 
 fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: Engines) {
     let set = set_on(engines, "migrate-kill");
@@ -42,16 +45,7 @@ fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: E
     assert_eq!(state(), "old");
 
     // a reader keeps the slave from applying it
-    let mut reader = set
-        .scene
-        .call(&rs_tests::program("mariadb").display().to_string(), "reader")
-        .args(["--no-defaults", "-h", &slave.address, "-uapp", "-papp", "-e"])
-        .args(["BEGIN; SELECT id FROM appdb.t LIMIT 1; DO SLEEP(600)"])
-        .start();
-    until("the reader", LIMIT, || {
-        slave.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE INFO='DO SLEEP(600)'")
-            == "1"
-    });
+    let reader = slave.session_as("app", "BEGIN; SELECT id FROM appdb.t LIMIT 1");
     let mut killed = set.scene.tool("rs-dbsync").args(&migrate).env("RS_UPGRADE", "u-1").start();
     let running =
         "SELECT COUNT(*) FROM information_schema.processlist WHERE INFO LIKE 'ALTER TABLE t ADD%'";
@@ -81,20 +75,18 @@ fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: E
     let slaves = did(&ran)["after"]["slaves"].clone();
     assert_eq!(slaves.as_array().map(Vec::len), Some(1), "{slaves}");
     assert_eq!((&slaves[0]["server"], &slaves[0]["reads"]), (&"Slave DB".into(), &true.into()));
-    reader.kill().unwrap();
-    reader.wait().unwrap();
+    reader.end();
     let column = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='appdb' AND column_name='n'";
     until("the slave", LIMIT, || slave.sql(column) == "1");
     assert_eq!(did(&set.dbsync(&migrate, 0))["changed"], false);
     assert_eq!(set.warm.sql(column), "0");
 }
 
-#[test]
-fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs() {
-    let set = set("migrate-watch");
+fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engines) {
+    let set = set_on(engines, "migrate-watch");
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
-    set.slave.sql("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN n INT");
+    set.slave.force("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN n INT");
     let file = set.scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT;\nDO SLEEP(3);\n");
     let ran = set.dbsync(&[&["migrate", "Master DB", "--sql", &file][..], &ROOM].concat(), 0);
     let ran = ran.says("Slave DB: does not apply it: ").says("Duplicate column name 'n'");

@@ -1,15 +1,14 @@
 //! `rs-check preflight` and `drift`: each question with its yes, its no and its not known, on real servers and files.
 
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rs_drivers::settings::Settings;
 use rs_model::Value;
-use rs_tests::{MariaDb, Ran, Scene, program, until};
+use rs_tests::{Engines, Ran, Scene, program, until};
 use serde_json::Value as Json;
 
-use super::dbsync::{Set, set};
+use super::dbsync::{Set, set_on};
 use super::rs_check::{Site, found};
 use super::rs_snapshot::launched;
 
@@ -42,34 +41,10 @@ fn preflight(scene: &Scene, args: &[&str]) -> Ran {
     scene.tool("rs-check").args(["preflight", "--json"]).args(args).run()
 }
 
-/// A client that stays connected until it is dropped.
-struct Client(Child);
+rs_tests::each_engine!(databases_say_who_watches_who_could_write_and_what_is_in_the_way);
 
-impl Client {
-    fn of(db: &MariaDb, user: &str, sql: &str) -> Client {
-        let mut command = Command::new(program("mariadb"));
-        command.args(["--no-defaults", "-N", "-B", "--unbuffered", "-u", user]);
-        match user {
-            "root" => command.arg("-S").arg(&db.socket),
-            _ => command.args([&format!("-p{user}"), "-h", &db.address, "-P", "3306"]),
-        };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let line = format!("{sql}\n");
-        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-        Client(child)
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn databases_say_who_watches_who_could_write_and_what_is_in_the_way() {
-    let Set { scene, master, slave, .. } = &set("preflight-db");
+fn databases_say_who_watches_who_could_write_and_what_is_in_the_way(engines: Engines) {
+    let Set { scene, master, slave, .. } = &set_on(engines, "preflight-db");
     let ask = |args: &[&str]| preflight(scene, args);
     let ran = ask(&[]);
     assert_eq!(ran.exit, 3);
@@ -98,14 +73,18 @@ fn databases_say_who_watches_who_could_write_and_what_is_in_the_way() {
     master.sql("CREATE USER monitor@'127.%' IDENTIFIED BY 'monitor'");
     let said = is(&ask(&[]), "nobody watches read-only", "Master DB", "unknown");
     assert!(said.contains("ProxySQL"), "{said}");
-    let client = Client::of(master, "monitor", "SELECT 1;");
+    let client = master.session_as("monitor", "DO 0");
     until("the monitor to be connected", Duration::from_secs(20), || {
         answers(&ask(&[]), "nobody watches read-only", "Master DB")[0].0 == "no"
     });
     is(&ask(&["--allow", "monitor"]), "nobody watches read-only", "Master DB", "ok");
-    drop(client);
+    client.end();
 
-    master.sql("GRANT READ ONLY ADMIN ON *.* TO app@'127.%'; REVOKE READ ONLY ADMIN ON *.* FROM migrator@'127.%'");
+    master.sql(master.or(
+        "GRANT READ ONLY ADMIN ON *.* TO app@'127.%'; REVOKE READ ONLY ADMIN ON *.* FROM migrator@'127.%'",
+        "GRANT CONNECTION_ADMIN ON *.* TO app@'127.%'; \
+         REVOKE SUPER, CONNECTION_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.* FROM migrator@'127.%'",
+    ));
     let ran = ask(&[]);
     let writers = "no application account that writes in spite of read-only";
     assert!(is(&ran, writers, "Master DB", "no").contains("app@127.%"), "{ran}");
@@ -120,16 +99,16 @@ fn databases_say_who_watches_who_could_write_and_what_is_in_the_way() {
     master.sql("XA ROLLBACK 'x1'");
     is(&ask(&[]), "no prepared XA transaction", "Master DB", "ok");
 
-    let slow = Client::of(master, "app", "SELECT SLEEP(600);");
+    let slow = master.session_as("app", "DO 0");
     until("the statement to be long", Duration::from_secs(20), || {
         answers(&ask(&["--long", "1s"]), "no long statement", "Master DB")[0].0 == "no"
     });
     is(&ask(&[]), "no long statement", "Master DB", "ok");
-    drop(slow);
+    slow.end();
 
     let event = "SET GLOBAL event_scheduler = ON; SET sql_log_bin = 0; CREATE EVENT appdb.purge ON SCHEDULE EVERY 1 DAY DO DELETE FROM appdb.t WHERE id < 0";
     master.sql(event);
-    slave.sql(event);
+    slave.force(event);
     let ran = ask(&[]);
     assert!(is(&ran, "events", "Master DB", "ok").contains("appdb.purge"), "{ran}");
     assert!(is(&ran, "events", "Slave DB", "no").contains("appdb.purge"), "{ran}");
@@ -139,9 +118,12 @@ fn databases_say_who_watches_who_could_write_and_what_is_in_the_way() {
     let ran = ask(&["--horizon", "2h", "--window", "1m"]);
     is(&ran, "binary log is kept long enough", "Master DB", "no");
 
-    master.sql("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=9, MASTER_USER='x'");
+    master.sql(master.or(
+        "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=9, MASTER_USER='x'",
+        "CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=9, SOURCE_USER='x'",
+    ));
     is(&ask(&[]), "no incoming replication", "Master DB", "no");
-    slave.sql("STOP SLAVE SQL_THREAD");
+    slave.sql("STOP REPLICA SQL_THREAD");
     is(&ask(&[]), "slave replicates", "Slave DB", "no");
 
     scene.credential("repl", "another");

@@ -1,15 +1,19 @@
-//! A promotion is done when every application server sees the moved name, each through the name server that it asks.
+//! A promotion is refused by the name of what is not so; it moves the names, ends who still has the old address, and is
+//! done when every application server sees the moved name, each through the name server that it asks.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rs_drivers::settings::Settings;
 use rs_model::Value;
-use rs_tests::{Named, Scene, until};
+use rs_tests::{Engines, Named, Scene, each_engine, until};
 
-use super::dbsync::{NO_BACKUPS, did, set_with};
+use super::dbsync::{NO_BACKUPS, Set, did, names, set_with};
 
 const NAME: &str = "master-db.mysite.com";
+const READ_NAME: &str = "slave-db.mysite.com";
+
+each_engine!(a_promotion_moves_the_names_and_waits_until_every_application_server_sees_them);
 
 fn dns(named: &Named) -> Box<dyn rs_contract::Dns> {
     let values = [
@@ -22,15 +26,56 @@ fn dns(named: &Named) -> Box<dyn rs_contract::Dns> {
     rs_drivers::dns(&Settings::given("production", None, values)).unwrap()
 }
 
-#[test]
-fn a_promotion_waits_until_every_application_server_sees_the_moved_name() {
-    let scene = Scene::new("promoted");
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    let all = ["promote", "Slave2 DB", "--json"].into_iter().chain(NO_BACKUPS);
+    all.chain(more.iter().copied()).collect()
+}
+
+fn point(set: &Set, name: &str, at: &str) {
+    set.scene.tool("rs-lbctl").args(["point", name, "--at", at]).run().exits(0);
+}
+
+/// Every other word about who is the master counts too, and whatever was changed on the held slave.
+fn each_condition_is_refused_by_its_own_name(set: &Set, named: &Named) {
+    // a name that points elsewhere is somebody else's
+    dns(named).set(NAME, &["192.0.2.1".parse().unwrap()], 60).unwrap();
+    let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
+    assert!(
+        names(&ran).ends_with(": rollback pair, abandoned data kept, DNS record ours"),
+        "{ran}"
+    );
+    point(set, NAME, "Master DB");
+    let refused = |more: &[&'static str], condition: &str| {
+        let ran = set.dbsync(&with(more), 5);
+        assert!(names(&ran).ends_with(&format!(": {condition}")), "{ran}");
+    };
+    refused(&["--expect-master", "Slave DB"], "expected master");
+    refused(&["--max-ttl", "59s"], "DNS record ours");
+    refused(&["--lose-after", "2020-01-01T00"], "hold time stated");
+    point(set, NAME, "Slave DB");
+    refused(&[], "expected master");
+    point(set, NAME, "Master DB");
+    set.warm.sql("SET GLOBAL read_only=0");
+    refused(&[], "hold unbroken, read-only since the hold");
+    set.warm.sql(set.warm.or("SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1"));
+    set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN k INT");
+    refused(&[], "schema before the migration");
+    set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t DROP COLUMN k");
+    let ran = set.dbsync(&with(&["--dry-run"]), 0);
+    assert_eq!(did(&ran)["planned"], true);
+    assert_eq!(named.dig(NAME), std::slice::from_ref(&set.master.address));
+}
+
+fn a_promotion_moves_the_names_and_waits_until_every_application_server_sees_them(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "promoted");
     let (first, second) = (scene.named("dns"), scene.knot("secondary"));
     scene.credential("DNS_TSIG_KEY", &first.key);
     std::fs::create_dir_all(scene.path("servers")).unwrap();
     let user = if rustix::process::geteuid().is_root() { "\n    User: nobody" } else { "" };
     let inputs = format!(
-        "  DB_HOST_NAME: text:{NAME}\n  DNS_SERVER: text:{}\n  DNS_ZONE: text:mysite.com\n  \
+        "  DB_HOST_NAME: text:{NAME}\n  DB_READ_HOST_NAME: text:{READ_NAME}\n  DNS_SERVER: text:{}\n  DNS_ZONE: text:mysite.com\n  \
          DNS_TSIG_NAME: text:updater\n  DNS_TSIG_KEY: cred:DNS_TSIG_KEY\n\
          Machines:\n  Local:\n    Root: '{}'\n    Addresses: {}.128/25\n    Path: '{}'{user}\n",
         first.server,
@@ -56,30 +101,35 @@ fn a_promotion_waits_until_every_application_server_sees_the_moved_name() {
     scene.tool("rs-server").args(["launch", "App 1", "App 2"]).run().exits(0);
     let old: Ipv4Addr = set.master.address.parse().unwrap();
     let new: Ipv4Addr = set.warm.address.parse().unwrap();
-    for server in [&first, &second] {
-        dns(server).set(NAME, &[old], 60).unwrap();
+    let other = dns(&second);
+    for (name, address) in [(NAME, old), (READ_NAME, set.slave.address.parse().unwrap())] {
+        other.set(name, &[address], 60).unwrap();
     }
+    point(&set, READ_NAME, "Slave DB");
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
+    each_condition_is_refused_by_its_own_name(&set, &first);
+    let idle = set.master.session_as("app", "DO 0");
 
     // the other name server knows nothing of it yet: the promotion is done, and says who does not see it
-    let promote: Vec<&str> =
-        ["promote", "Slave2 DB", "--limit", "2s"].into_iter().chain(NO_BACKUPS).collect();
-    let ran = set.dbsync(&promote, 6);
+    let ran = set.dbsync(&with(&["--limit", "2s"]), 6);
     ran.says(&format!("\"App 2\" still sees {NAME} at {old}"));
-    assert_eq!(first.dig(NAME), [new.to_string()]);
-    assert_eq!(set.warm.sql("SELECT @@read_only; SHOW SLAVE STATUS"), "0");
+    for name in [NAME, READ_NAME] {
+        assert_eq!(first.dig(name), [new.to_string()]);
+    }
+    assert!(!idle.is_there(), "the old session was ended");
+    assert_eq!(set.warm.sql("SELECT @@read_only; SHOW REPLICA STATUS"), "0");
 
     // it waits while the other comes round, and names everybody who sees it
-    let promote: Vec<&str> =
-        ["promote", "Slave2 DB", "--limit", "60s"].into_iter().chain(NO_BACKUPS).collect();
+    let promote = with(&["--limit", "60s"]);
     let child = scene.tool("rs-dbsync").args(&promote).env("RS_UPGRADE", "u-1").start();
-    let other = dns(&second);
     until("the wait to be begun", Duration::from_secs(30), || {
         let open = scene.tool("rs-journal").args(["show", "--open", "--json"]).run();
         open.stdout.contains("promote")
     });
-    other.set(NAME, &[new], 60).unwrap();
+    for name in [NAME, READ_NAME] {
+        other.set(name, &[new], 60).unwrap();
+    }
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -88,4 +138,5 @@ fn a_promotion_waits_until_every_application_server_sees_the_moved_name() {
     assert_eq!(seen, &serde_json::json!(["App 1", "App 2"]), "{record}");
     let again = set.dbsync(&promote, 0);
     assert_eq!(did(&again)["changed"], false);
+    assert_eq!(set.debts_of_ours(), ["fenced:Master DB", "lock:Slave2 DB", "rebuild:Slave DB"]);
 }

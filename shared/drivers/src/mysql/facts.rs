@@ -14,6 +14,11 @@ use super::dialect::{Columns, Dialect, fill, literal};
 /// One wait is cut into pieces of this: a waiter whose client was killed stays on the server as long as it was told.
 const PIECE: Duration = Duration::from_secs(5);
 
+/// What the applier's workers stopped for; MariaDB has the table too, and leaves it empty.
+const WORKERS: &str = "SELECT CHANNEL_NAME, LAST_ERROR_MESSAGE \
+                       FROM performance_schema.replication_applier_status_by_worker \
+                       WHERE LAST_ERROR_NUMBER <> 0";
+
 pub fn identity(session: &mut Session, dialect: &Dialect, version: &str) -> Result<Identity> {
     let id = session.must("SELECT @@server_id")?;
     Ok(Identity {
@@ -24,24 +29,42 @@ pub fn identity(session: &mut Session, dialect: &Dialect, version: &str) -> Resu
 }
 
 pub fn position(session: &mut Session, dialect: &Dialect) -> Result<Position> {
+    // MySQL without a binary log still shows what it once wrote into one: that moves no more, whatever is written
+    let Some(row) = session.rows(dialect.log_status)?.pop() else { return Ok(Position::default()) };
     let gtid = session.value(dialect.own_position)?.map(tidy).filter(|text| !text.is_empty());
-    let log = session.rows(dialect.log_status)?;
-    let (file, pos) = match log.first() {
-        Some(row) => {
-            (column(row, "File")?.map(str::to_owned), column(row, "Position")?.map(str::to_owned))
+    let text = |name: &str| Ok::<_, Error>(column(&row, name)?.map(str::to_owned));
+    Ok(Position { gtid, file: text("File")?, pos: text("Position")? })
+}
+
+/// What a server keeps out of its own binary log, as `NAME=VALUE`.
+fn log_filters(session: &mut Session, dialect: &Dialect) -> Result<Vec<String>> {
+    let mut filters = Vec::new();
+    for row in session.rows(dialect.log_status)? {
+        set_among(&row, &["Binlog_Do_DB", "Binlog_Ignore_DB"], &mut filters)?;
+    }
+    Ok(filters)
+}
+
+/// Adds the columns that hold something.
+fn set_among(row: &Row, names: &[&str], found: &mut Vec<String>) -> Result<()> {
+    for name in names {
+        if let Some(value) = column(row, name)?.filter(|value| !value.is_empty()) {
+            found.push(format!("{name}={value}"));
         }
-        None => (None, None),
-    };
-    Ok(Position { gtid, file, pos })
+    }
+    Ok(())
 }
 
 pub fn replica(session: &mut Session, dialect: &Dialect, version: &str) -> Result<Replica> {
     let identity = identity(session, dialect, version)?;
-    let channels = session
+    let mut channels = session
         .rows(dialect.channels)?
         .iter()
         .map(|row| channel(row, &dialect.columns))
         .collect::<Result<Vec<_>>>()?;
+    if channels.iter().any(|channel| !channel.last_error.is_empty()) {
+        workers_errors(session, &mut channels)?;
+    }
     Ok(Replica {
         identity,
         channels,
@@ -52,8 +75,24 @@ pub fn replica(session: &mut Session, dialect: &Dialect, version: &str) -> Resul
         own: position(session, dialect)?,
         own_state: session.value(dialect.own_state)?.map(tidy),
         read_only: session.must(dialect.read_only)? == "1",
+        log_filters: log_filters(session, dialect)?,
         skips_errors: session.value(dialect.skips)?.unwrap_or_default(),
     })
+}
+
+/// Of an applier with several workers the status says only that one of them has failed: the worker itself says why. An
+/// account that may not read that goes without.
+fn workers_errors(session: &mut Session, channels: &mut [Channel]) -> Result<()> {
+    for row in session.ask(WORKERS).unwrap_or_default() {
+        let text = |name: &str| Ok::<_, Error>(column(&row, name)?.unwrap_or_default());
+        let (of, why) = (text("CHANNEL_NAME")?, text("LAST_ERROR_MESSAGE")?);
+        for channel in channels.iter_mut().filter(|channel| channel.name == of) {
+            if !why.is_empty() && !channel.last_error.contains(why) {
+                channel.last_error = format!("{}; {why}", channel.last_error);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// MySQL writes its sets over several lines.
@@ -81,12 +120,7 @@ pub fn channel(row: &Row, columns: &Columns) -> Result<Channel> {
         }
     }
     let mut filters = Vec::new();
-    for filter in columns.filters {
-        let value = text(filter)?;
-        if !value.is_empty() {
-            filters.push(format!("{filter}={value}"));
-        }
-    }
+    set_among(row, columns.filters, &mut filters)?;
     let until = text(columns.until)?;
     let behind = column(row, columns.behind)?;
     let uses = text(columns.gtid.0)?;
