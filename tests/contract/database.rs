@@ -64,16 +64,6 @@ fn fill(db: &Db, from: u32, to: u32) {
     db.sql(&format!("USE appdb; INSERT INTO t SELECT seq, REPEAT('y', 150) FROM {numbers}"));
 }
 
-/// A change by root though writes are off.
-fn force(db: &Db, sql: &str) {
-    db.sql(&match db.engine {
-        Engines::Host => sql.to_owned(),
-        Engines::Newer => {
-            format!("SET GLOBAL super_read_only = 0; {sql}; SET GLOBAL super_read_only = 1")
-        }
-    });
-}
-
 fn filled(scene: &Scene, name: &str) -> Db {
     let db = scene.database(name);
     db.sql(
@@ -367,7 +357,7 @@ fn a_migration_runs_once_under_read_only_and_goes_on_after_a_failure(engines: En
     let failed = run("u-2", &bad).unwrap_err();
     assert!(failed.to_string().contains("statement 3 of 4"), "{failed}");
     assert_eq!(migrator.migration_state("u-2").unwrap(), Some((2, 4)));
-    force(&db, "ALTER TABLE appdb.t ADD COLUMN nope INT");
+    db.force("ALTER TABLE appdb.t ADD COLUMN nope INT");
     run("u-2", &bad).unwrap();
     assert_eq!(db.sql("SELECT k, z FROM appdb.t WHERE id=7"), "7\tNULL");
 }

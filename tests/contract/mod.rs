@@ -8,7 +8,6 @@ mod database;
 mod dialect;
 mod dns;
 mod lies;
-mod lies_mysql;
 mod machines;
 mod page;
 mod silence;

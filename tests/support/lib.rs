@@ -14,6 +14,7 @@ mod named;
 mod ran;
 mod scene;
 mod servers;
+mod session;
 mod shell;
 mod site;
 mod terminal;
@@ -28,6 +29,7 @@ pub use scene::{
     Engines, Scene, demo_dir, processes_of, program, root, tools, unprivileged, until,
 };
 pub use servers::{Db, Haproxy};
+pub use session::Session;
 pub use shell::Shell;
 pub use site::{Mood, Site};
 pub use terminal::Terminal;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use crate::scene::{Engines, Scene, program, unprivileged, until};
 
 /// A database server of a scene, MariaDB or MySQL; root without a password over its socket.
+#[derive(Clone)]
 pub struct Db {
     /// What it is: the machine's own is MariaDB, the newer one MySQL.
     pub engine: Engines,
@@ -43,11 +44,21 @@ impl Db {
         self.client("SELECT 1").output().is_ok_and(|out| out.status.success())
     }
 
+    /// A change by root though writes are off: it stays as it is.
+    #[track_caller]
+    pub fn force(&self, sql: &str) {
+        self.sql(&match self.engine {
+            Engines::Host => sql.to_owned(),
+            Engines::Newer => {
+                format!("SET GLOBAL super_read_only=0; {sql}; SET GLOBAL super_read_only=1")
+            }
+        });
+    }
+
     /// MariaDB's client speaks to both.
-    fn client(&self, sql: &str) -> std::process::Command {
+    pub(crate) fn client(&self, sql: &str) -> std::process::Command {
         let mut client = std::process::Command::new(program("mariadb"));
-        client.args(["--no-defaults", "-uroot", "-N", "-B", "-S"]).arg(&self.socket);
-        client.args(["-e", sql]);
+        client.args(["--no-defaults", "-uroot", "-N", "-B", "-e", sql, "-S"]).arg(&self.socket);
         client
     }
 

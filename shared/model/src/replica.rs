@@ -72,7 +72,10 @@ pub struct Replica {
     pub own_state: Option<String>,
     /// Whether it is read-only.
     pub read_only: bool,
-    /// `@@slave_skip_errors` and the like, `OFF` when none.
+    /// What its own binary log leaves out, as `NAME=VALUE`: a master's slaves never get it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_filters: Vec<String>,
+    /// `@@slave_skip_errors` and whatever else lets it pass over an event, `OFF` when none.
     pub skips_errors: String,
 }
 
@@ -120,7 +123,7 @@ pub struct SyncFacts {
 }
 
 /// Every conjunct of [`judge_sync`], by name, in its order. The last one only when rows were asked for.
-pub const SYNC: [&str; 20] = [
+pub const SYNC: [&str; 21] = [
     "one master",
     "one channel",
     "source is the master",
@@ -135,6 +138,7 @@ pub const SYNC: [&str; 20] = [
     "own server id",
     "master frozen",
     "master's position read",
+    "master logs all",
     "master's position unchanged",
     "position applied",
     "no errant transaction",
@@ -223,6 +227,13 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         format!("`{}`", facts.position.text()),
         &["position"],
         json!(facts.position),
+    ));
+    checks.push(check(
+        "master logs all",
+        master.log_filters.is_empty(),
+        or_none(&master.log_filters.join(", ")),
+        &["master"],
+        json!(master.log_filters),
     ));
     checks.push(check(
         "master's position unchanged",
@@ -331,9 +342,12 @@ pub fn judge_replicating(name: &str, slave: &Replica, master: &Identity) -> Vec<
 
 const SOURCE: &str = "source is the master";
 
+fn or_none(text: &str) -> String {
+    if text.is_empty() { "none".to_owned() } else { text.to_owned() }
+}
+
 /// The conjuncts of one channel: name, whether it is so, what was seen in words, and as it was read.
 fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, bool, String, Json)> {
-    let or = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
     let runs = |what: &str, state: &str| (state == "Yes", format!("{what}: {state}"), json!(state));
     let (receives, receiver, io) = runs("IO thread", &channel.io_running);
     let (applies, applier, sql) = runs("SQL thread", &channel.sql_running);
@@ -358,13 +372,13 @@ fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, boo
         (
             "no errors",
             channel.last_error.is_empty(),
-            or(&channel.last_error),
+            or_none(&channel.last_error),
             json!(channel.last_error),
         ),
         (
             "no filters",
             channel.filters.is_empty(),
-            or(&channel.filters.join(", ")),
+            or_none(&channel.filters.join(", ")),
             json!(channel.filters),
         ),
         (
@@ -373,7 +387,7 @@ fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, boo
             format!("delay of {} s", channel.delay_seconds),
             json!(channel.delay_seconds),
         ),
-        ("no UNTIL", channel.until.is_none(), or(until), json!(channel.until)),
+        ("no UNTIL", channel.until.is_none(), or_none(until), json!(channel.until)),
         (
             "GTID in use",
             channel.uses_gtid,

@@ -1,6 +1,6 @@
 //! Gathers what a proof rests on, each fact after the one before it; the model judges.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
@@ -33,8 +33,10 @@ struct Asking {
     readings: BTreeMap<String, Reading>,
     /// Servers that let us wait in vain: they are not waited for once more per question.
     silent: Vec<String>,
-    /// Servers that have answered: one that is gone now went away under the proof.
-    answered: BTreeSet<String>,
+    /// Whose proof it is.
+    subject: String,
+    /// Whether that one has answered: if it is gone now, it went away under the proof.
+    answered: bool,
 }
 
 impl Asking {
@@ -59,12 +61,13 @@ impl Asking {
         };
         let answer = match answer {
             Ok(answer) => {
-                self.answered.insert(server.to_owned());
+                self.answered |= server == self.subject;
                 answer
             }
-            // nobody there is another no: it may be retried
             Err(e) if [Kind::Usage, Kind::NotFound].contains(&e.kind()) => return Err(e),
-            Err(e) if e.kind() == Kind::Unreachable && !self.answered.contains(server) => {
+            // a slave that nobody reaches was asked nothing: that may be retried. Of one that answers, a master that
+            // does not is a no like everything else that is unread, whether it is dead, frozen or cut off
+            Err(e) if e.kind() == Kind::Unreachable && server == self.subject && !self.answered => {
                 return Err(e);
             }
             Err(e) => {
@@ -88,13 +91,14 @@ pub fn sync(
     wait: Duration,
     checksum: &Checksum,
 ) -> Result<(SyncFacts, Vec<Check>)> {
+    let (set, name) = (slave.set.as_str(), slave.server.name.as_str());
     let mut asking = Asking {
         begun: Instant::now(),
         readings: BTreeMap::new(),
         silent: Vec::new(),
-        answered: BTreeSet::new(),
+        subject: name.to_owned(),
+        answered: false,
     };
-    let (set, name) = (slave.set.as_str(), slave.server.name.as_str());
     let masters: Vec<String> =
         asking.of(&site.deployment, "masters", "servers tagged as the set's master", || {
             Ok(site.masters(set).iter().map(|s| s.name.clone()).collect())

@@ -52,7 +52,7 @@ pub struct Dialect {
     pub channels: &'static str,
     /// Their columns.
     pub columns: Columns,
-    /// The errors that a slave is told to skip.
+    /// What a slave is told to pass over without a word: errors, rows that do not fit, a number of events. `OFF`: nothing.
     pub skips: &'static str,
     /// Whether writes are off: 1 or 0.
     pub read_only: &'static str,
@@ -179,6 +179,7 @@ pub static MARIADB: Dialect = Dialect {
             "Replicate_Wild_Do_Table",
             "Replicate_Wild_Ignore_Table",
             "Replicate_Ignore_Server_Ids",
+            "Replicate_Rewrite_DB",
             "Replicate_Do_Domain_Ids",
             "Replicate_Ignore_Domain_Ids",
         ],
@@ -186,7 +187,10 @@ pub static MARIADB: Dialect = Dialect {
         gtid: ("Using_Gtid", &["Slave_Pos", "Current_Pos"]),
         received: "Gtid_IO_Pos",
     },
-    skips: "SELECT @@slave_skip_errors",
+    skips: "SELECT COALESCE(NULLIF(CONCAT_WS(', ', NULLIF(@@slave_skip_errors, 'OFF'), \
+            IF(@@global.slave_exec_mode = 'STRICT', NULL, CONCAT('slave_exec_mode=', @@global.slave_exec_mode)), \
+            IF(@@global.sql_slave_skip_counter = 0, NULL, \
+            CONCAT('sql_slave_skip_counter=', @@global.sql_slave_skip_counter))), ''), 'OFF') AS skips",
     read_only: "SELECT @@global.read_only",
     set_read_only: "SET GLOBAL read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",
@@ -278,7 +282,11 @@ pub static MYSQL: Dialect = Dialect {
         gtid: ("Auto_Position", &["1"]),
         received: "Retrieved_Gtid_Set",
     },
-    skips: "SELECT @@replica_skip_errors",
+    skips: "SELECT COALESCE(NULLIF(CONCAT_WS(', ', NULLIF(@@replica_skip_errors, 'OFF'), \
+            IF(@@global.replica_exec_mode = 'STRICT', NULL, \
+            CONCAT('replica_exec_mode=', @@global.replica_exec_mode)), \
+            IF(@@global.sql_replica_skip_counter = 0, NULL, \
+            CONCAT('sql_replica_skip_counter=', @@global.sql_replica_skip_counter))), ''), 'OFF') AS skips",
     read_only: "SELECT @@global.super_read_only",
     set_read_only: "SET GLOBAL super_read_only = 1",
     clear_read_only: "SET GLOBAL read_only = 0",

@@ -66,6 +66,7 @@ fn in_sync() -> SyncFacts {
             own_state: Some("0-11-42".into()),
             read_only: true,
             skips_errors: "OFF".into(),
+            ..Replica::default()
         },
         waited: true,
     }
@@ -105,6 +106,7 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("own server id", |f| f.slave.identity.server_id = 11),
         ("master frozen", |f| f.silence.read_only = false),
         ("master frozen", |f| f.silence.incoming_replication = true),
+        ("master logs all", |f| f.master.log_filters.push("Binlog_Ignore_DB=appdb".into())),
         ("master's position unchanged", |f| f.position_after = at("0-11-43,7-11-3")),
         ("master's position unchanged", |f| f.position_after = at("")),
         ("position applied", |f| f.waited = false),
