@@ -35,12 +35,19 @@ gates_open() {
   to_ms HOOK_LIMIT "$HOOK_LIMIT" >/dev/null
   [[ -z $HOOKS ]] || hook_files >/dev/null
   [[ $mode == run ]] || return 0
-  local line label ms before=free
+  local line label ms before=free back=no
   # what this run did since it last came back
   while IFS= read -r line; do
     case $line in
-    *'"subject":"step back"'*) before="$cost $begun_at" cost=free begun_at='' ;;
-    *'"subject":"step forth"'*) read -r cost begun_at <<<"$before" ;;
+    *'"subject":"step back"'*)
+      [[ $back == yes ]] || before="$cost $begun_at" # not the same one, begun again
+      back=yes cost=free begun_at=''
+      ;;
+    *'"subject":"step forth"'*)
+      read -r cost begun_at <<<"$before"
+      back=no
+      ;;
+    *'"subject":"step '[0-4]*) back=no ;;&
     *'"subject":"step 18"'*) begun_at=$(($(date -u -d "$(field at <<<"$line")" +%s%3N) - $(field ms <<<"$line"))) ;;
     *'"tool":"rs-dbsync"'*'"verb":"migrate"'*) [[ $cost != free ]] || cost=migration ;;
     *'"tool":"rs-maintenance"'*'"verb":"stop"'*) [[ $cost != migration ]] || cost=users ;;

@@ -291,6 +291,57 @@ title() { # title LABEL: what upgrade.sh runs under this label
   esac
 }
 
+# Labels that are a part of a step's file.
+# shellcheck disable=SC2034 # upgrade.sh and undo.sh read it
+declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
+)
+
+# ---- where the run stands -----------------------------------------------------------------------------------------
+newest_mark() {
+  command rs-journal show --run "$UPGRADE" --json 2>/dev/null |
+    sed -n '/"tool":"rs-journal"/s/.*"subject":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+# Labels of the steps that are done, as the journal has them, in $done_before; what a rollback undid, which is all from
+# step 15 on, in $before_back as it stood then.
+read_marks() {
+  local label kept at=''
+  done_before=' ' before_back=' '
+  while IFS= read -r label; do
+    case $label in
+    forth) done_before=$before_back ;; # rollback.sh gave up, or was taken back: all is as it was
+    back)
+      if [[ $at != back ]]; then # not the same one, begun again
+        before_back=$done_before kept=' '
+        local one
+        for one in $done_before; do [[ ! $one =~ ^(0.|1[0-4])$ ]] || kept+="$one "; done
+        done_before=$kept
+      fi
+      ;;
+    *) done_before+="$label " ;;
+    esac
+    at=$label
+  done < <(
+    command rs-journal show --run "$UPGRADE" --subject 'step *' --json |
+      sed -n 's/.*"subject":"step \([^"]*\)".*/\1/p'
+  )
+}
+# The label of the snapshot before the migration. A run that came back and begins again takes another one: a label names one
+# backup, and what it was then is no pair with the copy that is held now.
+pre_upgrade() {
+  local attempt=1 line
+  [[ ${RS_MODE:-} == plan ]] || while IFS= read -r line; do
+    case $line in
+    *'"subject":"way back"'*) attempt=$((attempt + 1)) ;;
+    *'"subject":"undo"'*) attempt=$((attempt - 1)) ;;
+    esac
+  done < <(command rs-journal show --run "$UPGRADE" --json 2>/dev/null)
+  printf 'pre-upgrade-%s' "$UPGRADE"
+  ((attempt == 1)) || printf -- '-%s' "$attempt"
+}
+warm_is_master() { # the migration was rolled back: a warm slave of this run is a master
+  [[ -n $(command rs-server list --as warm --role master --allow-none --json 2>/dev/null) ]]
+}
+
 leftmost() { # the leftmost failure of a pipe: pipefail would tell the rightmost
   local status
   for status in "$@"; do

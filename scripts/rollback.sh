@@ -2,21 +2,26 @@
 # rollback.sh: the old release on the old data, from any step of the run.
 #
 #   rollback.sh [--conf FILE] [--yes] [--accept-loss N] [--dry-run] [--plan]
+#   rollback.sh --undo …
 #
+#   --undo            take a rollback back: the migrated master, fenced and kept since, is the master again, and the run
+#                     stands where it stood. What users wrote since the rollback is lost: said, and counted, in the same way
 #   --yes             do not ask; what is lost is lost, if it can be counted
 #   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
 #                     declined, and the site is as it was found, so that one can go on in either direction.
 #                     `any`: however many, counted or not
 #
-# Before the migration this is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
+# Before the migration a rollback is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
 # what users wrote since the page went down is lost. From step 37 on there is no warm slave: it says what remains.
+# It can be taken back, and that again, until one of the two is rebuilt or retired.
 # Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on; once it is back, and the
 # world says so, it does nothing. What it says is kept in upgrade-RUN.log beside the settings.
 #
 # Exit codes are those of the tools; 5: declined, the last line says which condition.
 . "${BASH_SOURCE%/*}/lib.sh"
+. "$scripts/undo.sh"
 
-yes=no mode=run accept=''
+yes=no mode=run accept='' undo=no
 began=${EPOCHREALTIME/[.,]/}
 while (($#)); do
   case $1 in
@@ -25,6 +30,7 @@ while (($#)); do
     accept=$2
     shift
     ;;
+  --undo) undo=yes ;;
   --dry-run) mode=dry && export RS_MODE=dry ;;
   --plan) mode=plan && export RS_MODE=plan ;;
   *)
@@ -39,22 +45,25 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   again=()
   [[ $yes == no ]] || again+=(--yes)
   [[ -z $accept ]] || again+=(--accept-loss "$accept")
+  [[ $undo == no ]] || again+=(--undo)
   exec rs-journal lock --take-over -- "$0" "${again[@]}"
 fi
 trap '' HUP
 [[ $mode != run ]] || keep_log
 now='nothing was changed'
+self=rollback.sh
+[[ $undo == no ]] || self='rollback.sh --undo'
 # shellcheck disable=SC2317 # called by the trap
 ended() { # ended CODE: where one stands
   trap '' EXIT INT TERM
   (($1 == 0)) || {
     say ""
     say "The way back of $UPGRADE stopped at: $now"
-    say "  go on:        $scripts/rollback.sh --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
+    say "  go on:        $scripts/$self --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
     say "  what is open: rs-cleanup audit"
     [[ -z $log ]] || say "  what was said: $log"
   }
-  [[ $1 != 130 ]] || say "rollback.sh: interrupted (try: rollback.sh again, it goes on)"
+  [[ $1 != 130 ]] || say "rollback.sh: interrupted (try: $self again, it goes on)"
   close_log
   exit "$1"
 }
@@ -63,12 +72,25 @@ trap 'exit 130' INT TERM
 trap 'ended $?' EXIT
 
 # Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
-did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back
-  local acts line seen=1
+did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back; or before, if that was taken back
+  local acts line seen=1 before=1 there=1 back=no
   acts=$(command rs-journal show --run "$UPGRADE" --json 2>/dev/null) || true
   while IFS= read -r line; do
     case $line in
-    *'"subject":"way back"'*) seen=1 ;;
+    *'"subject":"way back"'*)
+      there=$seen
+      seen=1
+      ;;
+    *'"subject":"undo"'*) seen=$there ;;
+    *'"subject":"step forth"'*)
+      seen=$before
+      back=no
+      ;;
+    *'"subject":"step back"'*)
+      [[ $back == yes ]] || before=$seen
+      back=yes
+      ;;
+    *'"subject":"step '[0-4]*) back=no ;;
     *"\"outcome\":\"${3:-}"*"\"tool\":\"$1\""*"\"verb\":\"$2\""*) seen=0 ;;
     esac
   done <<<"$acts"
@@ -95,9 +117,40 @@ part() {
   now=$1
   say "$(printf '%8s  %s' "" "$*")"
 }
-newest_mark() {
-  command rs-journal show --run "$UPGRADE" --json 2>/dev/null |
-    sed -n '/"tool":"rs-journal"/s/.*"subject":"\([^"]*\)".*/\1/p' | tail -n 1
+# What users lose: `lost` is their transactions in all sets, `unknown`, or 0 where there is nothing to lose; `price` says it.
+count() { # count SELECTOR...: of the servers that shall become masters
+  local record n
+  lost=0 price=''
+  while IFS= read -r record; do
+    n=$(sed -n 's/.*"transactions":\([0-9]*\),.*/\1/p' <<<"$record")
+    if [[ -z $n || $lost == unknown ]]; then lost=unknown; else lost=$((lost + n)); fi
+    price+=${price:+; }$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
+  done < <(command rs-dbsync price "$@" --json 2>/dev/null || true)
+  [[ -n $price ]] || lost=unknown price='unknown: the masters do not answer'
+}
+price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost is accepted, or all is put back
+  count "$@"
+  part "nobody writes; the price: $price"
+  if [[ $accept == any ]]; then
+    :
+  elif [[ $lost == unknown ]]; then
+    give_up "what would be lost is unknown, which is not nothing: $price" "$self --accept-loss any"
+  elif [[ -n $accept ]] && ((lost > accept)); then
+    give_up "$lost transactions of users would be lost, $accept are accepted" "$self --accept-loss $lost"
+  elif [[ -z $accept && $yes == no ]] && ((lost)); then
+    ask "lose them?" || give_up "not confirmed: $price" "$self again"
+  fi
+  losing=(--accept-loss "$lost")
+  [[ $lost != unknown ]] || losing=(--lose-writes)
+}
+give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was found
+  local mark='step forth' on='upgrade.sh to go on'
+  [[ $undo == no ]] || mark='way back' on='nothing to stay with the old release'
+  [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
+  [[ $page == on ]] || rs-maintenance stop --pool "$POOL" >/dev/null ||
+    part "the page stays up: rs-maintenance stop --pool $POOL says why"
+  command rs-journal mark "$mark" >/dev/null
+  die 5 "$1; the site is as it was" "$on; $2"
 }
 is_back() { # whether the last that the run did was this, and the old release serves everybody
   local site=(rs-check site --pool "$POOL" --each-member)
@@ -105,35 +158,32 @@ is_back() { # whether the last that the run did was this, and the old release se
     command "${site[@]}" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null 2>&1
 }
 
+page=off writes=on # as they were found
+open page && page=on
+open writes && writes=off
+if [[ $undo == yes ]]; then
+  undo
+  exit 0
+fi
 if [[ $mode == run ]] && is_back; then
   say "The run $UPGRADE is rolled back already, and the old release serves. Nothing was changed."
   exit 0
 fi
 
+if [[ $mode == run && $(newest_mark) == undo ]] && ! warm_is_master; then
+  die 5 "a rollback is being taken back, and that was cut off" "rollback.sh --undo goes on with it; then rollback.sh again"
+fi
+
 migrated=no
 did rs-dbsync migrate && migrated=yes
-page=off writes=on # as they were found
-open page && page=on
-open writes && writes=off
 dark=no
 [[ $page == off && $writes == on && $migrated == no ]] || dark=yes
 
 promoting=no promoted=no
 did rs-dbsync promote && promoting=yes
 did rs-dbsync promote 'done' && promoted=yes
-# What users lose: `lost` is their transactions in all sets, `unknown`, or 0 where there is nothing to lose; `price` says it.
-count() {
-  local record n
-  lost=0 price=''
-  [[ $migrated == yes && $promoting == no ]] || return 0
-  while IFS= read -r record; do
-    n=$(sed -n 's/.*"transactions":\([0-9]*\),.*/\1/p' <<<"$record")
-    if [[ -z $n || $lost == unknown ]]; then lost=unknown; else lost=$((lost + n)); fi
-    price+=${price:+; }$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
-  done < <(command rs-dbsync price --as warm --json 2>/dev/null || true)
-  [[ -n $price ]] || lost=unknown price='unknown: the masters do not answer'
-}
-count
+lost=0 price=''
+[[ $migrated == no || $promoting == yes ]] || count --as warm
 case $migrated in
 yes) part "the migration has begun: the warm slave becomes the master. The price${price:+ until now}: ${price:-is paid, its promotion was begun}" ;;
 *) part "the migration has not begun: going back is free" ;;
@@ -151,13 +201,6 @@ if [[ $mode == run && $yes == no && -z $accept ]]; then
 fi
 
 losing=(--lose-writes)
-give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was found
-  [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
-  [[ $page == on ]] || rs-maintenance stop --pool "$POOL" >/dev/null ||
-    part "the page stays up: rs-maintenance stop --pool $POOL says why"
-  command rs-journal mark 'step forth' >/dev/null
-  die 5 "$1; the site is as it was" "upgrade.sh to go on; $2 to go back"
-}
 # upgrade.sh begins with step 15 again after this
 [[ $mode != run ]] || command rs-journal mark 'step back' >/dev/null
 if [[ $dark == yes ]]; then
@@ -169,21 +212,7 @@ if [[ $migrated == yes && $promoted == no ]]; then
   mapfile -t allowed < <(allow)
   # one that was cut off in the middle of a promotion may have none
   rs-server list --role master --allow-none | rs-dbsync writes off --allow-none "${allowed[@]}" >/dev/null
-  if [[ $mode == run && $promoting == no ]]; then
-    count
-    part "nobody writes; the price: $price"
-    if [[ $accept == any ]]; then
-      :
-    elif [[ $lost == unknown ]]; then
-      give_up "what would be lost is unknown, which is not nothing: $price" "rollback.sh --accept-loss any"
-    elif [[ -n $accept ]] && ((lost > accept)); then
-      give_up "$lost transactions of users would be lost, $accept are accepted" "rollback.sh --accept-loss $lost"
-    elif [[ -z $accept && $yes == no ]] && ((lost)); then
-      ask "lose them?" || give_up "not confirmed: $price" "rollback.sh again"
-    fi
-    losing=(--accept-loss "$lost")
-    [[ $lost != unknown ]] || losing=(--lose-writes)
-  fi
+  [[ $mode != run || $promoting == yes ]] || price_taken --as warm
 fi
 if [[ $dark == yes ]]; then
   part "new processes stop"
@@ -192,9 +221,9 @@ if [[ $dark == yes ]]; then
 fi
 if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
-  if [[ $promoting == no && $SNAPSHOT == held ]]; then
+  if [[ $promoting == no && $SNAPSHOT == held ]] && begun held; then
     part "the rollback copy has its backup" # step 20 runs beside the migration: both may have been cut off
-    rs-snapshot take --as warm --label "pre-upgrade-$UPGRADE" --pin >/dev/null
+    rs-snapshot take --as warm --label "$(pre_upgrade)" --pin >/dev/null
   fi
   part "the warm slave becomes the master"
   rs-server list --as warm | rs-dbsync promote "${losing[@]}" >/dev/null
@@ -202,6 +231,11 @@ else
   if begun held; then
     part "the warm slave replicates again"
     rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
+  fi
+  label=$(pre_upgrade)
+  if [[ $'\n'$(noted pin)$'\n' == *"/$label"$'\n'* ]]; then
+    part "the snapshot of this attempt is kept no more"
+    rs-snapshot unpin --role master --label "$label" >/dev/null
   fi
   if begun sync_relay_log; then
     rs-server list --as warm | rs-dbsync settings restore sync_relay_log >/dev/null
@@ -220,7 +254,7 @@ if begun standby; then
   rs-server list --as new --role server --allow-none | rs-lbctl disconnect --pool "$POOL" --allow-none >/dev/null
 fi
 if [[ $dark == yes ]]; then
-  if [[ $migrated == no ]]; then
+  if [[ $migrated == no ]] || open writes; then
     part "writes on"
     rs-dbsync writes on --role master >/dev/null
   fi
@@ -233,6 +267,7 @@ if [[ -n $NEW_ARRAY ]]; then
   rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null
 fi
 if [[ $dark == yes ]]; then
+  [[ $migrated == no ]] || rs-dbsync writes opened --role master >/dev/null
   part "page off"
   rs-maintenance stop --pool "$POOL" >/dev/null
 fi
@@ -251,7 +286,10 @@ rs-server list --as old --role server --allow-none | rs-server unquench --allow-
 say ""
 say "The old release serves on the old data. Left for you:"
 say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >plan; rs-cleanup retire --plan plan"
-[[ $migrated == no ]] || say "  the old master is read-only and kept; rebuild the slaves: rs-dbsync init"
+if [[ $migrated == yes ]]; then
+  say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
+  say "  once you stay here: rebuild the slaves with rs-dbsync init, and that master with rs-dbsync init --rebuild"
+fi
 [[ $mode == run ]] || exit 0
 command rs-journal mark 'way back' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
 command rs-cleanup audit --settle >/dev/null || true

@@ -38,9 +38,6 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
   '?DP4 settle the database: the warm slave ages by the minute, its backups are the old ones' 34 35
   '?DP5 promote the inputs: the cheap way back for the old servers ends' 36
   '?DP6 retire the old servers: the way back ends' 37 38)
-# Labels that are a part of a step's file.
-declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
-)
 
 mode=run from='' until='' only='' yes=no again=no lock=() window=''
 while (($#)); do
@@ -91,13 +88,17 @@ known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 
   24) n=25 ;; # one act
   29) n=$3 ;;
   esac
-  [[ -n $(place "$n") ]] || die 2 "there is no step $1" "upgrade.sh --plan shows them"
+  [[ -n $(place "$n") ]] || die 2 "there is no step $1" "01 to 38, and the parts 19p 25i 29a 29w writes_on: upgrade.sh --plan shows them"
   printf '%s' "$n"
 }
 [[ -z $only || -z $from$until ]] || die 2 "--only goes with neither --from nor --until" "upgrade.sh --help"
 # whoever begins at 23 begins with what runs beside it
 [[ -z $from ]] || from=$(known "$from" 29a 29a)
 [[ -z $until ]] || until=$(known "$until" 23 29w)
+# these begin beside the migration and end behind it: to stop there would be to stop behind step 23
+[[ $until != 19p && $until != 29a ]] ||
+  die 2 "--until $until: it runs beside step 23, and there is no place behind it and before that" \
+    "--until 22, --until 23, or --only $until; of the parts --until knows 25i, 29w and writes_on"
 if [[ -n $only ]]; then
   [[ $only =~ ^[0-9]$ ]] && only=0$only
   [[ $only == 24 || $only == 29 ]] || only=$(known "$only" 23 29w)
@@ -322,6 +323,13 @@ apps_behind() { # what did not start on the old schema starts on the new one
   settle 29a
 }
 marks=()
+if [[ $mode == run ]]; then
+  [[ $(newest_mark) != undo ]] ||
+    refuse 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
+  ! warm_is_master ||
+    refuse 'the migration of this run was rolled back: its warm slave is the master, and there is none to go on with' \
+      "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
+fi
 gates_open
 if [[ -n $only ]]; then
   [[ $only == 26 ]] && RESTART_APP=yes
@@ -332,23 +340,8 @@ if [[ -n $only ]]; then
 fi
 
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
-done_before=' ' before_back=' '
-if [[ $mode == run && -z $from ]]; then
-  while IFS= read -r label; do
-    if [[ $label == forth ]]; then # rollback.sh gave up: all is as it was
-      done_before=$before_back
-    elif [[ $label == back ]]; then # rollback.sh undid what begins with step 15
-      before_back=$done_before kept=' '
-      for label in $done_before; do [[ ! $label =~ ^(0.|1[0-4])$ ]] || kept+="$label "; done
-      done_before=$kept
-    else
-      done_before+="$label "
-    fi
-  done < <(
-    command rs-journal show --run "$UPGRADE" --subject 'step *' --json |
-      sed -n 's/.*"subject":"step \([^"]*\)".*/\1/p'
-  )
-fi
+done_before=' '
+[[ $mode != run || -n $from ]] || read_marks
 started=no
 [[ -z $from ]] && started=yes
 decision=''

@@ -2,15 +2,16 @@
 # Step 20: the snapshot before the migration, pinned
 #
 #   needs   the warm slave is held (SNAPSHOT=held), or writes are off (SNAPSHOT=before)
-#   leaves  a pinned snapshot, pre-upgrade, at the position of the rollback copy (a debt)
+#   leaves  a pinned snapshot, pre-upgrade (of each attempt its own), at the position of the rollback copy (a debt)
 #   proves  it is complete and stands for that position
 #   undo    rs-snapshot prune, once it is unpinned
 step_20() {
-  local whom=(--as warm)
+  local whom=(--as warm) label
+  label=$(pre_upgrade)
   [[ $SNAPSHOT == held ]] || whom=(--role master --once) # heartbeats move its position
-  rs-snapshot take "${whom[@]}" --label "pre-upgrade-$UPGRADE" --pin
+  rs-snapshot take "${whom[@]}" --label "$label" --pin
 }
 proof_20() {
-  rs-snapshot take --role master --label "pre-upgrade-$UPGRADE" --once --pin --dry-run | unchanged
+  rs-snapshot take --role master --label "$(pre_upgrade)" --once --pin --dry-run | unchanged
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 20 "$@"; }

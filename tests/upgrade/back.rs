@@ -84,6 +84,21 @@ fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_b
     assert_eq!(orders(&site, "Slave2 DB"), mine, "{back}");
     order(&site, &["user-7"]);
     audited(&site);
+
+    // taken back: where it stood, the page up; and back once more, to what the old release had then
+    let mark = |wanted| {
+        let args = ["status", "--pool", "www", "--require", wanted];
+        let _ = site.tool("rs-maintenance").args(args).run().exits(0);
+    };
+    let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "1"]).exits(0);
+    assert!(undone.stderr.contains("1 transaction of users since"), "{undone}");
+    mark("on");
+    assert_eq!(orders(&site, "Master DB"), mine, "{undone}");
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
+    mark("off");
+    assert_eq!(releases(&site), ["1.0"], "{back}");
+    assert_eq!(orders(&site, "Slave2 DB"), format!("{mine},user-7"), "{back}");
+    audited(&site);
 }
 
 #[test]
@@ -100,6 +115,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     order(&site, &["user-2", "user-3", "user-4"]);
     let ran = site.run("scripts/upgrade.sh", &["--until", "36"]).exits(0);
+    let upgraded = standing(&site);
     assert!(ran.stderr.contains("3 transactions of users since"), "{ran}");
 
     // declined: all is as it was found, and one can go on in either direction
@@ -126,4 +142,39 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let differs: Vec<_> = now.symmetric_difference(&was).collect();
     assert!(differs.is_empty(), "{differs:#?}\n{back}");
     audited(&site);
+
+    // nothing goes on from there by mistake; what users wrote since is the price of taking it back
+    let _ = site.run("scripts/upgrade.sh", &[]).exits(5).says("rollback.sh --undo takes that back");
+    let declined = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "0"]).exits(5);
+    let declined = declined.says("1 transactions of users would be lost, 0 are accepted");
+    assert_eq!(releases(&site), ["1.0"], "{declined}");
+    let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "1"]).exits(0);
+    assert!(undone.stderr.contains("1 transaction of users since"), "{undone}");
+    assert_eq!(releases(&site), ["2.0"], "{undone}");
+    assert_eq!(orders(&site, "Master DB"), "user-1,user-2,user-3,user-4,user-5", "{undone}");
+    assert_eq!(orders(&site, "Slave2 DB"), "user-1,user-6", "the other side is kept\n{undone}");
+    let now = standing(&site);
+    let differs: Vec<_> = now.symmetric_difference(&upgraded).collect();
+    assert!(differs.is_empty(), "{differs:#?}\n{undone}");
+    page_was_up_while_the_master_changed(&site);
+    audited(&site);
+    order(&site, &["user-7"]);
+    // the run goes on to its end, and then there is nothing to go to any more
+    let _ = site.run("scripts/upgrade.sh", &[]).exits(0);
+    assert_eq!(orders(&site, "Master DB"), "user-1,user-2,user-3,user-4,user-5,user-7");
+    let _ = site.run("scripts/rollback.sh", &["--undo"]).exits(5).says("was not rolled back");
+}
+
+/// The newest promotion lies between a page that came up and one that went down, both done.
+fn page_was_up_while_the_master_changed(site: &Site) {
+    let acts = site.tool("rs-journal").args(["show", "--run", "u-1"]).run().exits(0).records();
+    let newest = |tool: &str, verb: &str| {
+        let is = |act: &&serde_json::Value| act["tool"] == tool && act["verb"] == verb;
+        let act = acts.iter().rev().find(is).unwrap_or_else(|| panic!("no {tool} {verb}"));
+        assert_eq!(act["outcome"], "done", "{act}");
+        act["seq"].as_u64().unwrap()
+    };
+    let (up, down) = (newest("rs-maintenance", "start"), newest("rs-maintenance", "stop"));
+    let promoted = newest("rs-dbsync", "promote");
+    assert!(up < promoted && promoted < down, "{up} {promoted} {down}");
 }

@@ -125,12 +125,25 @@ fn unknown_options_and_steps_are_usage_errors() {
         vec!["--from", "x;y"],
         vec!["--from", "30", "--until", "18"],
         vec!["--only", "3", "--until", "2"],
+        vec!["--until", "19p"],
+        vec!["--until", "29a"],
+        vec!["--until", "19q"],
     ] {
         let mut args = args;
         args.extend(["--conf", &conf]);
         let ran = scene.script("scripts/upgrade.sh").args(&args).run();
         assert_eq!(ran.exit, 2, "{args:?}\n{ran}");
     }
+    // a part of a step is named, or it is said which ones there are
+    let until = |label: &str| {
+        let args = ["--conf", conf.as_str(), "--plan", "--until", label];
+        scene.script("scripts/upgrade.sh").args(args).run()
+    };
+    for label in ["25i", "29w", "writes_on", "9", "24"] {
+        let _ = until(label).exits(0);
+    }
+    let _ = until("19p").exits(2).says("beside step 23").says("25i, 29w and writes_on");
+    let _ = until("9x").exits(2).says("19p 25i 29a 29w writes_on");
     let _ = scene.script("scripts/rollback.sh").args(["--no-such"]).run().exits(2);
 }
 

@@ -1,4 +1,5 @@
-//! What coming back costs: whose transactions a promotion of the held slave would lose.
+//! What coming back costs: whose transactions a promotion of the held slave would lose; or of the master that was fenced for
+//! it, when that promotion is taken back.
 //!
 //! Counted on the master's own position, as a set. Heartbeats are known by the tables that they write to, our own tests
 //! by position: nobody else writes between the migration and the moment at which the site was opened. What cannot be
@@ -30,11 +31,13 @@ pub struct Moment {
 /// What a price rests on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PriceFacts {
-    /// The hold: the held slave is there.
+    /// The hold: the held slave is there. Of a fenced master: the promotion.
     pub held: Moment,
-    /// The end of the migration; absent: none came to its end.
+    /// The end of the migration, or that promotion; absent: none came to its end.
     pub migrated: Option<Moment>,
-    /// The moment at which the site was opened to users, after the migration; absent: nobody noted one.
+    /// Whether it is counted from a promotion on: nothing was migrated there.
+    pub promoted: bool,
+    /// The moment at which the site was opened to users, after that; absent: nobody noted one.
     pub opened: Option<Moment>,
     /// Now.
     pub now: Moment,
@@ -64,7 +67,7 @@ pub struct Price {
     pub at_most: bool,
     /// Since when they count, RFC 3339 UTC.
     pub since: String,
-    /// What happened then: `opened`, `migrated`, `held`.
+    /// What happened then: `opened`, `migrated`, `held`, `promoted`.
     pub since_what: String,
     /// Of heartbeats, since then; absent: not told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +107,7 @@ impl Price {
             (None, _) => {
                 format!("unknown: {}", self.because.as_deref().unwrap_or("nobody could be asked"))
             }
-            (Some(0), "held") => format!("nothing would be lost{apart}"),
+            (Some(0), "held" | "promoted") => format!("nothing would be lost{apart}"),
             (Some(0), _) => format!("nothing but the migration would be lost{apart}"),
             (Some(n), _) => format!(
                 "{}{n} transaction{} of users since {time} would be lost{apart}",
@@ -166,6 +169,7 @@ pub fn price(facts: &PriceFacts) -> Price {
         at_most: counted.is_some() && !apart,
         since: from.at.clone(),
         since_what: match (&facts.opened, &facts.migrated) {
+            _ if facts.promoted => "promoted",
             (Some(_), _) => "opened",
             (None, Some(_)) => "migrated",
             (None, None) => "held",
@@ -207,7 +211,19 @@ mod tests {
                 (&["rs_tools.canary"], 1),
             ]),
             heartbeat_tables: vec!["heartbeat.beat".into()],
+            ..PriceFacts::default()
         }
+    }
+
+    #[test]
+    fn from_a_promotion_on_no_migration_is_lost() {
+        let facts = PriceFacts { promoted: true, ..opened() };
+        let found = price(&facts);
+        assert_eq!((found.since_what.as_str(), found.tests), ("promoted", Some(3)));
+        assert!(found.words().starts_with("137 transactions of users since 14:02:11Z"));
+        let facts =
+            PriceFacts { now: at("14:03:00", "0-1-115", 1), written_since: wrote(&[]), ..facts };
+        assert_eq!(price(&facts).words(), "nothing would be lost (our tests: 3)");
     }
 
     #[test]

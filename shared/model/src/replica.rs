@@ -397,7 +397,8 @@ fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, boo
     ]
 }
 
-/// What is known of a held slave when it was held: the rollback copy's side of the pair.
+/// What is known of a held slave when it was held: the rollback copy's side of the pair. The same of a master when a
+/// promotion fenced it: the way back from that promotion.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeldAt {
     /// Applied position, and the master's, at that moment.
@@ -408,15 +409,19 @@ pub struct HeldAt {
     pub schema_fingerprint: String,
     /// The schema that it is of.
     pub schema: String,
-    /// Host of its source.
+    /// Host of its source; of a fenced master, of the server that took its place.
     pub source_host: String,
     /// Port of its source.
     pub source_port: u16,
     /// When, RFC 3339 UTC.
     pub at: String,
+    /// It is a master that was fenced, when this server was promoted in its place; absent: it is a held slave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced_by: Option<String>,
 }
 
-/// Judges a hold: whether the slave still is what it was when it was held (design: held is not merely stopped).
+/// Judges a hold: whether the slave still is what it was when it was held (design: held is not merely stopped). A fenced
+/// master follows nobody, and has only its own binary log to be moved.
 pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     let check = |asked: &str, good: bool, detail: String| conjunct(asked, name, good, detail);
     let sources: Vec<&str> = slave.channels.iter().map(|c| c.source_host.as_str()).collect();
@@ -425,27 +430,28 @@ pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
         (None, None) => then.text().is_empty() && now.text().is_empty(),
         _ => false,
     };
-    vec![
-        check(
-            "held",
-            sources == [HELD_HOST],
-            format!(
-                "source: {}",
-                if sources.is_empty() { "none".into() } else { sources.join(", ") }
+    let source =
+        format!("source: {}", if sources.is_empty() { "none".into() } else { sources.join(", ") });
+    let mut checks = match &held.fenced_by {
+        Some(_) => vec![check("fenced", sources.is_empty(), source)],
+        None => vec![
+            check("held", sources == [HELD_HOST], source),
+            check(
+                "applied position unmoved",
+                held.position.same(&slave.applied),
+                format!("held at `{}`, now `{}`", held.position.text(), slave.applied.text()),
             ),
-        ),
-        check(
-            "applied position unmoved",
-            held.position.same(&slave.applied),
-            format!("held at `{}`, now `{}`", held.position.text(), slave.applied.text()),
-        ),
+        ],
+    };
+    checks.extend([
         check(
             "own binary log unmoved",
             stays(&held.own, &slave.own),
             format!("`{}` when it was held, now `{}`", held.own.text(), slave.own.text()),
         ),
         check("held read-only", slave.read_only, format!("read_only is {}", slave.read_only)),
-    ]
+    ]);
+    checks
 }
 
 #[cfg(test)]

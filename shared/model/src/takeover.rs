@@ -1,5 +1,6 @@
 //! A held slave becomes the master: what must be so before, each condition by its name, none left out (rollback from
-//! step 23 on). The guide's promotion asked for nothing and lost data in thirteen ways; each has its condition here.
+//! step 23 on). The guide's promotion asked for nothing and lost data in thirteen ways; each has its condition here. The
+//! master that the promotion fenced is kept as it was, and is the way back from it: the same conditions, the same names.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub const CONDITIONS: [&str; 17] = [
     "backups off",
     "DNS record ours",
     "other slaves declared",
-    "old application ready",
+    "application ready",
     "expected master",
 ];
 
@@ -83,8 +84,10 @@ pub struct TakeoverFacts {
     pub names: Vec<String>,
     /// Slaves that will have to be rebuilt.
     pub others: Vec<String>,
-    /// Application servers of the old release: how many there are, and how many are operational.
-    pub old_applications: (usize, usize),
+    /// The release whose data the candidate has: `old`, or `new` when it is the migrated master.
+    pub release: String,
+    /// Application servers of that release: how many there are, and how many are operational.
+    pub applications: (usize, usize),
     /// Who has to be the master.
     pub expected: String,
     /// Who says which server is the master: tags, names, replication.
@@ -114,7 +117,7 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
     let running = facts.backups.as_ref().ok().and_then(|all| all.iter().find(|one| one.taking));
     let mut backups = facts.scheduled.clone();
     backups.extend(running.map(|one| format!("{} is being taken", one.id)));
-    let (known, ready) = facts.old_applications;
+    let (known, ready) = facts.applications;
     let against: Vec<String> = facts
         .said
         .iter()
@@ -124,8 +127,13 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
     let asked: [(bool, String, &str); 17] = [
         (
             held.position.set().is_some(),
-            format!("held since {} at {}", held.at, held.position.text()),
-            "only a slave that rs-dbsync held is a way back",
+            match &held.fenced_by {
+                Some(by) => {
+                    format!("fenced for {by:?} since {} at {}", held.at, held.position.text())
+                }
+                None => format!("held since {} at {}", held.at, held.position.text()),
+            },
+            "only a slave that rs-dbsync held, or the master that a promotion fenced, is a way back",
         ),
         (
             facts.half || broken.is_empty(),
@@ -148,7 +156,7 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
                 &facts.left_half,
                 &format!("fingerprint {}, held with {}", facts.schema, held.schema_fingerprint),
             ),
-            "this slave has another schema than the old release: restore the backup",
+            "its schema is not the one that it was held or fenced with: restore the backup",
         ),
         (
             facts.candidates.len() == 1,
@@ -213,8 +221,11 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
         (true, format!("to be rebuilt: {}", or(&facts.others, "none")), ""),
         (
             known == 0 || ready > 0,
-            format!("{ready} of {known} application servers of the old release are operational"),
-            "launch the old application servers first: new code on old data is a second outage",
+            format!(
+                "{ready} of {known} application servers of the {} release are operational",
+                facts.release
+            ),
+            "launch them first: the other release's code on this data is a second outage",
         ),
         (
             against.is_empty(),
@@ -284,6 +295,7 @@ mod tests {
             source_host: "127.0.0.1".into(),
             source_port: 3306,
             at: "2026-11-24T14:02:11.000Z".into(),
+            fenced_by: None,
         };
         let channel =
             Channel { source_host: HELD_HOST.into(), uses_gtid: true, ..Channel::default() };
@@ -320,7 +332,8 @@ mod tests {
             names_wrong: vec![],
             names: vec![],
             others: vec!["Slave DB".into()],
-            old_applications: (2, 2),
+            release: "old".into(),
+            applications: (2, 2),
             expected: "Master DB".into(),
             said: vec![("the tags".into(), "Master DB".into())],
         }
@@ -371,7 +384,7 @@ mod tests {
                 f.backups = Ok(vec![backup("0-1-40"), taking]);
             }),
             (&["DNS record ours"], |f| f.names_wrong.push("db is 192.0.2.1".into())),
-            (&["old application ready"], |f| f.old_applications = (2, 0)),
+            (&["application ready"], |f| f.applications = (2, 0)),
             (&["expected master"], |f| f.said.push(("replication".into(), "Slave DB".into()))),
         ];
         for (names, change) in ways {
@@ -398,6 +411,17 @@ mod tests {
         facts.now.channels.clear();
         facts.now.read_only = false;
         assert_eq!(refused(&facts), Vec::<String>::new(), "what was cut off goes on");
+    }
+
+    #[test]
+    fn a_fenced_master_is_judged_like_a_held_slave_and_follows_nobody() {
+        let mut facts = good();
+        facts.held.fenced_by = Some("Slave2 DB".into());
+        assert_eq!(refused(&facts), ["hold unbroken"], "it follows somebody");
+        facts.now.channels.clear();
+        assert_eq!(refused(&facts), Vec::<String>::new());
+        facts.now.own = at("0-1-41");
+        assert_eq!(refused(&facts), ["hold unbroken", "read-only since the hold"]);
     }
 
     #[test]

@@ -118,6 +118,7 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
                     source_host: source.host,
                     source_port: source.port,
                     at: rs_cli::now(),
+                    fenced_by: None,
                 };
                 step.needed = true;
                 step.expect = json!({ "held": true, "position": held.position });

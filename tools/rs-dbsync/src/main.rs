@@ -93,14 +93,17 @@ enum Verb {
   rs-dbsync migrate --role master --sql db/upgrade.sql --token u-42
   rs-dbsync migrate --as new --role app --first --script 'migrate' --token u-42")]
     Migrate(migrate::Migrate),
-    /// What a promotion of a held slave would lose (asks only)
+    /// What a promotion of a held slave, or of the master fenced for it, would lose (asks only)
     #[command(before_help = "Examples:
-  rs-dbsync price --as warm")]
+  rs-dbsync price --as warm
+  rs-dbsync price 'Master DB'")]
     Price(price::Asked),
-    /// Make a held slave the master, every condition checked by its name; the old master is fenced and kept
+    /// Make a held slave the master, or the master that was fenced for it one again; every condition is checked by its
+    /// name, and the old master is fenced and kept
     #[command(before_help = "Examples:
   rs-dbsync promote 'Slave2 DB' --dry-run
-  rs-dbsync promote 'Slave2 DB' --lose-writes")]
+  rs-dbsync promote 'Slave2 DB' --lose-writes
+  rs-dbsync promote 'Master DB' --accept-loss 137")]
     Promote(promote::Promote),
 }
 

@@ -1,9 +1,11 @@
-//! `price`: what a promotion of a held slave would lose; `writes opened`: from when on users' writes count.
+//! `price`: what a promotion of a held slave, or of the master fenced for it, would lose; `writes opened`: from when on
+//! users' writes count.
 
 use std::time::Duration;
 
 use rs_cli::{Changing, Context, Done, Exit, Journal, Select, Step};
 use rs_contract::{Error, Kind, Result};
+use rs_model::Position;
 use rs_model::act::{Act, Outcome};
 use rs_model::price::{Moment, Price, PriceFacts, Written, price};
 use rs_model::replica::HeldAt;
@@ -52,18 +54,20 @@ fn gather(
     limit: Duration,
 ) -> Result<PriceFacts> {
     let acts = Journal::new(site.state()).acts()?;
-    let migrated = moment(site, acts.iter().rev(), master, "migrate", &held.at);
-    let opened = migrated
-        .as_ref()
-        .and_then(|migrated| moment(site, acts.iter(), master, OPENED, &migrated.at));
+    let (parted, promoted) = parted(site, &acts, master, slave, held)?;
+    let migrated = match promoted {
+        true => Some(parted.clone()),
+        false => moment(site, acts.iter().rev(), master, &["migrate"], &parted.at),
+    };
+    let here = format!("server {}", master.server.name);
+    let opened = migrated.as_ref().and_then(|migrated| {
+        moment(site, acts.iter().filter(|a| a.subject == here), master, &[OPENED], &migrated.at)
+    });
     let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
     let mut facts = PriceFacts {
-        held: Moment {
-            at: held.at.clone(),
-            position: held.position.clone(),
-            canaries: slave.db.canaries()?,
-        },
+        held: parted,
         migrated,
+        promoted,
         opened,
         now: Moment {
             at: rs_cli::now(),
@@ -87,17 +91,59 @@ fn gather(
     Ok(facts)
 }
 
-/// Where the master of a set was at the first of these acts that is a `verb` after `after`, and was done.
+/// Where the present master was when the two parted, and whether that was the promotion. A slave parted from it when it
+/// was held, also one that was promoted since and is fenced now: it lacks all that came after. A master that was fenced
+/// lacks all since the first promotion of the slave that was held.
+fn parted(
+    site: &Site<'_>,
+    acts: &[Act],
+    master: &Open,
+    candidate: &Open,
+    held: &HeldAt,
+) -> Result<(Moment, bool)> {
+    let canaries = candidate.db.canaries()?;
+    let at_hold = |at: &str, position: Position| Moment { at: at.to_owned(), position, canaries };
+    if held.fenced_by.is_none() {
+        return Ok((at_hold(&held.at, held.position.clone()), false));
+    }
+    let unknown = |what: &str| {
+        Error::new(Kind::NotFound, format!("{what} of {:?} is not in the journal", candidate.set))
+            .hint("rs-journal show")
+    };
+    let (own, other) =
+        [candidate, master].map(|open| format!("server {}", open.server.name)).into();
+    let hold = acts.iter().rev().find(|act| {
+        act.tool == "rs-dbsync"
+            && act.verb == "hold"
+            && act.deployment == site.deployment
+            && act.outcome == Outcome::Done
+            && [&own, &other].contains(&&act.subject)
+    });
+    let hold = hold.ok_or_else(|| unknown("the hold of a slave"))?;
+    if hold.subject == own {
+        let position = serde_json::from_value(hold.after["position"].clone());
+        return Ok((
+            at_hold(&hold.at, position.map_err(|_| unknown("the position of the hold"))?),
+            false,
+        ));
+    }
+    let of_it = acts.iter().filter(|act| act.subject == other);
+    moment(site, of_it, master, &["promote"], &hold.at)
+        .map(|moment| (moment, true))
+        .ok_or_else(|| unknown("where the master was when it was promoted"))
+}
+
+/// Where the master of a set was at the first of these acts that is one of `verbs` after `after`, and was done.
 fn moment<'a>(
     site: &Site<'_>,
     acts: impl Iterator<Item = &'a Act>,
     master: &Open,
-    verb: &str,
+    verbs: &[&str],
     after: &str,
 ) -> Option<Moment> {
     let mut of = acts.filter(|act| {
         act.tool == "rs-dbsync"
-            && act.verb == verb
+            && verbs.contains(&act.verb.as_str())
             && act.deployment == site.deployment
             && act.outcome == Outcome::Done
             && act.at.as_str() > after
@@ -120,7 +166,7 @@ pub fn run(asked: &Asked, cx: &Context) -> anyhow::Result<Exit> {
     let site = Site::new(&world, &deployment)?;
     let (mut records, mut text) = (Vec::new(), String::new());
     for (_, slave) in site.open_all(&subjects)? {
-        let held = site.held(&slave.server.name)?.ok_or_else(|| {
+        let held = site.kept(&slave)?.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("{:?} is not held", slave.server.name))
                 .hint("rs-dbsync hold makes it the way back")
         })?;
@@ -145,7 +191,8 @@ pub fn run(asked: &Asked, cx: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Notes where each master is, before users write: what is there since the migration was our tests'. Once a migration.
+/// Notes where each master is, before users write: what is there since the migration, or since it was promoted, was our
+/// tests'. Once for each.
 pub fn opened(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let (deployment, mut subjects) =
@@ -156,8 +203,9 @@ pub fn opened(subject: &Subject, cx: &Context) -> anyhow::Result<Exit> {
     let mut steps = Vec::new();
     for (at, open) in &opened {
         only_master(open)?;
-        let migrated = moment(&site, acts.iter().rev(), open, "migrate", "");
-        let known = migrated.as_ref().and_then(|m| moment(&site, acts.iter(), open, OPENED, &m.at));
+        let migrated = moment(&site, acts.iter().rev(), open, &["migrate", "promote"], "");
+        let known =
+            migrated.as_ref().and_then(|m| moment(&site, acts.iter(), open, &[OPENED], &m.at));
         steps.push(Step {
             at: *at,
             needed: migrated.is_some() && known.is_none(),

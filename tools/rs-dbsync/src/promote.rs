@@ -1,20 +1,22 @@
-//! `promote`: a held slave becomes the master. Every condition is asked and named; a missing one declines, and only
-//! its name overrides it.
+//! `promote`: a held slave becomes the master; or the master that was fenced for it becomes the master again. Every condition
+//! is asked and named; a missing one declines, and only its name overrides it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
-use rs_contract::{Dns, Error, Kind, Result, Target};
+use rs_contract::{Dns, Error, Kind, Result, Target, WritesState};
 use rs_drivers::settings::Settings;
-use rs_model::replica::HeldAt;
+use rs_model::replica::{HeldAt, judge_replicating};
 use rs_model::snapshot::Snapshot;
 use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover};
-use rs_model::{Check, Due, Server};
+use rs_model::{Answer, Check, Due, Server};
 use serde_json::json;
 
 use crate::command;
-use crate::sets::{Open, Site, events_key, held_key, rebuild_key, refuse, writes_key};
+use crate::sets::{
+    Open, Site, events_key, fenced_key, fenced_tag, held_key, rebuild_key, refuse, writes_key,
+};
 use crate::takeover;
 
 /// Whom to promote.
@@ -28,7 +30,7 @@ pub struct Promote {
     /// Lose at most so many transactions
     #[arg(long, value_name = "N", conflicts_with = "lose_writes")]
     accept_loss: Option<u64>,
-    /// Time of the hold, as the operator knows it: what was written since then is lost; another time is declined
+    /// Time of the hold, or of the fence, as the operator knows it: what was written since then is lost; another time is declined
     #[arg(long, value_name = "TIME")]
     lose_after: Option<String>,
     /// Go on although this condition does not hold; repeated, by name
@@ -56,6 +58,8 @@ pub struct Plan {
     pub dns: Option<Record>,
     /// Slaves of the set that will have to be rebuilt.
     pub others: Vec<Server>,
+    /// Slaves that have followed this very server all the while.
+    pub followers: Vec<Server>,
     /// An earlier promotion was cut off after the slave had become a master.
     pub half: bool,
 }
@@ -93,7 +97,9 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             .into());
         }
         let before = json!({ "role": if slave.is_master { "master" } else { "slave" } });
-        if slave.is_master && site.debt(&held_key(&slave.server.name))?.is_none() {
+        let name = &slave.server.name;
+        let owed = site.debt(&held_key(name))?.or(site.debt(&fenced_key(name))?);
+        if slave.is_master && owed.is_none() {
             steps.push(Step { at, before, ..Step::default() });
             continue;
         }
@@ -106,7 +112,7 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             .cloned()
             .collect();
         refuse(Kind::Declined, "the promotion may not be", &bad)?;
-        steps.push(step(&site, &deployment, at, &plan, before));
+        steps.push(step(&site, &deployment, at, &plan, before)?);
         plans.push((at, plan, facts, checks));
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
@@ -127,22 +133,23 @@ fn step(
     at: usize,
     plan: &Plan,
     before: serde_json::Value,
-) -> Step {
-    let set = &plan.slave.set;
-    Step {
+) -> Result<Step> {
+    let (set, name) = (&plan.slave.set, &plan.slave.server.name);
+    let mut settles = vec![held_key(name), fenced_key(name), writes_key(set), events_key(set)];
+    settles.extend(plan.followers.iter().map(|slave| rebuild_key(&slave.name)));
+    Ok(Step {
         at,
         needed: true,
         before,
         expect: json!({ "role": "master", "old_master": plan.old.name }),
         undo: Some(format!(
-            "none by itself: {:?} is fenced and keeps its data; {}",
-            plan.old.name,
-            words(&command(deployment, &["init", "--rebuild"], &plan.old.name))
+            "{}; what is written on {name:?} since is lost then",
+            words(&command(deployment, &["promote"], &plan.old.name))
         )),
         opens: debts(site, deployment, plan),
-        settles: vec![held_key(&plan.slave.server.name), writes_key(set), events_key(set)],
+        settles,
         ..Step::default()
-    }
+    })
 }
 
 /// What is owed from then on: the old master is kept aside, and the other slaves are marked: they follow what was
@@ -163,7 +170,7 @@ fn debts(site: &Site<'_>, deployment: &str, plan: &Plan) -> Vec<DebtSpec> {
         .collect();
     if *old != plan.slave.server.name {
         debts.push(DebtSpec {
-            key: format!("fenced:{old}"),
+            key: fenced_key(old),
             reason: format!("{old:?} was the master: read-only, locked, its data kept"),
             inverse: command(deployment, &["init", "--rebuild"], old),
             due: Due::Retire,
@@ -175,37 +182,51 @@ fn debts(site: &Site<'_>, deployment: &str, plan: &Plan) -> Vec<DebtSpec> {
 }
 
 fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
-    let held = site.held(&slave.server.name)?.ok_or_else(|| {
+    let held = site.kept(&slave)?.ok_or_else(|| {
         Error::new(Kind::Declined, format!("rollback point: {:?} is not held", slave.server.name))
-            .hint("only a slave that rs-dbsync held is a way back")
+            .hint("only a slave that rs-dbsync held, or the master that the newest promotion fenced, is a way back")
             .untouched()
     })?;
     let now = slave.db.replica()?;
-    let half = now.channels.is_empty() && now.applied.same(&held.position);
-    // tags may have moved already when an earlier promotion was cut off
-    let fenced = format!("database:fenced={}", slave.set);
     let masters: Vec<&Server> =
         site.masters(&slave.set).into_iter().filter(|s| s.name != slave.server.name).collect();
-    let old = match (masters.as_slice(), half) {
-        ([old], _) => (*old).clone(),
-        ([], true) => site
-            .servers
-            .iter()
-            .find(|s| s.tags.contains(&fenced))
-            .cloned()
-            .unwrap_or_else(|| slave.server.clone()),
+    // tags may have moved already when an earlier promotion was cut off
+    let half = now.channels.is_empty()
+        && match &held.fenced_by {
+            Some(_) => masters.is_empty() && (slave.is_master || !now.read_only),
+            None => now.applied.same(&held.position),
+        };
+    let tagged = fenced_tag(&slave.set);
+    let was = |s: &&Server| match &held.fenced_by {
+        Some(by) => s.name == *by,
+        None => s.tags.contains(&tagged),
+    };
+    let old = match masters.as_slice() {
+        [old] => (*old).clone(),
+        [] if half || held.fenced_by.is_some() => {
+            site.servers.iter().find(was).cloned().unwrap_or_else(|| slave.server.clone())
+        }
         _ => site.master(&slave.set)?.clone(),
     };
     let master = if old.state.is_up() || old.foreign { Some(site.open(&old)?) } else { None };
     let dns = names(site, &slave)?;
-    let others = site
-        .servers
-        .iter()
-        .filter(|s| s.database_set().is_some_and(|(set, _)| set == slave.set))
-        .filter(|s| s.name != slave.server.name && s.name != old.name)
-        .cloned()
-        .collect();
-    Ok(Plan { slave, held, master, old, dns, others, half })
+    let (mut others, mut followers) = (Vec::new(), Vec::new());
+    let identity = slave.db.identity()?;
+    for other in site.servers.iter().filter(|s| {
+        s.database_set().is_some_and(|(set, _)| set == slave.set)
+            && s.name != slave.server.name
+            && s.name != old.name
+    }) {
+        // one that cannot be asked is rebuilt
+        let seen = site.open(other).and_then(|open| open.db.replica());
+        let follows = seen.is_ok_and(|seen| {
+            judge_replicating(&other.name, &seen, &identity)
+                .iter()
+                .all(|check| check.answer == Answer::Ok)
+        });
+        if follows { followers.push(other.clone()) } else { others.push(other.clone()) }
+    }
+    Ok(Plan { slave, held, master, old, dns, others, followers, half })
 }
 
 /// The names that move with the set: its own master's, and the one for reads unless that leads to another set.
@@ -270,7 +291,7 @@ fn act(
         (Some(master), Abandoned::Answers(_)) if other => Some(master),
         _ => None,
     };
-    let mut kept = None;
+    let (mut kept, mut fence) = (None, None);
     if let Some(master) = master {
         let (allowed, _) = site.frozen(set)?;
         master.db.writes_off(&allowed, promote.limit)?;
@@ -278,6 +299,7 @@ fn act(
         if !promote.overrides("abandoned data kept") {
             kept = Some(keep(cx, site, master, facts)?);
         }
+        fence = Some(fenced(plan, master)?);
     }
     if other && !plan.old.foreign {
         site.cloud().set_lock(&site.deployment, &plan.old.name, true)?;
@@ -289,13 +311,14 @@ fn act(
         site.cloud().set_tags(&site.deployment, &target, &tag("fenced"), &tag("master_active"))?;
     }
     let position = plan.slave.db.promote()?;
+    let canaries = plan.slave.db.canaries()?;
     let target = Target::Next(slave.name.clone());
-    site.cloud().set_tags(
-        &site.deployment,
-        &target,
-        &tag("master_active"),
-        &tag("slave_active"),
-    )?;
+    let ends = ["slave_active", "fenced", "held"];
+    let ends = ends.map(|kind| format!("database:{kind}={set}")).into();
+    site.cloud().set_tags(&site.deployment, &target, &tag("master_active"), &ends)?;
+    if plan.held.fenced_by.is_some() {
+        unfence(site, plan)?;
+    }
     let mut names = Vec::new();
     if let Some(record) = &plan.dns {
         let address = match plan.slave.settings.address()? {
@@ -323,9 +346,43 @@ fn act(
     }
     Ok(Done::now(json!({
         "role": "master", "set": set, "old_master": plan.old.name, "position": position, "names": names,
-        "seen_by": seen_by, "kept": kept.map(|one| json!({ "id": one.id, "position": one.position })),
+        "canaries": canaries, "fenced": fence, "seen_by": seen_by, "kept": kept.map(|one| json!({ "id": one.id, "position": one.position })),
     }))
     .nest("conditions", checks))
+}
+
+/// What the abandoned master is from now on, so that it can be told whether it still is when somebody wants it back.
+fn fenced(plan: &Plan, master: &Open) -> Result<HeldAt> {
+    let (own, schema) = (master.db.position()?, plan.held.schema.clone());
+    Ok(HeldAt {
+        position: own.clone(),
+        own,
+        schema_fingerprint: master.db.schema_fingerprint(&schema)?,
+        schema,
+        source_host: plan.slave.settings.address()?.to_string(),
+        source_port: plan.slave.settings.port("DB_PORT", 3306)?,
+        at: rs_cli::now(),
+        fenced_by: Some(plan.slave.server.name.clone()),
+    })
+}
+
+/// A fenced master is one again: events run where they ran on the one that it replaces, and it is locked only when it was
+/// before the fence.
+fn unfence(site: &Site<'_>, plan: &Plan) -> Result<()> {
+    let before = site.debt(&writes_key(&plan.slave.set))?.map(|debt| debt.before["writes"].clone());
+    let before: WritesState =
+        before.and_then(|w| serde_json::from_value(w).ok()).unwrap_or_default();
+    plan.slave.db.writes_on(&WritesState {
+        events_before: before.events_before,
+        ..WritesState::default()
+    })?;
+    let name = &plan.slave.server.name;
+    let fence = site.debt(&fenced_key(name))?;
+    if fence.is_some_and(|debt| debt.before["locked"] == json!(false)) && !plan.slave.server.foreign
+    {
+        site.cloud().set_lock(&site.deployment, name, false)?;
+    }
+    Ok(())
 }
 
 /// What the abandoned master holds now, as a pinned backup: its writes are then not in one place only. One that is

@@ -3,7 +3,7 @@
 use rs_cli::{Journal, Subjects, What};
 use rs_contract::{Cloud, Database, Error, Kind, Result, Secret, SourceSpec, State, World};
 use rs_drivers::settings::Settings;
-use rs_model::act::Debt;
+use rs_model::act::{Act, Debt, Outcome};
 use rs_model::replica::HeldAt;
 use rs_model::{Answer, Check, Server};
 use serde_json::json;
@@ -117,6 +117,38 @@ impl<'a> Site<'a> {
         })
     }
 
+    /// What is recorded of a server that is a way back: a held slave, or the master that the newest promotion of its
+    /// set fenced.
+    pub fn kept(&self, open: &Open) -> Result<Option<HeldAt>> {
+        if let Some(held) = self.held(&open.server.name)? {
+            return Ok(Some(held));
+        }
+        if !open.server.tags.contains(&fenced_tag(&open.set)) {
+            return Ok(None);
+        }
+        let acts = Journal::new(self.state()).acts()?;
+        let newest = acts.iter().rev().find(|act| self.is_promotion(act, &open.set));
+        let Some(act) = newest.filter(|act| act.after["old_master"] == json!(open.server.name))
+        else {
+            return Ok(None);
+        };
+        // a master that could not be asked when it was fenced is none: nobody knows what it had then
+        let Ok(mut held) = serde_json::from_value::<HeldAt>(act.after["fenced"].clone()) else {
+            return Ok(None);
+        };
+        held.fenced_by = act.subject.strip_prefix("server ").map(str::to_owned);
+        Ok(held.fenced_by.is_some().then_some(held))
+    }
+
+    /// Whether an act of the journal is a promotion in the set that came to its end.
+    pub fn is_promotion(&self, act: &Act, set: &str) -> bool {
+        act.tool == "rs-dbsync"
+            && act.verb == "promote"
+            && act.deployment == self.deployment
+            && act.outcome == Outcome::Done
+            && act.after["set"] == json!(set)
+    }
+
     /// Every slave of the set that is recorded as held.
     pub fn held_in(&self, set: &str) -> Result<Vec<(&Server, HeldAt)>> {
         let mut found = Vec::new();
@@ -178,6 +210,16 @@ pub fn lowered_key(set: &str) -> String {
 /// Key of the debt that a slave is held.
 pub fn held_key(slave: &str) -> String {
     format!("held:{slave}")
+}
+
+/// Key of the debt that a former master is fenced and kept.
+pub fn fenced_key(master: &str) -> String {
+    format!("fenced:{master}")
+}
+
+/// The tag of a master that a promotion fenced.
+pub fn fenced_tag(set: &str) -> String {
+    format!("database:fenced={set}")
 }
 
 /// Key of the debt that a slave follows a master that was abandoned.

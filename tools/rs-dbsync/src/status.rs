@@ -40,7 +40,7 @@ pub struct Status {
 enum Require {
     /// Both threads run, from the set's master, without errors, filters or delay
     Replicating,
-    /// Held, and unmoved since
+    /// Held, and unmoved since; or fenced by the newest promotion, and unmoved since
     Held,
 }
 
@@ -129,7 +129,7 @@ fn ask(
                     judge_replicating(&open.server.name, &replica, &master.db.identity()?)
                 }
             },
-            Some(Require::Held) => match site.held(&open.server.name)? {
+            Some(Require::Held) => match site.kept(open)? {
                 Some(held) => proof::held(open, &held)?,
                 None => vec![
                     Check::new(

@@ -32,6 +32,9 @@ pub fn gather(
         Some(record) => lookup(record),
         None => BTreeMap::new(),
     };
+    // the migrated master has the new release's data; whoever was held has the old one's
+    let warm = run.is_some_and(|run| slave.server.part(run) == Some("warm"));
+    let release = if plan.held.fenced_by.is_some() && !warm { "new" } else { "old" };
     Ok(TakeoverFacts {
         candidate: slave.server.name.clone(),
         held: plan.held.clone(),
@@ -39,7 +42,7 @@ pub fn gather(
         schema: slave.db.schema_fingerprint(&plan.held.schema)?,
         left_half: half(&slave.db.migrations()?).iter().map(|one| one.words()).collect(),
         half: plan.half,
-        candidates: site.held_in(&slave.set)?.iter().map(|(s, _)| s.name.clone()).collect(),
+        candidates: candidates(site, plan)?,
         kept: kept(plan, &master, &backups),
         backups,
         frozen_at: frozen_at(site, &plan.old.name, &plan.held.at)?,
@@ -53,10 +56,21 @@ pub fn gather(
         names_wrong: wrong(site, promote.max_ttl.as_secs(), &found),
         names,
         others: plan.others.iter().map(|other| other.name.clone()).collect(),
-        old_applications: old_applications(site, run),
+        applications: applications(site, run, release),
+        release: release.to_owned(),
         expected: promote.expected().unwrap_or(&plan.old.name).to_owned(),
         said: said(site, plan, &found),
     })
+}
+
+/// Who could become the master: held slaves, and the fenced master itself.
+fn candidates(site: &Site<'_>, plan: &Plan) -> Result<Vec<String>> {
+    let held = site.held_in(&plan.slave.set)?;
+    let mut names: Vec<String> = held.iter().map(|(s, _)| s.name.clone()).collect();
+    if plan.held.fenced_by.is_some() {
+        names.push(plan.slave.server.name.clone());
+    }
+    Ok(names)
 }
 
 fn backups(site: &Site<'_>, plan: &Plan) -> std::result::Result<Vec<Snapshot>, String> {
@@ -210,11 +224,11 @@ fn wrong(site: &Site<'_>, max_ttl: u64, found: &Found) -> Vec<String> {
     wrong
 }
 
-/// Application servers of the old release: how many, and how many are operational.
-fn old_applications(site: &Site<'_>, run: Option<&str>) -> (usize, usize) {
+/// Application servers of a release, `old` or `new`: how many, and how many are operational.
+fn applications(site: &Site<'_>, run: Option<&str>, release: &str) -> (usize, usize) {
     let Some(run) = run else { return (0, 0) };
-    let old = || site.servers.iter().filter(|s| s.has_role("app") && s.part(run) == Some("old"));
-    (old().count(), old().filter(|s| s.state == State::Operational).count())
+    let of = || site.servers.iter().filter(|s| s.has_role("app") && s.part(run) == Some(release));
+    (of().count(), of().filter(|s| s.state == State::Operational).count())
 }
 
 /// Who says which server is the master: tags, the master's own name, and whom the held slave followed.
@@ -225,7 +239,11 @@ fn said(site: &Site<'_>, plan: &Plan, found: &Found) -> Vec<(String, String)> {
     };
     let mut said = vec![("the tags".to_owned(), plan.old.name.clone())];
     if let Some(source) = by_address(&plan.held.source_host) {
-        said.push(("replication, when it was held,".into(), source));
+        let when = match plan.held.fenced_by {
+            Some(_) => "the promotion that fenced it",
+            None => "replication, when it was held,",
+        };
+        said.push((when.into(), source));
     }
     // after a promotion that was cut off the name may have moved
     if let Some(name) = plan.dns.as_ref().and_then(|record| record.names.first())

@@ -190,3 +190,28 @@ fn a_hold_that_moved_is_no_hold() {
         assert_eq!(refused(&thawed), [name]);
     }
 }
+
+#[test]
+fn a_fenced_master_that_follows_anybody_or_was_written_is_no_way_back() {
+    let held = HeldAt {
+        position: at("0-10-42"),
+        own: at("0-10-42"),
+        fenced_by: Some("Slave2 DB".into()),
+        ..HeldAt::default()
+    };
+    let refused = |master: &Replica| -> Vec<String> {
+        judge_held("Master DB", &held, master)
+            .into_iter()
+            .filter(|check| check.answer != Answer::Ok)
+            .map(|check| check.name)
+            .collect()
+    };
+    let mut master = Replica { own: at("0-10-42"), read_only: true, ..Replica::default() };
+    assert_eq!(refused(&master), Vec::<String>::new());
+    master.own = at("0-10-43");
+    assert_eq!(refused(&master), ["own binary log unmoved"]);
+    master.read_only = false;
+    assert_eq!(refused(&master), ["own binary log unmoved", "held read-only"]);
+    master.channels = in_sync().slave.channels;
+    assert_eq!(refused(&master), ["fenced", "own binary log unmoved", "held read-only"]);
+}

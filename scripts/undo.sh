@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# What `rollback.sh --undo` does: a rollback after the migration is taken back. The migrated master was fenced and kept; it is
+# made the master again, at the price of what was written since, and the steps that had been done then are done again: they
+# change what the rollback undid.
+# Sourced by rollback.sh, never run.
+# shellcheck disable=SC2154 # mode, yes, accept, losing, price are rollback.sh's
+
+# Masters that the rollback of this run fenced: none of its warm slaves, which are fenced in their turn.
+kept_masters() {
+  local name
+  { command rs-cleanup audit --json 2>/dev/null || true; } |
+    sed -n "/\"run\":\"$UPGRADE\"/s/.*\"key\":\"fenced:\([^\"]*\)\".*/\1/p" |
+    while IFS= read -r name; do
+      [[ -n $(command rs-server list "$name" --as warm --allow-none --json) ]] || printf '%s\n' "$name"
+    done
+}
+undo() {
+  local label masters=() kept at
+  at=$(newest_mark)
+  mapfile -t masters < <(kept_masters)
+  [[ $mode == plan || $at == 'way back' || $at == undo ]] ||
+    die 5 "the run $UPGRADE was not rolled back: there is nothing to take back" "upgrade.sh goes on, rollback.sh goes back"
+  [[ $mode == plan || $at == undo ]] || warm_is_master ||
+    die 5 "the run $UPGRADE was rolled back before its migration, which was free" "upgrade.sh goes on with step 15"
+  ! warm_is_master || ((${#masters[@]})) ||
+    die 5 "no master is fenced and kept any more: it was rebuilt or retired" \
+      "the data that it had: rs-snapshot list (abandoned-…); or a new run, with another UPGRADE and another name in WARM"
+  for label in "$scripts"/steps/[0-9]*.sh; do
+    # shellcheck disable=SC1090 # they are checked by themselves
+    . "$label"
+  done
+  read_marks
+
+  # one that was cut off in the middle of a promotion has a master no more: its price is paid
+  if ((${#masters[@]})) && warm_is_master; then
+    count "${masters[@]}"
+    part "the migrated master becomes the master again: ${masters[*]}. The price until now: $price"
+    if [[ $mode != plan ]]; then # before anything is touched
+      kept=$(command rs-dbsync status "${masters[@]}" --require held 2>&1 >/dev/null) || {
+        say "$kept"
+        die 5 "the fenced master is not as it was left; nothing was changed" "the data that it had: rs-snapshot list (abandoned-…)"
+      }
+    fi
+    if [[ $mode == run && $yes == no && -z $accept ]]; then
+      ask 'take the rollback back now?' || die 5 "not confirmed" "rollback.sh --undo again"
+    fi
+  fi
+  [[ $mode != run || $at == undo ]] || command rs-journal mark undo >/dev/null
+  part "page on"
+  page_on >/dev/null
+  if ((${#masters[@]})) && warm_is_master; then
+    part "writes off on the masters of the old release"
+    mapfile -t kept < <(allow)
+    rs-dbsync writes off --role master "${kept[@]}" >/dev/null
+    [[ $mode != run ]] || price_taken "${masters[@]}"
+  fi
+  part "old processes stop, their array is off"
+  step_19_processes >/dev/null
+  step_27 >/dev/null
+  if ((${#masters[@]})); then
+    rs-server list --role db | rs-snapshot schedule off >/dev/null
+    part "the migrated master becomes the master again"
+    rs-dbsync promote "${masters[@]}" "${losing[@]}" >/dev/null
+  fi
+  # what the promotion of the inputs had taken from the new servers: an array that is on again launches the new release
+  rs-server list --as new | rs-inputs set --next "${RELEASE[@]}" >/dev/null
+  # what the rollback undid, in the order of the run
+  for label in 29a 25 28 26 30 31 29w 25i 34 35 36; do
+    [[ $before_back == *" $label "* ]] || continue
+    part "step $label again: $(title "$label")"
+    "step_${part_of[$label]:-$label}" >/dev/null
+  done
+  say ""
+  if [[ $before_back == *' 31 '* ]]; then
+    say "The new release serves on the migrated data again. The warm slave is read-only and kept: rollback.sh goes back to it."
+  else
+    say "The migrated master is the master again; the page is up, as it was. On: upgrade.sh. Back: rollback.sh."
+  fi
+  [[ $mode == run ]] || return 0
+  command rs-journal mark 'step forth' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
+  command rs-cleanup audit >/dev/null || true
+  [[ $before_back != *' 31 '* ]] || command rs-cleanup audit --due window >/dev/null 2>&1 ||
+    die 3 "something of the window is left open" "the lines above say what settles it"
+}
