@@ -56,7 +56,8 @@ pub struct Reader {
 pub struct Copy {
     /// The held slave.
     pub server: String,
-    /// The newest backup of it that was begun since it is held: how it ended, and in words.
+    /// The newest backup that stands for it: of itself, begun since it is held; or of its master, begun since then and
+    /// before the migration. How it ended, and in words; absent: none was ever begun.
     pub backup: Option<(Outcome, String)>,
 }
 
@@ -120,8 +121,9 @@ pub fn judge_reopen(facts: &ReopenFacts) -> Vec<Check> {
         }
     }
     let unfinished = facts.copies.iter().filter_map(|copy| match &copy.backup {
-        Some((Outcome::Open | Outcome::Failed, words)) => Some(format!("{}: {words}", copy.server)),
-        _ => None,
+        Some((Outcome::Done, _)) => None,
+        Some((_, words)) => Some(format!("{}: {words}", copy.server)),
+        None => Some(format!("{}: no backup of it was begun since it is held", copy.server)),
     });
     let none = Vec::new();
     let asked: [(Vec<String>, &Vec<String>, &str); 7] = [
@@ -135,7 +137,7 @@ pub fn judge_reopen(facts: &ReopenFacts) -> Vec<Check> {
             "rs-lbctl connect --only makes the pool exactly the right ones",
         ),
         (facts.unreached.clone(), &none, "rs-lbctl status --pool POOL"),
-        (unfinished.collect(), &none, "wait for it, or rs-snapshot take it again"),
+        (unfinished.collect(), &none, "wait for it, or rs-snapshot take it (again)"),
     ];
     CONDITIONS
         .iter()
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(refused(&good()), Vec::<String>::new());
         type Change = fn(&mut ReopenFacts);
         let half = |seen| vec![Master { set: "shop".into(), seen }];
-        let ways: [(&str, Change); 15] = [
+        let ways: [(&str, Change); 16] = [
             ("writes-on", |f| f.writes_owed.push("writes:shop".into())),
             ("writes-on", |f| f.masters[0].seen = Ok((true, SchemaState::New, vec![]))),
             ("schema-whole", |f| f.masters[0].seen = Ok((false, SchemaState::Half, vec![]))),
@@ -221,6 +223,7 @@ mod tests {
             ("members-up", |f| f.unreached.push("LB-1: 503".into())),
             ("backup-finished", |f| f.copies[0].backup = Some((Outcome::Open, "runs".into()))),
             ("backup-finished", |f| f.copies[0].backup = Some((Outcome::Failed, "full".into()))),
+            ("backup-finished", |f| f.copies[0].backup = None),
         ];
         for (name, change) in ways {
             let mut facts = good();
@@ -235,9 +238,9 @@ mod tests {
     fn what_does_not_apply_hinders_nothing() {
         assert_eq!(refused(&ReopenFacts::default()), Vec::<String>::new());
         let mut facts = good();
-        // nothing was migrated: no check is wanted, and the copy needs no backup of its own
+        // nothing was migrated: no check is wanted, and no copy is one to come back to
         (facts.changed_at, facts.site_check) = (None, None);
-        facts.copies[0].backup = None;
+        facts.copies.clear();
         // the name for reads leads elsewhere
         facts.readers[0] =
             Reader { server: "Slave DB".into(), serves: false, lacks: Err("stopped".into()) };

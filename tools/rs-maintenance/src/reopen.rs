@@ -7,11 +7,11 @@ use rs_cli::{Context, Journal, alive};
 use rs_contract::{Cloud, Error, Kind, Result, State};
 use rs_drivers::look::Look;
 use rs_drivers::settings::Settings;
-use rs_model::act::{Act, Outcome};
+use rs_model::act::{Act, Debt, Outcome};
 use rs_model::migration::{half, schema_state};
 use rs_model::reopen::{Copy, Master, Reader, ReopenFacts};
-use rs_model::replica::judge_replicating;
-use rs_model::{Answer, Check, Server, pool};
+use rs_model::replica::{HeldAt, judge_replicating};
+use rs_model::{Answer, Check, Position, Server, pool};
 
 use crate::balancers::{Lb, Pool};
 
@@ -63,7 +63,7 @@ pub fn gather(
         unreached: unreached(pool, asked.reached),
         copies: held
             .filter(|debt| last_migrated.as_ref().is_some_and(|at| *at > debt.since))
-            .map(|debt| copy(&acts, &debt.subject, &debt.since))
+            .map(|debt| copy(&acts, &look, debt))
             .collect(),
     })
 }
@@ -171,16 +171,36 @@ fn lacks(look: &Look<'_>, slave: &Server, wait: Duration) -> Result<Vec<String>>
     Ok(lacks)
 }
 
-/// The newest backup of a held slave since it is held.
-fn copy(acts: &[Act], server: &str, since: &str) -> Copy {
-    let subject = format!("server {server}");
+/// The newest backup that stands for a held slave: of itself since it is held, or of its master between that and the
+/// migration, when nobody writes there.
+fn copy(acts: &[Act], look: &Look<'_>, debt: &Debt) -> Copy {
+    let (server, since) = (debt.subject.as_str(), debt.since.as_str());
+    let set = look.server(server).and_then(|held| held.database_set()).map(|(set, _)| set);
+    let of_set =
+        |master: &&Server| set.is_some_and(|set| master.database_set() == Some((set, true)));
+    let subject = |name: &str| format!("server {name}");
+    let masters: Vec<String> =
+        look.servers.iter().filter(of_set).map(|master| subject(&master.name)).collect();
+    let migrated =
+        |act: &&Act| act.tool == "rs-dbsync" && act.verb == "migrate" && act.at.as_str() >= since;
+    let migrated = acts.iter().find(migrated).map(|act| act.at.as_str());
     let of = |act: &&Act| {
         act.tool == "rs-snapshot"
             && act.verb == "take"
-            && act.subject == subject
             && act.at.as_str() >= since
+            && (act.subject == subject(server)
+                || masters.contains(&act.subject) && migrated.is_none_or(|at| act.at.as_str() < at))
     };
-    let backup = acts.iter().rfind(of).map(|act| {
+    // one that was there before, and is of the very same position, stands for it too
+    let position = serde_json::from_value::<HeldAt>(debt.before.clone()).map(|held| held.position);
+    let same = |act: &&Act| {
+        act.tool == "rs-snapshot"
+            && act.verb == "take"
+            && act.outcome == Outcome::Done
+            && serde_json::from_value::<Position>(act.after["position"].clone())
+                .is_ok_and(|at| position.as_ref().is_ok_and(|held| held.same(&at)))
+    };
+    let backup = acts.iter().rfind(of).or_else(|| acts.iter().rfind(same)).map(|act| {
         let how = match (act.outcome, alive(act)) {
             (Outcome::Done, _) => "is done".to_owned(),
             (Outcome::Failed, _) => {
