@@ -10,6 +10,10 @@ step_18() {
   page_on
 }
 proof_18() {
+  local kill=()
+  [[ $PAGE_KILL == no ]] || kill=(--kill)
   rs-maintenance status --pool "$POOL" --require on
+  asked rs-check drift
+  asked rs-maintenance start --pool "$POOL" --wait "$PAGE_WAIT" "${kill[@]}"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 18 "$@"; }

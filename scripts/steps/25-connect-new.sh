@@ -27,6 +27,7 @@ proof_25() {
   proof_25_inputs
 }
 proof_25_members() {
+  asked rs-check drift
   rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --only --dry-run | unchanged
 }
 proof_25_inputs() {

@@ -15,5 +15,7 @@ step_31() {
 }
 proof_31() {
   rs-maintenance status --pool "$POOL" --require off
+  asked rs-check drift
+  rs-dbsync writes opened --role master --allow-none --dry-run | unchanged
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 31 "$@"; }

@@ -18,5 +18,6 @@ step_37() {
 proof_37() {
   none --as old --as warm --as temp --state operational
   rs-lbctl point "$TEST_HOST" --remove --dry-run | unchanged
+  rs-server list --role master | rs-dbsync settings restore binlogs --dry-run | unchanged
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 37 "$@"; }
