@@ -80,6 +80,33 @@ fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: E
     until("the slave", LIMIT, || slave.sql(column) == "1");
     assert_eq!(did(&set.dbsync(&migrate, 0))["changed"], false);
     assert_eq!(set.warm.sql(column), "0");
+    if master.or("no", "yes") == "yes" {
+        a_lock_left_lowered_is_owed(&set);
+    }
+}
+
+/// MySQL's strongest lock stops the migration too: lowered for it, and a debt that its own command settles.
+fn a_lock_left_lowered_is_owed(set: &super::dbsync::Set) {
+    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    let file = set.scene.file("slow.sql", "DO SLEEP(600);\n");
+    let migrate = ["migrate", "Master DB", "--sql", &file, "--token", "u-2"];
+    let mut killed = set.scene.tool("rs-dbsync").args(migrate).args(ROOM).start();
+    let sleeps = "SELECT COUNT(*) FROM information_schema.processlist WHERE INFO LIKE '%SLEEP(600)%' AND INFO NOT LIKE '%COUNT%'";
+    until("the migration to run", LIMIT, || set.master.sql(sleeps) == "1");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let owed = || {
+        let debts = set.scene.tool("rs-cleanup").args(["audit", "--json"]).run().records();
+        debts.into_iter().find(|debt| debt["key"] == "lowered:shop")
+    };
+    let debt = owed().unwrap_or_else(|| panic!("what the kill left lowered is owed"));
+    assert_eq!(debt["world"], "open", "{debt}");
+    let words = debt["inverse"].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+    let words: Vec<&str> = words.collect();
+    let _ = set.scene.tool(words[0]).args(&words[1..]).run().exits(0);
+    assert!(owed().is_none());
+    assert_eq!(set.master.sql("SELECT @@super_read_only"), "1");
 }
 
 fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engines) {
