@@ -250,7 +250,7 @@ prove() { # prove LABEL: the proof that stands behind the step in its file
   rm -f "$results/$STEP.ended_well"
 }
 apps_later=no # whether the new applications did not start before the migration
-settle() { # settle LABEL: waits for it, says how it ended, marks it in the journal
+settle() {    # settle LABEL: waits for it, says how it ended, marks it in the journal
   local label=$1 rc=0 ms changed begun ended
   current=$label
   wait "${pids[$label]}" || rc=$?
