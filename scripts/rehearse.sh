@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # rehearse.sh: the whole upgrade on a clone of the deployment, beside it, with its data; and how long each step took.
 #
-#   rehearse.sh            clone, launch, restore the newest backup, upgrade, report; goes on where it stopped
+#   rehearse.sh            clone, launch, restore the newest backup, upgrade, report; goes on where it stopped. With the window
+#                          ended it also comes back, measures that, and takes it back again
 #   rehearse.sh --report   the times of the newest rehearsal
 #   rehearse.sh --plan     the settings of the rehearsal; nothing is called
 #   rehearse.sh --down     end the clone and remove it; asks, or --yes
@@ -104,7 +105,7 @@ done
 # ---- what is asked for --------------------------------------------------------------------------------------------
 steps() { # MS STEP AT of each step of the rehearsal, in the order in which they ended
   command rs-journal report --deployment "$clone" --run "$run" --json |
-    grep -o '{"at":"[^"]*","ms":[0-9]*,"step":"step [^"]*"}' |
+    grep -o '{"at":"[^"]*","ms":[0-9]*,"step":"step [0-9w][^"]*"}' |
     sed 's/.*"at":"\([^"]*\)","ms":\([0-9]*\),"step":"step \([^"]*\)".*/\2 \3 \1/'
 }
 milliseconds() { date -u -d "$1" +%s%3N; }
@@ -123,6 +124,9 @@ report() {
   seen=$(command rs-journal show --deployment "$clone" --run "$run" --subject 'window as clients saw it' --json |
     sed -n '$s/.*"ms":\([0-9]*\),.*/\1/p')
   [[ -z $seen ]] || printf '  window: %s ms, as clients saw it\n' "$seen"
+  seen=$(command rs-journal show --deployment "$clone" --run "$run" --subject 'way back' --json |
+    sed -n '$s/.*"ms":\([0-9]*\),.*/\1/p')
+  [[ -z $seen ]] || printf '  way back: %s ms, from the end of the window to the old release\n' "$seen"
 }
 
 down() {
@@ -146,9 +150,12 @@ down() {
   rs-server list --role array --allow-none | rs-server disable --allow-none >/dev/null
   rs-server list --role server --allow-none | rs-server unlock --allow-none >/dev/null
   local label
-  for label in "pre-upgrade-$run" "post-upgrade-$run"; do
-    rs-snapshot unpin --role master --label "$label" >/dev/null 2>&1 || true # it did not come so far
-  done
+  while IFS= read -r label; do
+    rs-snapshot unpin --role master --label "$label" >/dev/null
+  done < <(
+    { command rs-snapshot list --role master --json 2>/dev/null || true; } |
+      sed -n '/"pinned":true/s/.*"label":"\([^"]*\)".*/\1/p'
+  )
   rs-snapshot prune --role master --keep 1 >/dev/null || say "          its backups are left"
   rs-cleanup plan --whole >"$plan"
   rs-cleanup retire --plan "$plan" --delete >/dev/null
@@ -240,7 +247,7 @@ upgrade() {
     # shellcheck disable=SC2064 # the name as it is now
     trap "touch '$stop'; wait '$probe' || true; rm -rf '$log'" EXIT
   fi
-  "$scripts/upgrade.sh" --conf "$derived" --yes || status=$?
+  "$scripts/upgrade.sh" --conf "$derived" --yes --until 33 || status=$?
   if [[ -n $probe ]]; then
     touch "$stop"
     wait "$probe" || part "the clients' view says no: exit $?"
@@ -250,8 +257,25 @@ upgrade() {
     trap - EXIT
     rm -rf "$log"
   fi
-  ((status == 0)) || die "$status" "the upgrade of the rehearsal stopped" \
-    "mend what its last line says, then rehearse.sh again: it goes on; or rehearse.sh --down"
+  ((status == 0)) || stopped "$status" "the upgrade of the rehearsal"
+}
+stopped() { # stopped CODE WHAT
+  die "$1" "$2 stopped" "mend what its last line says, then rehearse.sh again: it goes on; or rehearse.sh --down"
+}
+# With the window ended: back to the old release, which is what the window has to have room for, and forth again.
+way_back() {
+  local status=0 at
+  at=$(UPGRADE=$run newest_mark)
+  if ! marked "$run" 'way back'; then
+    part "the way back, which is measured"
+    "$scripts/rollback.sh" --conf "$derived" --yes --accept-loss any || status=$?
+    ((status == 0)) || stopped "$status" "the rollback of the rehearsal"
+    at='way back'
+  fi
+  [[ $at == 'way back' || $at == undo ]] || return 0
+  part "and forth again"
+  "$scripts/rollback.sh" --undo --conf "$derived" --yes --accept-loss any || status=$?
+  ((status == 0)) || stopped "$status" "taking back the rollback of the rehearsal"
 }
 
 case $mode in
@@ -285,7 +309,12 @@ if ! marked "$run" 'step 38'; then
   marked "$run" ready || prepare
   derive >"$derived.new"
   mv "$derived.new" "$derived"
-  upgrade
+  # the clients' view is that of the window
+  marked "$run" 'step 33' || upgrade
+  way_back
+  status=0
+  "$scripts/upgrade.sh" --conf "$derived" --yes || status=$?
+  ((status == 0)) || stopped "$status" "the upgrade of the rehearsal"
 fi
 report
 say ""

@@ -88,7 +88,7 @@ fn a_rehearsal_runs_all_steps_on_a_clone_with_productions_data_and_production_do
         });
         assert!(there, "{label} has no time\n{report}");
     }
-    for text in ["step          ms", "window: ", "as clients saw it"] {
+    for text in ["step          ms", "window: ", "as clients saw it", "way back: "] {
         assert!(ran.stdout.contains(text), "the report does not say {text:?}\n{ran}");
     }
     // on the new release, with the data of production
@@ -127,6 +127,16 @@ fn a_rehearsal_runs_all_steps_on_a_clone_with_productions_data_and_production_do
     unchanged(&site, &before);
     assert!(backups(&site).is_superset(&kept), "backups of production are gone");
     let _ = site.tool("rs-cleanup").args(["audit"]).run().exits(0);
+    // with no BACK_TIME the window counts the way back as it was rehearsed: nothing is begun that has no room for it
+    let args = ["show", "--run", "u-1-rehearsal-1", "--subject", "way back"];
+    let took = tool("rs-journal").args(args).run().exits(0).record()["ms"].as_u64().unwrap();
+    let took =
+        if took < 10_000 { format!("{took} ms") } else { format!("{} s", (took + 500) / 1000) };
+    let conf = site.place.join("wanted.conf").display().to_string();
+    let args = ["--conf", &conf, "--yes", "--only", "18", "--window", "1s"];
+    let refused = site.call("scripts/upgrade.sh").args(args).run().exits(5);
+    let refused = refused.says("step 18 cannot end inside the window of 1s");
+    let _ = refused.says(&format!("coming back takes {took}"));
     // production itself never ends as a whole
     let ran = site.tool("rs-cleanup").args(["plan", "--whole"]).run().exits(5);
     let _ = ran.says("no clone");
