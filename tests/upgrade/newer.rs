@@ -39,6 +39,12 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_back_at_the_pric
     let text = std::fs::read_to_string(&conf).unwrap();
     std::fs::write(&conf, format!("{text}WORKER_START=\n")).unwrap();
     let observer = site.observe();
+    // from before the migration it is free, and the run begins again
+    let _ = site.run("scripts/upgrade.sh", &["--until", "22"]).exits(0);
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
+    assert!(back.stderr.contains("going back is free"), "{back}");
+    assert_eq!(releases(&site), ["1.0"], "{back}");
+    let _ = site.tool("rs-cleanup").args(["audit", "--due", "window"]).run().exits(0);
     let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     assert_eq!(releases(&site), ["2.0"]);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
