@@ -215,3 +215,12 @@ fn a_fenced_master_that_follows_anybody_or_was_written_is_no_way_back() {
     master.channels = in_sync().slave.channels;
     assert_eq!(refused(&master), ["fenced", "own binary log unmoved", "held read-only"]);
 }
+
+#[test]
+fn a_twin_is_named() {
+    let mut facts = in_sync();
+    facts.twins.push("Slave DB".into());
+    let checks = judge_sync("Slave2 DB", &facts);
+    let own = checks.iter().find(|check| check.name == "own server id").unwrap();
+    assert!(own.detail.ends_with(", Slave DB has the slave's"), "{}", own.detail);
+}
