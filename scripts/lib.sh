@@ -284,6 +284,7 @@ title() { # title LABEL: what upgrade.sh runs under this label
   case $1 in
   19p) printf 'stop the old processes to stay stopped' ;;
   25i) printf 'drop the isolation inputs of the new servers' ;;
+  29f) printf 'start the application of the server that migrates' ;;
   29a) printf 'start the new applications' ;;
   29w) printf 'start the new workers and cron jobs' ;;
   writes_on) printf 'writes on' ;;
@@ -293,7 +294,7 @@ title() { # title LABEL: what upgrade.sh runs under this label
 
 # Labels that are a part of a step's file.
 # shellcheck disable=SC2034 # upgrade.sh and undo.sh read it
-declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29a]=29_app [29w]=29_workers
+declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_inputs [29f]=29_first [29a]=29_app [29w]=29_workers
 )
 
 # ---- where the run stands -----------------------------------------------------------------------------------------

@@ -30,10 +30,10 @@
 # The order. `NN&` runs beside what follows and begins right behind it, so that the longest has the machine first; `=NN`
 # waits for it, `?TEXT` is a decision point, `?DPn TEXT` one of the guide's six: its facts are shown, then it is asked.
 # Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
-# The new applications start as soon as nobody can write: scripts of one server run in order, and a migration by script
-# waits on its server for what was begun there before it.
+# The new applications start beside the migration. Scripts of one server run in order, so that a migration by script would
+# wait on its server for what was begun there before it: that application has a head start (29f), as soon as nobody writes.
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
-  '29a&' 21 22 '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '25&' 23 '=19p' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
+  '29f&' 21 22 '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29f' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
   writes_on '=28' 30 '?DP3 open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32'
   '?DP4 settle the database: the warm slave ages by the minute, its backups are the old ones' 34 35
   '?DP5 promote the inputs: the cheap way back for the old servers ends' 36
@@ -88,15 +88,15 @@ known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 
   24) n=25 ;; # one act
   29) n=$3 ;;
   esac
-  [[ -n $(place "$n") ]] || die 2 "there is no step $1" "01 to 38, and the parts 19p 25i 29a 29w writes_on: upgrade.sh --plan shows them"
+  [[ -n $(place "$n") ]] || die 2 "there is no step $1" "01 to 38, and the parts 19p 25i 29f 29a 29w writes_on: upgrade.sh --plan shows them"
   printf '%s' "$n"
 }
 [[ -z $only || -z $from$until ]] || die 2 "--only goes with neither --from nor --until" "upgrade.sh --help"
 # whoever begins at 23 begins with what runs beside it
-[[ -z $from ]] || from=$(known "$from" 29a 29a)
+[[ -z $from ]] || from=$(known "$from" 20 29a)
 [[ -z $until ]] || until=$(known "$until" 23 29w)
 # these begin beside the migration and end behind it: to stop there would be to stop behind step 23
-[[ $until != 19p && $until != 29a ]] ||
+[[ $until != 19p && $until != 29[fa] ]] ||
   die 2 "--until $until: it runs beside step 23, and there is no place behind it and before that" \
     "--until 22, --until 23, or --only $until; of the parts --until knows 25i, 29w and writes_on"
 if [[ -n $only ]]; then
@@ -229,6 +229,8 @@ export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds
 begin() {               # begin LABEL: the step in a process group of its own
   local label=$1
   current=$label
+  early[$label]=''
+  [[ $cost != free ]] || early[$label]=yes
   now_ms >"$results/$label.begun"
   (
     set +m
@@ -249,7 +251,8 @@ prove() { # prove LABEL: the proof that stands behind the step in its file
   "proof_${part_of[$STEP]:-$STEP}" >/dev/null
   rm -f "$results/$STEP.ended_well"
 }
-apps_later=no # whether the new applications did not start before the migration
+apps_later=no # whether new applications did not start before the migration
+declare -A early=() # labels that were begun before it
 settle() {    # settle LABEL: waits for it, says how it ended, marks it in the journal
   local label=$1 rc=0 ms changed begun ended
   current=$label
@@ -265,8 +268,9 @@ settle() {    # settle LABEL: waits for it, says how it ended, marks it in the j
     settle_dry "$label" "$rc" "$changed"
     return
   fi
-  if ((rc)) && [[ $label == 29a && $apps_later == no ]]; then
-    say " 29a  exit $rc after $ms ms: new applications do not start on the old schema; they are started behind the migration"
+  if ((rc)) && [[ $label == 29[fa] && -n ${early[$label]:-} && -z $only ]]; then
+    say "$(printf '%4s  exit %s after %s ms: new applications do not start on the old schema; they are started behind the migration' \
+      "$label" "$rc" "$ms")"
     apps_later=yes
     return
   fi
@@ -378,7 +382,7 @@ for label in "${order[@]}"; do
   [[ $plain != "$until" || $label == *'&' ]] || break
 done
 begin_behind
-for label in 29a "${!pids[@]}"; do settle_beside "$label"; done
+for label in 29f 29a "${!pids[@]}"; do settle_beside "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""
 if [[ $mode == dry-run ]]; then

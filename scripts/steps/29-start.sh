@@ -12,6 +12,13 @@ step_29() {
 step_29_app() {
   rs-server list --as new --role server | rs-run "$APP_START"
 }
+step_29_first() { # a head start for the server on which step 23 runs its script
+  ((${#MIGRATION_SCRIPT[@]})) || {
+    nothing "no MIGRATION_SCRIPT is set: no server migrates"
+    return 0
+  }
+  rs-server list --as new --role server --first | rs-run "$APP_START"
+}
 step_29_workers() {
   [[ -n $WORKER_START ]] || {
     nothing "WORKER_START is empty: there are no workers"
@@ -29,6 +36,9 @@ proof_29() {
 }
 proof_29_app() {
   ran "$APP_START" --as new --role server
+}
+proof_29_first() {
+  if ((${#MIGRATION_SCRIPT[@]})); then ran "$APP_START" --as new --role server --first; else declared; fi
 }
 proof_29_workers() {
   if [[ -z $WORKER_START ]]; then declared; else ran "$WORKER_START" --as new --role server; fi
