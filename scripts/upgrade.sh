@@ -31,9 +31,9 @@
 # waits for it, `?TEXT` is a decision point, `?DPn TEXT` one of the guide's six: its facts are shown, then it is asked.
 # Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
 # The new applications start beside the migration. Scripts of one server run in order, so that a migration by script would
-# wait on its server for what was begun there before it: that application has a head start (29f), as soon as nobody writes.
+# wait on its server for what was begun there before it: that application is started first (29f), as soon as nobody writes.
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
-  '29f&' 21 22 '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29f' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
+  '29f&' 21 22 '=29f' '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
   writes_on '=28' 30 '?DP3 open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32'
   '?DP4 settle the database: the warm slave ages by the minute, its backups are the old ones' 34 35
   '?DP5 promote the inputs: the cheap way back for the old servers ends' 36
@@ -317,7 +317,11 @@ settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute 
   kill -TERM -- "-$guard" 2>/dev/null || true
 }
 settle_beside() { # settle_beside LABEL: if it ran; members wait for applications, so those are settled first
-  [[ -z ${pids[$1]:-} ]] || settle_soon "$1"
+  if [[ $1 == 29f && -n ${pids[$1]:-} ]]; then
+    settle "$1" # nothing else has ended that it would be late for
+  elif [[ -n ${pids[$1]:-} ]]; then
+    settle_soon "$1"
+  fi
   [[ $1 != 29a ]] || apps_behind
 }
 apps_behind() { # what did not start on the old schema starts on the new one
