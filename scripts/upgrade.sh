@@ -93,7 +93,7 @@ known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 
 }
 [[ -z $only || -z $from$until ]] || die 2 "--only goes with neither --from nor --until" "upgrade.sh --help"
 # whoever begins at 23 begins with what runs beside it
-[[ -z $from ]] || from=$(known "$from" 20 29a)
+[[ -z $from ]] || from=$(known "$from" 29f 29f)
 [[ -z $until ]] || until=$(known "$until" 23 29w)
 # these begin beside the migration and end behind it: to stop there would be to stop behind step 23
 [[ $until != 19p && $until != 29[fa] ]] ||
@@ -327,8 +327,11 @@ settle_beside() { # settle_beside LABEL: if it ran; members wait for application
 apps_behind() { # what did not start on the old schema starts on the new one
   [[ $apps_later == yes && $cost != free ]] || return 0
   apps_later=now
-  begin 29a
-  settle 29a
+  local label
+  for label in 29f 29a; do
+    begin "$label"
+    settle "$label"
+  done
 }
 marks=()
 if [[ $mode == run ]]; then

@@ -6,13 +6,17 @@
 #   proves  the processes run
 #   undo    rs-run APP_STOP --stay --as new
 step_29() {
+  step_29_first
   step_29_app
   step_29_workers
 }
 step_29_app() {
-  rs-server list --as new --role server | rs-run "$APP_START"
+  rs-server list --as new --role server | others | rs-run "$APP_START" --allow-none
 }
-step_29_first() { # a head start for the server on which step 23 runs its script
+others() { # all but the server on which step 23 runs its script: step_29_first starts that one
+  if ((${#MIGRATION_SCRIPT[@]})); then sed 1d; else cat; fi
+}
+step_29_first() {
   ((${#MIGRATION_SCRIPT[@]})) || {
     nothing "no MIGRATION_SCRIPT is set: no server migrates"
     return 0
@@ -31,11 +35,11 @@ step_writes_on() {
   rs-dbsync writes on --role master
 }
 proof_29() {
-  proof_29_app
+  ran "$APP_START" --as new --role server
   proof_29_workers
 }
 proof_29_app() {
-  ran "$APP_START" --as new --role server
+  LESS=$((${#MIGRATION_SCRIPT[@]} > 0)) ran "$APP_START" --as new --role server
 }
 proof_29_first() {
   if ((${#MIGRATION_SCRIPT[@]})); then ran "$APP_START" --as new --role server --first; else declared; fi
