@@ -42,22 +42,22 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
 mode=run from='' until='' only='' yes=no again=no lock=() window=''
 while (($#)); do
   case $1 in
-    --plan | --dry-run | --status | --abort) mode=${1#--} ;;
-    --from | --until | --only | --lock-wait | --window)
-      (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
-      case $1 in
-        --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
-        --window) window=$2 ;;
-        --lock-wait) lock+=(--lock-wait "$2") ;;
-      esac
-      shift
-      ;;
-    --take-over) lock+=(--take-over) ;;
-    --again) again=yes ;;
-    *)
-      option "$@"
-      shift $((words - 1))
-      ;;
+  --plan | --dry-run | --status | --abort) mode=${1#--} ;;
+  --from | --until | --only | --lock-wait | --window)
+    (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
+    case $1 in
+    --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
+    --window) window=$2 ;;
+    --lock-wait) lock+=(--lock-wait "$2") ;;
+    esac
+    shift
+    ;;
+  --take-over) lock+=(--take-over) ;;
+  --again) again=yes ;;
+  *)
+    option "$@"
+    shift $((words - 1))
+    ;;
   esac
   shift
 done
@@ -84,9 +84,9 @@ known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 
   local n=$1
   [[ $n =~ ^[0-9]$ ]] && n=0$n
   case $n in
-    23) n=$2 ;;
-    24) n=25 ;; # one act
-    29) n=$3 ;;
+  23) n=$2 ;;
+  24) n=25 ;; # one act
+  29) n=$3 ;;
   esac
   [[ -n $(place "$n") ]] || die 2 "there is no step $1" "01 to 38, and the parts 19p 25i 29f 29a 29w writes_on: upgrade.sh --plan shows them"
   printf '%s' "$n"
@@ -112,32 +112,32 @@ WINDOW=${window:-$WINDOW}
 for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
 
 case $mode in
-  abort) exec "$scripts/rollback.sh" ;;
-  status)
-    command rs-journal show --run "$UPGRADE" --last 12
-    say "--- what is open"
-    rc=0
-    command rs-cleanup audit || rc=$?
-    exit "$rc"
-    ;;
-  plan)
-    export RS_MODE=plan
-    for label in "${order[@]}"; do
-      case $label in
-        \?*) say "   -- decision: ${label#\?}?" ;;
-        =*) say "   -- wait for ${label#=}" ;;
-        *)
-          plain=${label%&}
-          beside=''
-          [[ $plain == "$label" ]] || beside=' (beside what follows)'
-          say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
-          "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
-          ;;
-      esac
-    done
-    exit 0
-    ;;
-  dry-run) export RS_MODE=dry ;;
+abort) exec "$scripts/rollback.sh" ;;
+status)
+  command rs-journal show --run "$UPGRADE" --last 12
+  say "--- what is open"
+  rc=0
+  command rs-cleanup audit || rc=$?
+  exit "$rc"
+  ;;
+plan)
+  export RS_MODE=plan
+  for label in "${order[@]}"; do
+    case $label in
+    \?*) say "   -- decision: ${label#\?}?" ;;
+    =*) say "   -- wait for ${label#=}" ;;
+    *)
+      plain=${label%&}
+      beside=''
+      [[ $plain == "$label" ]] || beside=' (beside what follows)'
+      say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
+      "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
+      ;;
+    esac
+  done
+  exit 0
+  ;;
+dry-run) export RS_MODE=dry ;;
 esac
 
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
@@ -172,9 +172,9 @@ state_now() { # where one stands after a failure or Ctrl-C
   if [[ $mode == run ]]; then
     command rs-cleanup audit --due window --timeout 20s >/dev/null || owed=$?
     case $owed in
-      0) say "  what is left: nothing of the window; all that is owed: rs-cleanup audit" ;;
-      3) say "  what is left: what rs-cleanup named above; all that is owed: rs-cleanup audit" ;;
-      *) say "  what is left: the world did not answer: rs-cleanup audit" ;;
+    0) say "  what is left: nothing of the window; all that is owed: rs-cleanup audit" ;;
+    3) say "  what is left: what rs-cleanup named above; all that is owed: rs-cleanup audit" ;;
+    *) say "  what is left: the world did not answer: rs-cleanup audit" ;;
     esac
   fi
   say "  go on:        $scripts/upgrade.sh --conf '$conf'"
@@ -294,12 +294,12 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
 settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is often that an earlier step was dry too
   local label=$1 rc=$2 changed=$3
   case $rc in
-    0) say "$(printf '%4s  would change %s  %s' "$label" "$changed" "$(title "$label")")" ;;
-    2 | 3 | 4 | 5) say "$(printf '%4s  not tried (exit %s: it needs what earlier steps leave)  %s' "$label" "$rc" "$(title "$label")")" ;;
-    *)
-      say "$(printf '%4s  FAILED (exit %s)  %s' "$label" "$rc" "$(title "$label")")"
-      finish "$rc"
-      ;;
+  0) say "$(printf '%4s  would change %s  %s' "$label" "$changed" "$(title "$label")")" ;;
+  2 | 3 | 4 | 5) say "$(printf '%4s  not tried (exit %s: it needs what earlier steps leave)  %s' "$label" "$rc" "$(title "$label")")" ;;
+  *)
+    say "$(printf '%4s  FAILED (exit %s)  %s' "$label" "$rc" "$(title "$label")")"
+    finish "$rc"
+    ;;
   esac
 }
 behind=() # labels that run beside the next step
@@ -365,25 +365,25 @@ for label in "${order[@]}"; do
     started=yes
   fi
   case $label in
-    \?*) decision=${label#?} ;; # asked right before the next step that really begins
-    =*)
-      begin_behind
-      settle_beside "$plain"
-      ;;
-    *)
-      if [[ $done_before != *" $plain "* ]]; then
-        [[ -z $decision ]] || decide "$decision"
-        gate "$plain"
-        if [[ $label == *'&' ]]; then
-          behind+=("$plain")
-        else
-          begin "$plain"
-          begin_behind
-          settle "$plain"
-        fi
+  \?*) decision=${label#?} ;; # asked right before the next step that really begins
+  =*)
+    begin_behind
+    settle_beside "$plain"
+    ;;
+  *)
+    if [[ $done_before != *" $plain "* ]]; then
+      [[ -z $decision ]] || decide "$decision"
+      gate "$plain"
+      if [[ $label == *'&' ]]; then
+        behind+=("$plain")
+      else
+        begin "$plain"
+        begin_behind
+        settle "$plain"
       fi
-      decision=''
-      ;;
+    fi
+    decision=''
+    ;;
   esac
   # what runs beside others ends where it is waited for
   [[ $plain != "$until" || $label == *'&' ]] || break

@@ -117,9 +117,7 @@ fn tell(world: &World, lie: &Lie, engines: Engines, wrong: &mut Vec<String>) -> 
             (found.iter().map(String::as_str).collect(), wanted.iter().copied().collect());
         let flaps = lie.flaps && found.is_subset(&wanted) && found.contains(lie.own());
         if found != wanted && !flaps {
-            let told = format!("{} ({how}): {found:?} and not {wanted:?}", lie.what);
-            eprintln!("{told}");
-            wrong.push(told);
+            wrong.push(format!("{} ({how}): {found:?} and not {wanted:?}", lie.what));
         }
     }
     answers[0].iter().cloned().collect()
