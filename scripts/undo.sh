@@ -65,7 +65,7 @@ undo() {
   # what the promotion of the inputs had taken from the new servers: an array that is on again launches the new release
   rs-server list --as new | rs-inputs set --next "${RELEASE[@]}" >/dev/null
   # what the rollback undid, in the order of the run
-  for label in 29a 25 28 26 30 31 29w 25i 34 35 36; do
+  for label in 29f 29a 25 28 26 30 31 29w 25i 34 35 36; do
     [[ $before_back == *" $label "* ]] || continue
     part "step $label again: $(title "$label")"
     "step_${part_of[$label]:-$label}" >/dev/null

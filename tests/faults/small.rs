@@ -86,12 +86,6 @@ impl Small {
                 .run()
                 .exits(0);
         }
-        // reports are made less often than in the demo: eight servers that start Python every five seconds are half a core
-        shell(
-            "mkdir -p \"$2\" && cp -R \"$1/scripts/demo/app\" \"$2/releases\" && rm -rf \"$2\"/releases/*/__pycache__ && chmod -R a+rX \"$2/releases\"
-             sed -i 's/^report 5 /report 20 /' \"$2\"/releases/*/Jobs && grep -q '^report 20 ' \"$2\"/releases/1.0/Jobs",
-            &[root(), &site.place],
-        );
         let machine = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         let engines = rs_tests::demo_dir().join("engines/bin");
         site.options =

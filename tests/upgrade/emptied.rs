@@ -15,12 +15,13 @@ const BESIDE: [(&[&str], &str); 3] = [
     (&["31", "32"], "31"),
 ];
 
-/// Parts of a step that leave it looking done: the label, the line, and what stands in its place.
+/// Parts of a step that leave it looking done: the label, the line, and what stands in its place. Of one step those come
+/// first that the others would do for good.
 const PARTS: [(&str, &str, &str); 5] = [
     ("18", "  rs-check drift --allow-none >/dev/null\n", ""),
     ("18", "  page_on\n", "  rs-maintenance start --pool \"$POOL\"\n"),
-    ("31", "  rs-check drift --allow-none >/dev/null &\n", "  : &\n"),
     ("31", "  rs-dbsync writes opened --role master --allow-none >/dev/null\n", ""),
+    ("31", "  rs-check drift --allow-none >/dev/null &\n", "  : &\n"),
     ("37", "  rs-server list --role master | rs-dbsync settings restore binlogs\n", ""),
 ];
 

@@ -127,6 +127,7 @@ fn unknown_options_and_steps_are_usage_errors() {
         vec!["--only", "3", "--until", "2"],
         vec!["--until", "19p"],
         vec!["--until", "29a"],
+        vec!["--until", "29f"],
         vec!["--until", "19q"],
     ] {
         let mut args = args;
@@ -143,7 +144,7 @@ fn unknown_options_and_steps_are_usage_errors() {
         let _ = until(label).exits(0);
     }
     let _ = until("19p").exits(2).says("beside step 23").says("25i, 29w and writes_on");
-    let _ = until("9x").exits(2).says("19p 25i 29a 29w writes_on");
+    let _ = until("9x").exits(2).says("19p 25i 29f 29a 29w writes_on");
     let _ = scene.script("scripts/rollback.sh").args(["--no-such"]).run().exits(2);
 }
 
