@@ -251,5 +251,7 @@ fn both_sets_of_the_second_site_come_back_after_the_migration() {
 #[test]
 fn a_step_of_the_second_site_that_does_nothing_or_something_else_is_found_out_by_its_name() {
     let kiosk = Kiosk::up("second-emptied");
-    super::emptied::each_step_is_missed(&kiosk.scene, &|script, args| kiosk.script(script, args));
+    super::emptied::each_step_is_missed(&kiosk.scene, false, &|script, args| {
+        kiosk.script(script, args)
+    });
 }
