@@ -37,6 +37,9 @@ fn a_database_server_ends_on_evidence_only() {
     };
     // init took one of the master: without it the lineage has none
     let backups = scene.path("backups");
+    let taken = std::fs::read_dir(backups.join("shop")).unwrap().flatten();
+    let taken = taken.filter(|entry| entry.file_name().to_string_lossy().starts_with("20"));
+    assert_eq!(taken.count(), 1, "two slaves of one call share it");
     let away = scene.path("away");
     std::fs::rename(&backups, &away).unwrap();
     std::fs::create_dir_all(&backups).unwrap();

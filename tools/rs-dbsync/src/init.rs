@@ -1,6 +1,7 @@
 //! `init`: a slave of its set's master, from a backup.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rs_cli::{Changing, Context, Done, Exit, Select, Step};
@@ -136,17 +137,22 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     let work = || Work { timeout: cx.common.timeout.saturating_sub(begun.elapsed()) };
     let say = |line: &str| cx.say(&format!("{name}: {line}"));
     let lineage = open.settings.or("DB_LINEAGE_NAME", &open.set)?;
-    let mut there = snapshots.list(&lineage)?;
-    if init.snapshot.is_none() {
-        // the newest may be of a master that was abandoned: its data is not this master's
-        let state = site.open(site.master(&open.set)?)?.db.replica()?.own_state;
-        there.retain(|one| of_this_history(one, state.as_deref()));
-    }
-    let snapshot = if init.fresh || (init.snapshot.is_none() && !there.iter().any(|s| s.perfect)) {
-        say("reading a backup from the master");
-        take(site, &open.set, &lineage, work(), &say)?
-    } else {
-        choose(init, &there, &lineage)?
+    let snapshot = {
+        // slaves of one call that need a backup share the first one's
+        let alone = one_at_a_time(&lineage);
+        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut there = snapshots.list(&lineage)?;
+        if init.snapshot.is_none() {
+            // the newest may be of a master that was abandoned: its data is not this master's
+            let state = site.open(site.master(&open.set)?)?.db.replica()?.own_state;
+            there.retain(|one| of_this_history(one, state.as_deref()));
+        }
+        if init.fresh || (init.snapshot.is_none() && !there.iter().any(|s| s.perfect)) {
+            say("reading a backup from the master");
+            take(site, &open.set, &lineage, work(), &say)?
+        } else {
+            choose(init, &there, &lineage)?
+        }
     };
     say(&format!("restoring {}", snapshot.id));
     script(site, &open.server, &init.stop_script, work())?;
@@ -178,6 +184,13 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     Ok(Done::now(json!({
         "replicating": true, "snapshot": snapshot.id, "from": position, "applied": now.applied,
     })))
+}
+
+/// Held by whoever looks for a backup of the lineage, and takes one where there is none.
+fn one_at_a_time(lineage: &str) -> Arc<Mutex<()>> {
+    static LINEAGES: Mutex<BTreeMap<String, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut lineages = LINEAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    lineages.entry(lineage.to_owned()).or_default().clone()
 }
 
 /// A set's first slave comes before its first scheduled backup.
