@@ -24,8 +24,8 @@ build: ## the tools, into target/release
 test: ## every test, on real servers; does all set-up itself
 	@$(setup) all
 	$(cargo) build --release --workspace --locked
-	# most of a test is waiting for servers: more of them side by side than there are cores
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 2))} \
+	# most of a test is waiting for servers: one more side by side than there are cores
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(($$(nproc) + 1))} \
 	  $(cargo) test --release --workspace --locked --no-fail-fast
 
 mutants: ## each conjunct of the proof switched off: its own lying state must pass; writes docs/PROOFS.md
