@@ -192,8 +192,14 @@ in_group() { # in_group PGID: whether a process of that group has not ended
   done
   return 1
 }
+guard='' # what ends a step that is late: settle_soon
+end_guard() {
+  [[ -z $guard ]] || kill -TERM -- "-$guard" 2>/dev/null || true
+  guard=''
+}
 end_beside() { # ends what still runs beside
   local pid
+  end_guard
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
   # the step's shell is gone; its tools say what state they leave, and are waited for
@@ -309,12 +315,12 @@ begin_behind() {
   behind=()
 }
 settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute from its end, then it is ended
-  local label=$1 guard
+  local label=$1
   (sleep 60 && kill -TERM -- "-${pids[$label]}") </dev/null >/dev/null 2>&1 &
   guard=$!
   disown "$guard" # so that bash does not tell of its end
   settle "$label"
-  kill -TERM -- "-$guard" 2>/dev/null || true
+  end_guard
 }
 settle_beside() { # settle_beside LABEL: if it ran; members wait for applications, so those are settled first
   if [[ $1 == 29f && -n ${pids[$1]:-} ]]; then

@@ -109,7 +109,7 @@ fn an_upgrade_that_is_killed_or_interrupted_anywhere_goes_on_and_loses_nothing()
             continue;
         }
         terminal.types("\x03");
-        let (exit, said) = terminal.ended(LONG);
+        let (exit, said) = terminal.ended(Duration::from_secs(60));
         assert_eq!(exit, 130, "{said}");
         for word in
             ["The run u-1 stands ", "what is left:", "go on:", "go back:", "upgrade-u-1.log"]
