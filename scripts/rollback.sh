@@ -261,7 +261,7 @@ if [[ $dark == yes ]]; then
   part "the pool becomes exactly the old members"
   old | rs-lbctl connect --pool "$POOL" --only ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
   part "test behind the page"
-  rs-check site --pool "$POOL" --bypass --each-member ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
+  rs-check site --pool "$POOL" --bypass --each-member --wait 30s ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
 fi
 if [[ -n $NEW_ARRAY ]]; then
   rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null

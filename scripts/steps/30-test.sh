@@ -7,7 +7,7 @@
 #   undo    scripts/rollback.sh: the last moment without loss for users
 step_30() {
   rs-maintenance status --pool "$POOL" --require on >/dev/null
-  rs-check site --pool "$POOL" --bypass --each-member ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
+  rs-check site --pool "$POOL" --bypass --each-member --wait 30s ${EXPECT_RELEASE:+--expect-release "$EXPECT_RELEASE"}
 }
 proof_30() {
   asked rs-check site --pool "$POOL" --bypass --each-member

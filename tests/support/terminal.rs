@@ -1,7 +1,8 @@
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ran::Call;
 use crate::scene::until;
@@ -54,6 +55,7 @@ impl Terminal {
     }
 
     /// Waits until this was shown.
+    #[track_caller]
     pub fn shows(&mut self, text: &str, limit: Duration) {
         until(&format!("{text:?} on the terminal"), limit, || {
             let shown = self.said().contains(text);
@@ -75,13 +77,37 @@ impl Terminal {
     }
 
     /// Waits for the end: the exit status, and all that was shown.
+    #[track_caller]
     pub fn ended(mut self, limit: Duration) -> (i32, String) {
-        let mut status = None;
-        until("the command on the terminal to end", limit, || {
-            status = self.script.try_wait().unwrap();
-            status.is_some()
-        });
-        (status.unwrap().code().unwrap_or(-1), self.said())
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.script.try_wait().unwrap() {
+                return (status.code().unwrap_or(-1), self.said());
+            }
+            let late = begun.elapsed() > limit;
+            assert!(!late, "it has not ended in {limit:?}\n{}\n{}", self.said(), self.going());
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// What still runs of it, and what each waits for in the kernel.
+    fn going(&self) -> String {
+        let mut tree = vec![self.script.id().to_string()];
+        let mut told = String::new();
+        while let Some(pid) = tree.pop() {
+            let of = |file: &str| {
+                std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+            };
+            let _ = writeln!(
+                told,
+                "{} {} {}",
+                of("stat"),
+                of("wchan"),
+                of("cmdline").replace('\0', " ")
+            );
+            tree.extend(of(&format!("task/{pid}/children")).split_whitespace().map(str::to_owned));
+        }
+        told
     }
 
     /// The window is closed, the connection is lost: the terminal is gone.

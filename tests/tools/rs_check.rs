@@ -104,7 +104,13 @@ fn the_site_is_asked_through_each_balancer_and_on_each_member() {
     let _ = site.scene.tool("rs-maintenance").args(["start", "--pool", "www"]).run().exits(0);
     site.check(&["site", "--pool", "www"]).run().exits(3).says("maintenance page").says("--bypass");
     let _ = site.check(&["site", "--pool", "www", "--bypass"]).run().exits(0);
+    // what is not well yet is waited for, and no longer than told
+    let short = site.check(&["site", "--pool", "www", "--wait", "300ms"]).run().exits(3);
+    let _ = short.says("maintenance page");
+    let waits = site.check(&["site", "--pool", "www", "--wait", "60s"]).start();
     let _ = site.scene.tool("rs-maintenance").args(["stop", "--pool", "www"]).run().exits(0);
+    let waited = waits.wait_with_output().unwrap();
+    assert!(waited.status.success(), "{waited:?}");
 
     let address = format!("http://{}:{}/", site.apps[0].address, site.apps[0].port);
     let _ = site.check(&["site", "--url", &address]).run().exits(0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rs_cli::{Context, Exit, Journal};
 use rs_contract::{Cloud, Error, Kind, Result};
@@ -39,6 +39,9 @@ pub struct Site {
     /// The release that must answer: header X-Release, else what VERSION_URI (/version) says
     #[arg(long, value_name = "RELEASE")]
     expect_release: Option<String>,
+    /// How long it may take until all is well: a balancer that saw a member restart trusts it from its next check on
+    #[arg(long, value_name = "TIME", value_parser = rs_cli::duration)]
+    wait: Option<Duration>,
     /// http: an answer is wanted; process: that something listens is enough
     #[arg(long, value_enum, default_value_t = Mode::Http)]
     mode: Mode,
@@ -53,6 +56,8 @@ enum Mode {
 /// Where a release says which one it is, unless VERSION_URI says otherwise.
 const VERSION: &str = "/version";
 const CONNECT: Duration = Duration::from_secs(3);
+/// Between two rounds of `--wait`.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Asks.
 pub fn run(site: &Site, cx: &Context) -> anyhow::Result<Exit> {
@@ -61,18 +66,27 @@ pub fn run(site: &Site, cx: &Context) -> anyhow::Result<Exit> {
             .hint("--pool POOL, --url URL, or both")
             .into());
     }
-    let (mut checks, mut deployment) = (Vec::new(), String::new());
-    let at = rs_cli::now();
-    let mut world = None;
+    let (mut deployment, mut world) = (String::new(), None);
     if let Some(pool) = &site.pool {
         rs_model::name::pool(pool)?;
         let world = world.insert(rs_drivers::world(&cx.place()?)?);
         deployment = cx.deployment(world.cloud.as_ref())?;
-        checks.extend(through_pool(site, world.cloud.as_ref(), &deployment, pool)?);
     }
-    for url in &site.url {
-        checks.extend(public(site, url)?);
-    }
+    let wait = site.wait.unwrap_or_default().min(cx.common.timeout);
+    let begun = Instant::now();
+    let (at, checks) = loop {
+        let (at, mut checks) = (rs_cli::now(), Vec::new());
+        if let (Some(pool), Some(world)) = (&site.pool, &world) {
+            checks.extend(through_pool(site, world.cloud.as_ref(), &deployment, pool)?);
+        }
+        for url in &site.url {
+            checks.extend(public(site, url)?);
+        }
+        if checks.iter().all(|check| check.answer == Answer::Ok) || begun.elapsed() >= wait {
+            break (at, checks);
+        }
+        std::thread::sleep(AGAIN);
+    };
     // that something listens says nothing of the site: rs-maintenance stop asks for more
     if let (Some(pool), Some(world), Mode::Http) = (&site.pool, &world, site.mode) {
         let bad = checks.iter().filter(|check| check.answer != Answer::Ok);
@@ -242,7 +256,9 @@ fn judge(site: &Site, got: &Got, release: Option<&str>) -> (Answer, String, Opti
         return (Answer::No, "the maintenance page answers".into(), Some(hint));
     }
     if !(200..400).contains(&status) {
-        return (Answer::No, format!("status {status}"), Some("look at the application's log"));
+        let hint =
+            "rs-lbctl status shows whether a member is up; then look at the application's log";
+        return (Answer::No, format!("status {status}"), Some(hint));
     }
     if let Some(text) = &site.expect
         && !String::from_utf8_lossy(&got.body).contains(text.as_str())
