@@ -1,6 +1,6 @@
 //! One cell: a step, a fault, and what must be there in the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -80,7 +80,18 @@ fn ready(small: &mut Small, until: &'static str) {
 fn owed(small: &Small) -> BTreeSet<String> {
     let ran = small.tool("rs-cleanup", &["audit", "--json"]);
     let open = ran.records().into_iter().filter(|debt| debt["world"] != "settled");
-    open.map(|debt| debt["key"].as_str().unwrap_or_default().to_owned()).collect()
+    let keys = open.map(|debt| debt["key"].as_str().unwrap_or_default().to_owned());
+    // an instance that was ended has another in its place, with a number of its own: they are counted, not named
+    let mut counts = BTreeMap::<String, u32>::new();
+    let key = |key: String| match key.rsplit_once(" #") {
+        Some((of, _)) => {
+            let count = counts.entry(of.to_owned()).or_default();
+            *count += 1;
+            format!("{of}, instance {count}")
+        }
+        None => key,
+    };
+    keys.map(key).collect()
 }
 
 /// What is said in a cell, with the time since it began.

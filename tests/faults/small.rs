@@ -129,6 +129,15 @@ impl Small {
         std::fs::write(&conf, text).unwrap();
     }
 
+    /// The time for which a site lay saved behind the page is not to be counted as time of its window.
+    fn window_again(&self) {
+        let conf = self.site.place.join("upgrade.conf");
+        let text = std::fs::read_to_string(&conf).unwrap();
+        let longer = text.replace("\nWINDOW=10m\n", "\nWINDOW=24h\n");
+        assert!(longer.contains("\nWINDOW=24h\n"), "the window of the demo is another: {text}");
+        std::fs::write(&conf, longer).unwrap();
+    }
+
     fn image(&self, number: usize) -> PathBuf {
         self.site.scene.path(&format!("images/{number}"))
     }
@@ -195,6 +204,9 @@ impl Small {
             "rm -rf \"$2\" && cp -a --sparse=always --reflink=auto \"$1\" \"$2\"",
             &[&self.image(number), &self.site.place],
         );
+        if SAVED[number].dark {
+            self.window_again();
+        }
         for (home, env) in &self.inits[&number] {
             let log = std::fs::File::options().append(true).open(home.join("log/init.log"));
             let log = log.unwrap();
