@@ -192,20 +192,23 @@ in_group() { # in_group PGID: whether a process of that group has not ended
   done
   return 1
 }
-guard='' # what ends a step that is late: settle_soon
-end_guard() {
-  [[ -z $guard ]] || kill -TERM -- "-$guard" 2>/dev/null || true
+guard=''      # what ends a step that is late: settle_soon
+end_guard() { # by KILL: one that has only just been forked may miss a TERM
+  [[ -z $guard ]] || kill -KILL -- "-$guard" 2>/dev/null || true
   guard=''
 }
 end_beside() { # ends what still runs beside
-  local pid
+  local pid last=$((SECONDS + 30))
   end_guard
+  # Asked again and again: a step's shell that has only just been forked has not heard it. Its tools say what state they
+  # leave, and are waited for; what does not end is killed, since the journal has what it began.
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  # the step's shell is gone; its tools say what state they leave, and are waited for
-  local last=$((SECONDS + 30))
   for pid in "${pids[@]}"; do
-    while in_group "$pid" && ((SECONDS < last)); do read -r -t 0.05 <> <(:) || true; done
+    while in_group "$pid"; do
+      if ((SECONDS < last)); then kill -TERM -- "-$pid" 2>/dev/null || true; else kill -KILL -- "-$pid" 2>/dev/null || true; fi
+      read -r -t 0.05 <> <(:) || true
+    done
+    wait "$pid" 2>/dev/null || true
   done
   hooks_wait
   pids=()

@@ -196,7 +196,7 @@ class Init:
     def turn(self):
         """One look at every service. Returns the seconds until the next is needed."""
         self.reap()
-        now, soon = time.monotonic(), 0.5
+        now, soon = time.monotonic(), 2  # a signal wakes us before; this is for files that a person changed
         present = names()
         for name in present:
             pid = alive(name)
