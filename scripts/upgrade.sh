@@ -29,12 +29,13 @@
 
 # The order. `NN&` runs beside what follows and begins right behind it, so that the longest has the machine first; `=NN`
 # waits for it, `?TEXT` is a decision point, `?DPn TEXT` one of the guide's six: its facts are shown, then it is asked.
-# Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer).
+# Step 24 is done by 25 (one `connect --only` takes the old out and the new in, in one act per balancer). It waits for
+# applications that answer, so for the migration, and still switches while writes go on.
 # The new applications start beside the migration. Scripts of one server run in order, so that a migration by script would
 # wait on its server for what was begun there before it: that application is started first (29f), as soon as nobody writes.
 order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begin the window' 17 27 18 19
-  '29f&' 21 22 '=29f' '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '=25' '?DP2 go on with the migrated schema' '28&' 26
-  writes_on '=28' 30 '?DP3 open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32'
+  '29f&' 21 22 '=29f' '?DP1 migrate: from here back only by the warm slave' '20&' '19p&' '29a&' '25&' 23 '=19p' '=29a' '?DP2 go on with the migrated schema' '28&' 26
+  writes_on '=28' '=25' 30 '?DP3 open the site: from here back costs what users write' '=20' '32&' 31 33 29w 25i '=32'
   '?DP4 settle the database: the warm slave ages by the minute, its backups are the old ones' 34 35
   '?DP5 promote the inputs: the cheap way back for the old servers ends' 36
   '?DP6 retire the old servers: the way back ends' 37 38)
@@ -99,6 +100,9 @@ known() { # known N FIRST LAST: the label of a step that somebody named: 9, 09, 
 [[ $until != 19p && $until != 29[fa] ]] ||
   die 2 "--until $until: it runs beside step 23, and there is no place behind it and before that" \
     "--until 22, --until 23, or --only $until; of the parts --until knows 25i, 29w and writes_on"
+# what runs beside step 23 is waited for wherever one stops
+stop_behind=$until
+[[ $until != 25 ]] || stop_behind=29a
 if [[ -n $only ]]; then
   [[ $only =~ ^[0-9]$ ]] && only=0$only
   [[ $only == 24 || $only == 29 ]] || only=$(known "$only" 23 29w)
@@ -395,7 +399,7 @@ for label in "${order[@]}"; do
     ;;
   esac
   # what runs beside others ends where it is waited for
-  [[ $plain != "$until" || $label == *'&' ]] || break
+  [[ $plain != "$stop_behind" || $label == *'&' ]] || break
 done
 begin_behind
 for label in 29f 29a "${!pids[@]}"; do settle_beside "$label"; done

@@ -6,9 +6,4 @@
 # ...
 set -euo pipefail
 
-mapfile -t names < <("$HOME/bin/svc" status | awk '$1 == "app" { print $1 }')
-if [ "${#names[@]}" -eq 0 ]; then
-  echo "nothing of that kind here"
-  exit 1
-fi
-"$HOME/bin/svc" start "${names[@]}"
+exec "$HOME/bin/svc" start app
