@@ -247,7 +247,7 @@ decide() { # decide 'DP1 WHAT': the facts, the gate, the hooks; then a person sa
   local answer=yes
   if [[ $yes == no ]]; then
     [[ -t 0 ]] || refuse "decision wanted: $what? There is no terminal to ask on" '--yes, or run it on a terminal'
-    read -r -p "      $what? [yes/no] " answer || answer='' # the terminal is gone
+    answer_to "      $what? [yes/no] "
   fi
   [[ $answer == y* ]] || refuse "stopped at the decision: $what" 'upgrade.sh to go on, rollback.sh to go back'
   hooks_after decision "$number" "$what" 0

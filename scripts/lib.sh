@@ -38,6 +38,18 @@ option() {
   *) die 2 "no option is called $1" "${0##*/} --help" ;;
   esac
 }
+# answer_to QUESTION: what is typed on the terminal, in $answer; nothing when the terminal is gone. It looks up each second: bash
+# would sleep on over a Ctrl-C that comes between the question and its waiting.
+answer_to() {
+  local rc=142
+  printf '%s' "$1" >&2
+  while ((rc > 128)); do
+    rc=0
+    read -r -t 1 answer || rc=$?
+  done
+  # shellcheck disable=SC2034 # the scripts read it
+  ((rc == 0)) || answer=''
+}
 head_of() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$1"; } # head_of FILE: the comment at its beginning
 
 # keep_log: from here on what we and our tools say on stderr also goes to a file beside the settings, for whoever loses the

@@ -141,7 +141,7 @@ down() {
   if [[ $yes == no ]]; then
     [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rehearse.sh --down --yes"
     local answer
-    read -r -p "          end and remove the deployment $clone with its data? [yes/no] " answer
+    answer_to "          end and remove the deployment $clone with its data? [yes/no] "
     [[ $answer == y* ]] || die 5 "not confirmed" "rehearse.sh --down again"
   fi
   # what is no clone is declined here, before anything is done

@@ -110,7 +110,7 @@ old() { rs-server list --as old --role app --state operational "$@"; }
 ask() { # ask WHAT: go on, or declined
   local answer
   [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
-  read -r -p "          $1 [yes/no] " answer
+  answer_to "          $1 [yes/no] "
   [[ $answer == y* ]]
 }
 part() {
