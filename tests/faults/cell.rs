@@ -225,6 +225,14 @@ fn once(small: &mut Small, row: &'static Row, kind: &str, seed: u64) -> Verdict 
         }
     };
     small.disarm();
+    match strike.back_again() {
+        Ok(Some(who)) => log.note(&who),
+        Ok(None) => {}
+        Err(why) => {
+            log.keep();
+            return Verdict::Bad(struck, why);
+        }
+    }
     let mut back = false;
     let exit = if kind == "rollback" {
         match log.start(small, "rollback.sh", &[]) {

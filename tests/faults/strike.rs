@@ -11,6 +11,8 @@ use super::table::{Partner, Row, asks, dice};
 
 /// How long a frozen partner stays frozen when nobody gives up before.
 const FROZEN: Duration = Duration::from_secs(12);
+/// How long a partner that was killed may be away.
+const BACK: Duration = Duration::from_secs(60);
 /// How long a start of a script may take.
 const LIMIT: Duration = Duration::from_secs(480);
 
@@ -23,6 +25,8 @@ pub struct Strike<'a> {
     call: String,
     asks: bool,
     surely: bool,
+    /// The process that was killed of whom the step talks to.
+    gone: std::cell::Cell<Option<i32>>,
 }
 
 /// What a strike leaves of the run.
@@ -87,7 +91,16 @@ impl<'a> Strike<'a> {
             let text = format!("{}\n{how}\n{call}\n", row.step);
             std::fs::write(small.fault.join("armed"), text).unwrap();
         }
-        Strike { small, row, kind, seed, call, asks: asks(chosen), surely: false }
+        Strike {
+            small,
+            row,
+            kind,
+            seed,
+            call,
+            asks: asks(chosen),
+            surely: false,
+            gone: None.into(),
+        }
     }
 
     /// Of a tool that is too quick to be killed half way the run is killed instead.
@@ -270,11 +283,7 @@ impl<'a> Strike<'a> {
             Partner::Store => return self.hold_store(pid),
             Partner::Service(server, service) => (server, service),
         };
-        let find = || -> Option<i32> {
-            let home = self.small.home(server)?;
-            let text = std::fs::read_to_string(home.join("svc").join(service).join("pid")).ok()?;
-            text.split(' ').next()?.trim().parse().ok()
-        };
+        let find = || self.leader(server, service);
         let mut found = find();
         let begun = Instant::now();
         if found.is_none() {
@@ -290,11 +299,43 @@ impl<'a> Strike<'a> {
         let group = Pid::from_raw(leader).unwrap();
         let signal = if kill { Signal::KILL } else { Signal::STOP };
         kill_process_group(group, signal).map_err(|e| format!("{service} of {server}: {e}"))?;
-        if !kill {
+        if kill {
+            self.gone.set(Some(leader));
+        } else {
             *frozen = Some((leader, Instant::now()));
         }
         let _ = send(pid, Signal::CONT);
         Ok(format!("{service} of {server} {}", if kill { "killed" } else { "frozen" }))
+    }
+
+    /// The process of a service.
+    fn leader(&self, server: &str, service: &str) -> Option<i32> {
+        let home = self.small.home(server)?;
+        let text = std::fs::read_to_string(home.join("svc").join(service).join("pid")).ok()?;
+        text.split(' ').next()?.trim().parse().ok()
+    }
+
+    /// Whoever was killed is started again by his server's init, and with nobody's help: waits for that, as a person does
+    /// before the upgrade is started again. Whom it waited for.
+    pub fn back_again(&self) -> Result<Option<String>, String> {
+        let (Some(gone), Partner::Service(server, service)) = (self.gone.get(), self.row.partner.1)
+        else {
+            return Ok(None);
+        };
+        let begun = Instant::now();
+        let there = || {
+            let pid = self.leader(server, service);
+            pid.is_some_and(|pid| pid != gone && !matches!(state(pid), None | Some('Z' | 'X')))
+                && (service != "database"
+                    || self.small.tool("rs-dbsync", &["status", server]).exit != 7)
+        };
+        while !there() {
+            if begun.elapsed() > BACK {
+                return Err(format!("{service} of {server} is not back within {BACK:?}"));
+            }
+            pause(Duration::from_millis(50));
+        }
+        Ok(Some(format!("{service} of {server} is back")))
     }
 
     /// Somebody keeps the state store busy for longer than anybody waits for it.

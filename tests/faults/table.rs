@@ -213,7 +213,7 @@ pub fn asks(call: &str) -> bool {
 pub const KINDS: [(&str, &str); 5] = [
     ("a", "the step's tool killed with -9"),
     ("b", "its script fails"),
-    ("c", "whom it talks to goes away or freezes"),
+    ("c", "whom it talks to goes away or freezes; the next start is when it is there again"),
     ("d", "the operator's run dies, another goes on"),
     ("rollback", "the run dies, and rollback begins"),
 ];
