@@ -205,6 +205,13 @@ fn writes_off_ends_who_could_write_and_on_restores(engines: Engines) {
     let after = m.writes().unwrap();
     assert!(!after.off);
     assert_eq!(after.events_before.as_deref(), Some("ON"));
+    // with nobody holding a lock it is not the lock that ends who has a transaction open
+    children.push(session("app", "BEGIN; INSERT INTO appdb.ticks VALUES (8); DO SLEEP(600)"));
+    until("it to be open", LIMIT, || m.silence(&["beat".into()]).unwrap().open_transactions == 1);
+    let begun = Instant::now();
+    m.writes_off(&["beat".into()], LIMIT).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    m.writes_on(&before).unwrap();
     for child in &mut children {
         let _ = child.kill();
         let _ = child.wait();
