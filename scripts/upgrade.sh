@@ -239,9 +239,11 @@ now_ms() {
   printf '%s' "${t%???}"
 }
 export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds it once that has ended
-begin() {               # begin LABEL: the step in a process group of its own
+declare -A later=()     # labels whose proof runs beside what follows
+begin() {               # begin LABEL [later]: the step in a process group of its own
   local label=$1
   current=$label
+  later[$label]=${2:-}
   early[$label]=''
   [[ $cost != free ]] || early[$label]=yes
   now_ms >"$results/$label.begun"
@@ -253,7 +255,7 @@ begin() {               # begin LABEL: the step in a process group of its own
     STEP_DID=$results/$label.did
     "step_${part_of[$label]:-$label}"
     [[ -s $STEP_DID ]] || die 1 "step $label called no tool and did not say why" "look at $(step_file "$(number "$label")")"
-    [[ $mode != run ]] || prove "$label"
+    [[ $mode != run || -n ${later[$label]} ]] || prove "$label"
   ) </dev/null >"$results/$label.out" &
   pids[$label]=$!
 }
@@ -263,6 +265,49 @@ prove() { # prove LABEL: the proof that stands behind the step in its file
   : >"$results/$STEP.ended_well"
   "proof_${part_of[$STEP]:-$STEP}" >/dev/null
   rm -f "$results/$STEP.ended_well"
+}
+# In the window proofs do not stand in the way: each runs beside the next step, and before a decision, and before anything
+# outside the window, all are waited for. A step is marked as done when it is proven.
+proving=()
+prove_beside() { # prove_beside LABEL MS
+  (
+    set +m
+    trap - INT TERM
+    trap 'leftmost "${PIPESTATUS[@]}"' ERR
+    prove "$1"
+    mark "$@"
+  ) </dev/null >/dev/null &
+  pids["proof of $1"]=$!
+  proving+=("$1 $2")
+}
+proven() { # waits for the proofs that are under way
+  local label ms rc
+  while ((${#proving[@]})); do
+    read -r label ms <<<"${proving[0]}"
+    proving=("${proving[@]:1}") rc=0
+    wait "${pids["proof of $label"]}" || rc=$?
+    unset "pids[proof of $label]"
+    ((rc == 0)) || {
+      hooks_after step "$label" "$(title "$label")" "$rc"
+      failed "$label" "$rc" "$ms"
+    }
+  done
+}
+mark() { # mark LABEL MS: it is done
+  command rs-journal mark "step $1" --took-ms "$2" >/dev/null || true
+}
+marks=()
+failed() { # failed LABEL EXIT MS: where one stands, and the end
+  local label=$1 rc=$2 try='mend what its last line says, then upgrade.sh again'
+  current=$label
+  say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$3" "$(title "$label")")"
+  end_beside
+  [[ ! -e $results/$label.ended_well ]] || say "      step $label itself ended well; what failed is its proof: the world is not as it leaves it"
+  state_now
+  [[ $label != 23 || $rc != 5 || ${#MIGRATION_SCRIPT[@]} == 0 ]] ||
+    try="$try; upgrade.sh --again runs a script that was cut off once more; rollback.sh goes back"
+  say "upgrade.sh: step $label failed with exit $rc (try: $try)"
+  finish "$rc"
 }
 apps_later=no       # whether new applications did not start before the migration
 declare -A early=() # labels that were begun before it
@@ -288,19 +333,15 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
     return
   fi
   if ((rc)); then
-    say "$(printf '%4s  FAILED (exit %s) after %s ms: %s' "$label" "$rc" "$ms" "$(title "$label")")"
-    end_beside
-    [[ ! -e $results/$label.ended_well ]] || say "      step $label itself ended well; what failed is its proof: the world is not as it leaves it"
-    state_now
-    local try='mend what its last line says, then upgrade.sh again'
-    [[ $label != 23 || $rc != 5 || ${#MIGRATION_SCRIPT[@]} == 0 ]] ||
-      try="$try; upgrade.sh --again runs a script that was cut off once more; rollback.sh goes back"
-    say "upgrade.sh: step $label failed with exit $rc (try: $try)"
-    finish "$rc"
+    proven # what an earlier step left may be why
+    failed "$label" "$rc" "$ms"
   fi
   say "$(printf '%4s  %6s ms  %s  %s' "$label" "$ms" "$([[ $changed == 0 ]] && echo 'as it was' || echo "changed $changed")" "$(title "$label")")"
-  if [[ $mode == run ]]; then
-    command rs-journal mark "step $label" --took-ms "$ms" >/dev/null &
+  [[ $mode == run ]] || return 0
+  if [[ -n ${later[$label]} ]]; then
+    prove_beside "$label" "$ms"
+  else
+    mark "$label" "$ms" &
     marks+=($!)
   fi
 }
@@ -346,7 +387,6 @@ apps_behind() { # what did not start on the old schema starts on the new one
     settle "$label"
   done
 }
-marks=()
 if [[ $mode == run ]]; then
   [[ $(newest_mark) != undo ]] ||
     refuse 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
@@ -385,12 +425,16 @@ for label in "${order[@]}"; do
     ;;
   *)
     if [[ $done_before != *" $plain "* ]]; then
+      [[ -z $decision ]] || proven
+      in_window "$plain" || proven
       [[ -z $decision ]] || decide "$decision"
       gate "$plain"
       if [[ $label == *'&' ]]; then
         behind+=("$plain")
       else
-        begin "$plain"
+        proof=''
+        [[ $mode != run ]] || ! in_window "$plain" || proof=later
+        begin "$plain" "$proof"
         begin_behind
         settle "$plain"
       fi
@@ -402,6 +446,7 @@ for label in "${order[@]}"; do
   [[ $plain != "$stop_behind" || $label == *'&' ]] || break
 done
 begin_behind
+proven
 for label in 29f 29a "${!pids[@]}"; do settle_beside "$label"; done
 for pid in "${marks[@]}"; do wait "$pid" || true; done
 say ""
