@@ -67,23 +67,24 @@ gates_open() {
 }
 
 # ---- what coming back costs ---------------------------------------------------------------------------------------
-priced() { # in words
+# In the dark each fork counts: what is said before each step is put together without one where it can be.
+priced() { # in words, in $price
   case $cost in
-  free) printf 'free' ;;
-  migration) printf 'the migration only' ;;
-  none) printf 'no way back: what remains is the snapshot of step 20 and the archived definitions' ;;
+  free) price='free' ;;
+  migration) price='the migration only' ;;
+  none) price='no way back: what remains is the snapshot of step 20 and the archived definitions' ;;
   *)
-    local words
-    words=$(command rs-dbsync price --as warm 2>/dev/null) || words='unknown: the masters do not answer'
-    printf '%s' "${words//$'\n'/; }"
+    price=$(command rs-dbsync price --as warm 2>/dev/null) || price='unknown: the masters do not answer'
+    price=${price//$'\n'/; }
     ;;
   esac
 }
-behind_it() { # behind_it LABEL: what it will cost once the step has begun, where that differs
+behind_it() { # behind_it LABEL: what it will cost once the step has begun, where that differs, in $behind_it
   case $1 in
-  23) printf '; once it has begun: the migration' ;;
-  31) printf '; behind it, the point of no return: what users write' ;;
-  37) printf '; behind it: no way back' ;;
+  23) behind_it='; once it has begun: the migration' ;;
+  31) behind_it='; behind it, the point of no return: what users write' ;;
+  37) behind_it='; behind it: no way back' ;;
+  *) behind_it='' ;;
   esac
 }
 
@@ -102,7 +103,8 @@ fits() { # fits LABEL: a step that cannot end inside the window, with the way ba
     [[ $said_unrehearsed == yes ]] || say "      window: $unknown was not rehearsed and is not counted (UNREHEARSED=go)"
     said_unrehearsed=yes
   fi
-  [[ -z $begun_at ]] || gone=$(($(now_ms) - begun_at))
+  now_ms
+  [[ -z $begun_at ]] || gone=$((now - begun_at))
   over=$((gone + ${step:-0} + ${back_ms:-0} - window_ms))
   ((over <= 0)) || refuse "step $1 cannot end inside the window of $WINDOW, with the way back behind it: $(spell "$over") too long ($(
     spell "$gone"
@@ -139,7 +141,8 @@ hook_files() {
 facts() { # facts WHEN KIND LABEL TITLE [EXIT]
   local prices=null gone=null
   [[ $cost != users ]] || prices=[$(command rs-dbsync price --as warm --json 2>/dev/null | paste -sd,)] || prices=null
-  [[ -z $begun_at ]] || gone=$(($(now_ms) - begun_at))
+  now_ms
+  [[ -z $begun_at ]] || gone=$((now - begun_at))
   printf '{"schema":"rs.gate/1","when":"%s","kind":"%s","step":%s,"title":%s,"deployment":%s,"run":%s,' \
     "$1" "$2" "$(json_text "$3")" "$(json_text "$4")" "$(json_text "$DEPLOYMENT")" "$(json_text "$UPGRADE")"
   printf '"way_back":"%s","price":%s,"window":{"limit_ms":%s,"gone_ms":%s,"step_ms":%s,"back_ms":%s}%s}\n' \
@@ -185,14 +188,16 @@ hooks_wait() {
 # ---- the gate of a step -------------------------------------------------------------------------------------------
 gate() { # gate LABEL: before it begins
   [[ $mode == run ]] || return 0
-  say "$(printf '%4s  back from here: %s%s' "$1" "$(priced)" "$(behind_it "$1")")"
+  priced
+  behind_it "$1"
+  line '%4s  back from here: %s%s' "$1" "$price" "$behind_it"
   ! in_window "$1" || fits "$1"
-  hooks_before step "$1" "$(title "$1")"
+  [[ -z $HOOKS ]] || hooks_before step "$1" "$(title "$1")"
 }
 passed() { # passed LABEL EXIT MS: after it ended
   [[ $mode == run ]] || return 0
   case $1 in
-  18) [[ -n $begun_at ]] || begun_at=$(($(now_ms) - $3)) ;;
+  18) [[ -n $begun_at ]] || { now_ms && begun_at=$((now - $3)); } ;;
   23) [[ $cost != free ]] || cost=migration ;;
   31) cost=users ;;
   37) (($2)) || cost=none ;;
@@ -201,7 +206,7 @@ passed() { # passed LABEL EXIT MS: after it ended
     ask_slaves >"$results/slaves" 2>&1 </dev/null &
     slaves_asked=$!
   fi
-  hooks_after step "$1" "$(title "$1")" "$2"
+  [[ -z $HOOKS ]] || hooks_after step "$1" "$(title "$1")" "$2"
 }
 
 # ---- decisions ----------------------------------------------------------------------------------------------------
@@ -209,10 +214,12 @@ ask_slaves() {
   command rs-server list --role slave --not-as warm --allow-none |
     command rs-dbsync status --require replicating --allow-none
 }
-fact() { say "$(printf '      %-12s %s' "$1" "$2")"; }
+fact() { line '      %-12s %s' "$1" "$2"; }
 decision_facts() { # decision_facts NUMBER: what is known without asking again
-  fact 'way back' "$(priced)"
-  [[ -z $begun_at ]] || fact window "$(spell $(($(now_ms) - begun_at))) of $WINDOW are gone"
+  priced
+  fact 'way back' "$price"
+  now_ms
+  [[ -z $begun_at ]] || fact window "$(spell $((now - begun_at))) of $WINDOW are gone"
   case $1 in
   1)
     [[ ! -s $results/22.out ]] || fact held "$(grep -c '"held":true' "$results/22.out") rollback copies, each proven in sync"

@@ -14,6 +14,8 @@ command -v rs-server >/dev/null || for folder in "$scripts/../../../bin" "$scrip
 done
 
 say() { printf '%s\n' "$*" >&2 || true; }
+# shellcheck disable=SC2059 # the first word is the format
+line() { printf "$1\n" "${@:2}" >&2 || true; } # line FORMAT VALUE...
 # die CODE WHAT HINT: the last line on stderr says what, and what to try.
 die() {
   say "${0##*/}: $2${3:+ (try: $3)}"

@@ -320,8 +320,8 @@ setup_servers() {
   for program in "${wanted[@]}"; do provide host "$program" "$engines/bin.new"; done
   rm -rf "${engines:?}/bin"
   mv "$engines/bin.new" "$engines/bin"
-  # Once by the folder's owner, so that the compiled modules are kept.
-  "$engines/bin/python3" -c "$python_modules" || die 1 "$engines/bin/python3 lacks a module"
+  # Once by the folder's owner, so that the compiled modules are kept, whatever PYTHONDONTWRITEBYTECODE says here.
+  "$engines/bin/python3" -I -c "$python_modules" || die 1 "$engines/bin/python3 lacks a module"
   for program in "${wanted[@]}"; do witnesses+=("$engines/bin/$program"); done
   { stamp_head && printf '%s\n' "${witnesses[@]}"; } >"$engines/.done.new"
   mv "$engines/.done.new" "$engines/.done"

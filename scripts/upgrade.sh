@@ -115,6 +115,12 @@ WINDOW=${window:-$WINDOW}
 # shellcheck disable=SC1090 # they are checked by themselves
 for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
 
+declare -A titles=()
+for label in "${order[@]}"; do
+  [[ $label == [=?]* ]] || titles[${label%&}]=$(title "${label%&}")
+done
+[[ -z $only ]] || titles[$only]=$(title "$only")
+
 case $mode in
 abort) exec "$scripts/rollback.sh" ;;
 status)
@@ -234,9 +240,9 @@ interrupted() {
 }
 trap interrupted INT TERM
 
-now_ms() {
-  local t=${EPOCHREALTIME/[.,]/}
-  printf '%s' "${t%???}"
+now_ms() { # milliseconds since the epoch, in $now
+  now=${EPOCHREALTIME/[.,]/}
+  now=${now%???}
 }
 export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds it once that has ended
 declare -A later=()     # labels whose proof runs beside what follows
@@ -246,12 +252,13 @@ begin() {               # begin LABEL [later]: the step in a process group of it
   later[$label]=${2:-}
   early[$label]=''
   [[ $cost != free ]] || early[$label]=yes
-  now_ms >"$results/$label.begun"
+  now_ms
+  printf '%s\n' "$now" >"$results/$label.begun"
   (
     set +m
     trap - INT TERM
     trap 'leftmost "${PIPESTATUS[@]}"' ERR
-    trap 'now_ms >"$results/$label.ended"' EXIT
+    trap 'now_ms && printf "%s\n" "$now" >"$results/$label.ended"' EXIT
     STEP_DID=$results/$label.did
     "step_${part_of[$label]:-$label}"
     [[ -s $STEP_DID ]] || die 1 "step $label called no tool and did not say why" "look at $(step_file "$(number "$label")")"
@@ -312,16 +319,17 @@ failed() { # failed LABEL EXIT MS: where one stands, and the end
 apps_later=no       # whether new applications did not start before the migration
 declare -A early=() # labels that were begun before it
 settle() {          # settle LABEL: waits for it, says how it ended, marks it in the journal
-  local label=$1 rc=0 ms changed begun ended
+  local label=$1 rc=0 ms changed=0 begun ended record did='as it was'
   current=$label
   wait "${pids[$label]}" || rc=$?
   unset "pids[$label]"
-  begun=$(<"$results/$label.begun")
-  ended=$(now_ms) # one that was ended from outside left no time of its own
-  [[ ! -s $results/$label.ended ]] || ended=$(<"$results/$label.ended")
+  read -r begun <"$results/$label.begun"
+  now_ms
+  ended=$now # one that was ended from outside left no time of its own
+  [[ ! -s $results/$label.ended ]] || read -r ended <"$results/$label.ended"
   ms=$((ended - begun))
   passed "$label" "$rc" "$ms"
-  changed=$(grep -c '"changed":true' "$results/$label.out") || true
+  while IFS= read -r record; do [[ $record != *'"changed":true'* ]] || changed=$((changed + 1)); done <"$results/$label.out"
   if [[ $mode == dry-run ]]; then
     settle_dry "$label" "$rc" "$changed"
     return
@@ -336,7 +344,8 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
     proven # what an earlier step left may be why
     failed "$label" "$rc" "$ms"
   fi
-  say "$(printf '%4s  %6s ms  %s  %s' "$label" "$ms" "$([[ $changed == 0 ]] && echo 'as it was' || echo "changed $changed")" "$(title "$label")")"
+  [[ $changed == 0 ]] || did="changed $changed"
+  line '%4s  %6s ms  %s  %s' "$label" "$ms" "$did" "${titles[$label]}"
   [[ $mode == run ]] || return 0
   if [[ -n ${later[$label]} ]]; then
     prove_beside "$label" "$ms"
