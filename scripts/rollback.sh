@@ -136,7 +136,9 @@ price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost 
   elif [[ $lost == unknown ]]; then
     give_up "what would be lost is unknown, which is not nothing: $price" "$self --accept-loss any"
   elif [[ -n $accept ]] && ((lost > accept)); then
-    give_up "$lost transactions of users would be lost, $accept are accepted" "$self --accept-loss $lost"
+    local plural=s
+    [[ $lost != 1 ]] || plural=''
+    give_up "$lost transaction$plural of users would be lost, $accept accepted" "$self --accept-loss $lost"
   elif [[ -z $accept && $yes == no ]] && ((lost)); then
     ask "lose them?" || give_up "not confirmed: $price" "$self again"
   fi

@@ -121,7 +121,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
 
     // declined: all is as it was found, and one can go on in either direction
     let declined = site.run("scripts/rollback.sh", &["--accept-loss", "2"]).exits(5);
-    let declined = declined.says("3 transactions of users would be lost, 2 are accepted");
+    let declined = declined.says("3 transactions of users would be lost, 2 accepted");
     assert_eq!(releases(&site), ["2.0"], "{declined}");
     order(&site, &["user-5"]);
     let args = ["writes", "status", "--role", "master"];
@@ -147,7 +147,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     // nothing goes on from there by mistake; what users wrote since is the price of taking it back
     let _ = site.run("scripts/upgrade.sh", &[]).exits(5).says("rollback.sh --undo takes that back");
     let declined = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "0"]).exits(5);
-    let declined = declined.says("1 transactions of users would be lost, 0 are accepted");
+    let declined = declined.says("1 transaction of users would be lost, 0 accepted");
     assert_eq!(releases(&site), ["1.0"], "{declined}");
     let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "1"]).exits(0);
     assert!(undone.stderr.contains("1 transaction of users since"), "{undone}");

@@ -112,6 +112,11 @@ fn before_the_migration_going_back_is_free() {
     let begun = |step: &str| ran.stderr.contains(&format!("  {step}  back from here"));
     assert!(!begun("14") && begun("15"), "{ran}");
     assert_eq!(releases(&site), ["2.0"]);
+    // a label names one backup: the second way forth took another one
+    let owed = site.tool("rs-cleanup").args(["audit", "--json"]).run().records();
+    let pinned =
+        |label: &str| owed.iter().any(|debt| debt["key"] == format!("pin:production/{label}"));
+    assert!(pinned("pre-upgrade-u-1-2") && !pinned("pre-upgrade-u-1"), "{owed:?}");
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
 }
 
