@@ -54,6 +54,9 @@ gates_open() {
     *'"tool":"rs-cleanup"'*'"verb":"retire"'*) [[ $cost != users ]] || cost=none ;;
     esac
   done < <(command rs-journal show --run "$UPGRADE" --json)
+  # it would begin again at step 15, on migrated data, as if that were free
+  [[ $back == no || $before == free* ]] ||
+    refuse 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"
   [[ -n $STAGING ]] || return 0
   while read -r ms label; do rehearsed[$label]=$ms; done < <(
     command rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --json 2>/dev/null |

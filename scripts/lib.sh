@@ -95,7 +95,7 @@ REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 
 settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
   local file=$1 number=0 line key value
-  [[ -r $file ]] || die 2 "the settings $file cannot be read" "copy $scripts/upgrade.conf.example and fill it in"
+  [[ -r $file && ! -d $file ]] || die 2 "the settings $file cannot be read" "copy $scripts/upgrade.conf.example and fill it in"
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
     [[ $line =~ ^[[:space:]]*(#.*)?$ ]] && continue
@@ -205,7 +205,7 @@ call() {
     [[ ${2:-} =~ ^(on|off|opened|change|restore)$ ]] && verb=("$1" "$2") || verb=("${1:-}")
     [[ $tool == rs-run ]] && verb=()
     if [[ $(command "$tool" "${verb[@]}" --help 2>/dev/null) == *--dry-run* ]]; then
-      command "$tool" "$@" --dry-run
+      command "$tool" "${verb[@]}" --dry-run "${@:${#verb[@]}+1}" # before a -- that may stand there
     else
       command "$tool" "$@"
     fi

@@ -146,13 +146,16 @@ price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost 
   [[ $lost != unknown ]] || losing=(--lose-writes)
 }
 give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was found
-  local mark='step forth' on='upgrade.sh to go on'
+  local mark='step forth' on='upgrade.sh to go on' left='the site is as it was'
   [[ $undo == no ]] || mark='way back' on='nothing to stay with the old release'
   [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
-  [[ $page == on ]] || rs-maintenance stop --pool "$POOL" >/dev/null ||
-    part "the page stays up: rs-maintenance stop --pool $POOL says why"
+  [[ $page == on ]] || {
+    # the last verdict on the site may be the answer to somebody's other question
+    rs-check site --pool "$POOL" --bypass --each-member --wait 10s >/dev/null || true
+    rs-maintenance stop --pool "$POOL" >/dev/null || left="the PAGE STAYS UP (rs-maintenance stop --pool $POOL says why), all else is as it was"
+  }
   command rs-journal mark "$mark" >/dev/null
-  die 5 "$1; the site is as it was" "$on; $2"
+  die 5 "$1; $left" "$on; $2"
 }
 is_back() { # whether the last that the run did was this, and the old release serves everybody
   local site=(rs-check site --pool "$POOL" --each-member)

@@ -11,7 +11,7 @@ kept_masters() {
   { command rs-cleanup audit --json 2>/dev/null || true; } |
     sed -n "/\"run\":\"$UPGRADE\"/s/.*\"key\":\"fenced:\([^\"]*\)\".*/\1/p" |
     while IFS= read -r name; do
-      [[ -n $(command rs-server list "$name" --as warm --allow-none --json) ]] || printf '%s\n' "$name"
+      [[ -n $(command rs-server list "$name" --as warm --allow-none --json 2>/dev/null) ]] || printf '%s\n' "$name"
     done
 }
 undo() {

@@ -119,7 +119,20 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let upgraded = standing(&site);
     assert!(ran.stderr.contains("3 transactions of users since"), "{ran}");
 
-    // declined: all is as it was found, and one can go on in either direction
+    // a way back that was cut off before its promotion: forward is no way on from there
+    let mark = |what: &str| site.tool("rs-journal").args(["mark", what]).run().exits(0);
+    let _ = mark("step back");
+    let _ = site
+        .run("scripts/upgrade.sh", &[])
+        .exits(5)
+        .says("was cut off")
+        .says("rollback.sh goes on");
+    let _ = mark("step forth");
+
+    // declined: all is as it was found, and one can go on in either direction; what somebody asked of the site meanwhile
+    // is no verdict on it
+    let other = ["site", "--pool", "www", "--each-member", "--expect-release", "1.0"];
+    let _ = site.tool("rs-check").args(other).run().exits(3);
     let declined = site.run("scripts/rollback.sh", &["--accept-loss", "2"]).exits(5);
     let declined = declined.says("3 transactions of users would be lost, 2 accepted");
     assert_eq!(releases(&site), ["2.0"], "{declined}");
