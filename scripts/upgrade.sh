@@ -300,8 +300,12 @@ proven() { # waits for the proofs that are under way
     }
   done
 }
-mark() { # mark LABEL MS: it is done
-  command rs-journal mark "step $1" --took-ms "$2" >/dev/null || true
+mark() { # mark LABEL MS: it is done. Tried again when it is cut off: the next start would do an early step alone once more
+  local _
+  for _ in 1 2 3; do
+    command rs-journal mark "step $1" --took-ms "$2" >/dev/null && return 0
+  done
+  say "      step $1 is done and could not be noted: rs-journal mark 'step $1', else the next start does it again"
 }
 marks=()
 failed() { # failed LABEL EXIT MS: where one stands, and the end
