@@ -203,15 +203,15 @@ in_group() { # in_group PGID: whether a process of that group has not ended
   return 1
 }
 guard=''      # what ends a step that is late: settle_soon
-end_guard() { # by KILL: one that has only just been forked may miss a TERM
+end_guard() { # by KILL: it has nothing to tell
   [[ -z $guard ]] || kill -KILL -- "-$guard" 2>/dev/null || true
   guard=''
 }
 end_beside() { # ends what still runs beside
   local pid last=$((SECONDS + 30))
   end_guard
-  # Asked again and again: a step's shell that has only just been forked has not heard it. Its tools say what state they
-  # leave, and are waited for; what does not end is killed, since the journal has what it began.
+  # The tools of a step say what state they leave, and are waited for, also when the step's shell is gone. What does not
+  # end is killed: it would keep our log, and the operator's prompt, and the journal has what it began.
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do
     while in_group "$pid"; do
