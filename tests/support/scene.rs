@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -299,13 +299,16 @@ fn random() -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A range of addresses: whoever listens on its `.254` port 61000 has it.
+/// A range of addresses: whoever listens on its `.254` port 61000 has it. This process goes on from the last one it
+/// had, since listeners in its threads outlive the scene that they were started for.
 fn claim() -> (String, TcpListener) {
-    let mut bytes = [0_u8; 2];
-    getrandom::fill(&mut bytes).unwrap();
-    let from = u32::from(u16::from_le_bytes(bytes));
-    for step in 0..20_000_u32 {
-        let number = (from + step * 7) % (90 * 254);
+    static NEXT: LazyLock<AtomicU32> = LazyLock::new(|| {
+        let mut bytes = [0_u8; 2];
+        getrandom::fill(&mut bytes).unwrap();
+        AtomicU32::new(u32::from(u16::from_le_bytes(bytes)))
+    });
+    for _ in 0..20_000_u32 {
+        let number = NEXT.fetch_add(7, Ordering::Relaxed) % (90 * 254); // 7 meets each of them once a round
         let net = format!("127.{}.{}", 160 + number / 254, 1 + number % 254);
         if let Ok(claim) = TcpListener::bind(format!("{net}.254:61000")) {
             return (net, claim);
