@@ -6,7 +6,7 @@
 #
 #   --undo            take a rollback back: the migrated master, fenced and kept since, is the master again, and the run
 #                     stands where it stood. What users wrote since the rollback is lost: said, and counted, in the same way
-#   --yes             do not ask; what is lost is lost, if it can be counted
+#   --yes             do not ask; what is lost is lost, if it can be counted. A run of this upgrade that goes on is ended
 #   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
 #                     declined, and the site is as it was found, so that one can go on in either direction.
 #                     `any`: however many, counted or not
@@ -40,12 +40,23 @@ while (($#)); do
   esac
   shift
 done
+ask() { # ask WHAT: go on, or declined
+  local answer
+  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
+  answer_to "          $1 [yes/no] "
+  [[ $answer == y* ]]
+}
 load
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   again=()
   [[ $yes == no ]] || again+=(--yes)
   [[ -z $accept ]] || again+=(--accept-loss "$accept")
   [[ $undo == no ]] || again+=(--undo)
+  # who lives may be at work: his run is ended only when somebody said yes
+  if [[ $yes == no && -z $accept ]] && ! held=$(rs-journal lock -- true 2>&1); then
+    say "$held"
+    ask 'end that run, and go back?' || die 5 "not confirmed; that run was not touched" "rollback.sh again"
+  fi
   exec rs-journal lock --take-over -- "$0" "${again[@]}"
 fi
 trap '' HUP
@@ -67,7 +78,19 @@ ended() { # ended CODE: where one stands
   close_log
   exit "$1"
 }
+untried() { # untried STATUS...: under --dry-run a no is often that what stands before it was dry too
+  local status
+  for status in "$@"; do
+    case $status in
+    0 | 141) continue ;;
+    2 | 3 | 4 | 5) say "          not tried further (exit $status: it needs what is done before it)" ;;
+    *) exit "$status" ;;
+    esac
+    return 0
+  done
+}
 trap 'leftmost "${PIPESTATUS[@]}"' ERR
+[[ $mode != dry ]] || { set +e && trap 'untried "${PIPESTATUS[@]}"' ERR; }
 trap 'exit 130' INT TERM
 trap 'ended $?' EXIT
 
@@ -107,12 +130,6 @@ open() { [[ -n $(owed "$1") ]]; } # open KIND
 # begun KIND: also what was cut off before the world shows it: its inverse brings it to an end
 begun() { [[ -n $(noted "$1") ]]; }
 old() { rs-server list --as old --role app --state operational "$@"; }
-ask() { # ask WHAT: go on, or declined
-  local answer
-  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
-  answer_to "          $1 [yes/no] "
-  [[ $answer == y* ]]
-}
 part() {
   now=$1
   say "$(printf '%8s  %s' "" "$*")"
@@ -289,6 +306,7 @@ else
 fi
 rs-server list --as old --role server --allow-none | rs-server unquench --allow-none >/dev/null
 say ""
+[[ $mode != dry ]] || { say "Nothing was changed. What needs an earlier act can be tried only after that one." && exit 0; }
 say "The old release serves on the old data. Left for you:"
 say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >plan; rs-cleanup retire --plan plan"
 if [[ $migrated == yes ]]; then

@@ -71,7 +71,9 @@ undo() {
     "step_${part_of[$label]:-$label}" >/dev/null
   done
   say ""
-  if [[ $before_back == *' 31 '* ]]; then
+  if [[ $mode == dry ]]; then
+    say "Nothing was changed. What needs an earlier act can be tried only after that one."
+  elif [[ $before_back == *' 31 '* ]]; then
     say "The new release serves on the migrated data again. The warm slave is read-only and kept: rollback.sh goes back to it."
   else
     say "The migrated master is the master again; the page is up, as it was. On: upgrade.sh. Back: rollback.sh."

@@ -416,6 +416,19 @@ if [[ -n $only ]]; then
   finish 0
 fi
 
+up_again() { # the page that step 31 took down is up again, on all balancers or on some: it is taken down as it was then
+  local rc=0
+  [[ $mode == run && $done_before == *' 31 '* ]] || return 0
+  command rs-maintenance status --pool "$POOL" --require off >"$results/page" 2>&1 || rc=$?
+  case $rc in
+  0) return 0 ;;
+  3) say "      the page is up again behind step 31: it is tested and taken down once more" ;;
+  *) cat "$results/page" >&2 && say "      whether the page is down is not known" && return 0 ;;
+  esac
+  done_before=${done_before/ 31 / }
+  ! command rs-maintenance status --pool "$POOL" --require on >/dev/null 2>&1 || done_before=${done_before/ 30 / }
+}
+
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
 done_before=' '
 [[ $mode != run || -n $from ]] || read_marks
@@ -437,6 +450,7 @@ for label in "${order[@]}"; do
     settle_beside "$plain"
     ;;
   *)
+    [[ $plain != 30 ]] || up_again
     if [[ $done_before != *" $plain "* ]]; then
       [[ -z $decision ]] || proven
       in_window "$plain" || proven

@@ -185,6 +185,10 @@ fn it_asks_on_a_terminal_declines_without_one_and_survives_its_loss() {
     let user = site.scene.call("id", "id").args(["-un"]).run().exits(0).stdout;
     let second = second.says(&format!("of {}@", user.trim())).says("holds the lock since 20");
     let _ = second.says("it has done step ").says("(try: ");
+    // who wants to go back, and has not said that he means it, ends nobody's run
+    let conf = site.place.join("upgrade.conf").display().to_string();
+    let back = site.call("scripts/rollback.sh").args(["--conf", &conf]).limit(LONG).run().exits(5);
+    let _ = back.says("holds the lock since 20").says("rollback.sh --yes");
     let (exit, said) = terminal.ended(LONG);
     assert_eq!(exit, 0, "the first was disturbed\n{said}");
 

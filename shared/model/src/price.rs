@@ -17,6 +17,9 @@ pub type Written = BTreeMap<BTreeSet<String>, u64>;
 /// What the tools write beside the data: missed by nobody.
 const OURS: &str = "rs_tools.";
 
+/// Why it may be less than it says.
+const BEGUN: &str = "a migration was begun and did not end: what it wrote is counted";
+
 /// A moment of a master.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moment {
@@ -37,6 +40,8 @@ pub struct PriceFacts {
     pub migrated: Option<Moment>,
     /// Whether it is counted from a promotion on: nothing was migrated there.
     pub promoted: bool,
+    /// Whether a migration was begun that did not come to its end: what it wrote cannot be told from users' transactions.
+    pub begun: bool,
     /// The moment at which the site was opened to users, after that; absent: nobody noted one.
     pub opened: Option<Moment>,
     /// Now.
@@ -62,7 +67,7 @@ pub struct Price {
     /// Transactions of users that would be lost; absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<u64>,
-    /// They may be fewer: heartbeats could not be told apart.
+    /// They may be fewer: heartbeats, or a migration that did not end, could not be told apart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_most: bool,
     /// Since when they count, RFC 3339 UTC.
@@ -109,10 +114,14 @@ impl Price {
             }
             (Some(0), "held" | "promoted") => format!("nothing would be lost{apart}"),
             (Some(0), _) => format!("nothing but the migration would be lost{apart}"),
-            (Some(n), _) => format!(
-                "{}{n} transaction{} of users since {time} would be lost{apart}",
+            (Some(n), what) => format!(
+                "{}{n} transaction{} of users since {time} would be lost{apart}{}",
                 if self.at_most { "at most " } else { "" },
                 if n == 1 { "" } else { "s" },
+                match (what, self.because.as_deref()) {
+                    ("held", Some(BEGUN)) => ": a migration that did not end is among them",
+                    _ => "",
+                },
             ),
         }
     }
@@ -155,18 +164,20 @@ pub fn price(facts: &PriceFacts) -> Price {
         _ => None,
     };
     let apart = facts.written_since.is_some() && counted.is_some_and(|(_, beats)| beats.is_some());
+    let begun = facts.begun && facts.migrated.is_none();
     let because = match counted {
         None => Some(format!(
             "the master is at `{}`, and not behind `{}`",
             facts.now.position.text(),
             from.position.text()
         )),
+        Some((n, _)) if begun && n > 0 => Some(BEGUN.to_owned()),
         Some(_) if !apart => Some("its binary log does not tell heartbeats apart".to_owned()),
         Some(_) => None,
     };
     Price {
         transactions: counted.map(|(n, _)| n),
-        at_most: counted.is_some() && !apart,
+        at_most: counted.is_some_and(|(n, _)| !apart || (begun && n > 0)),
         since: from.at.clone(),
         since_what: match (&facts.opened, &facts.migrated) {
             _ if facts.promoted => "promoted",
@@ -259,6 +270,21 @@ mod tests {
         assert_eq!(found.since_what, "migrated");
         let facts = PriceFacts { migrated: None, ..facts };
         assert_eq!(price(&facts).transactions, Some(164));
+    }
+
+    #[test]
+    fn a_migration_that_did_not_end_is_counted_and_named() {
+        let facts = PriceFacts { migrated: None, opened: None, begun: true, ..opened() };
+        let found = price(&facts);
+        assert!(found.at_most, "{found:?}");
+        assert_eq!(
+            found.words(),
+            "at most 164 transactions of users since 14:00:00Z would be lost: a migration that did not end is among them"
+        );
+        let ended = price(&PriceFacts { begun: true, ..opened() });
+        assert_eq!(ended, price(&opened()), "one that ended is known by its position");
+        let none = PriceFacts { now: facts.held.clone(), written_since: wrote(&[]), ..facts };
+        assert_eq!(price(&none).words(), "nothing would be lost");
     }
 
     #[test]

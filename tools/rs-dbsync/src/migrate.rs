@@ -274,7 +274,7 @@ fn step(
     Ok(Step {
         at,
         needed,
-        before: json!({ "token": token, "done": state.map(|(done, _)| done) }),
+        before: json!({ "set": open.set, "token": token, "done": state.map(|(done, _)| done) }),
         expect: json!({ "token": token }),
         undo: Some(words(&["scripts/rollback.sh".to_owned()])),
         opens: if lowers && needed { vec![debt] } else { Vec::new() },

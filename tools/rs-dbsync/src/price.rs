@@ -64,7 +64,14 @@ fn gather(
         moment(site, acts.iter().filter(|a| a.subject == here), master, &[OPENED], &migrated.at)
     });
     let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
+    let begun = acts.iter().any(|act| {
+        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
+            && act.deployment == site.deployment
+            && act.before["set"] == json!(master.set)
+            && act.at > parted.at
+    });
     let mut facts = PriceFacts {
+        begun,
         held: parted,
         migrated,
         promoted,

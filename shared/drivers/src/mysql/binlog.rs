@@ -150,6 +150,8 @@ fn changed(info: &str) -> Option<String> {
         (1, &["set"])
     } else if is(0, "delete") && is(1, "from") {
         (2, &["where"])
+    } else if ["create", "table", "if", "not", "exists"].iter().zip(0..).all(|(w, at)| is(at, w)) {
+        (5, &[]) // as our own tables come to be
     } else {
         return None;
     };
@@ -214,6 +216,12 @@ mod tests {
             ("use `h`; REPLACE INTO `p`.`beat`(ts) VALUES ('x')", Some("p.beat")),
             ("UPDATE p.beat SET ts = 2 WHERE id = 1", Some("p.beat")),
             ("use `h`; DELETE FROM beat WHERE id = 1", Some("h.beat")),
+            (
+                "CREATE TABLE IF NOT EXISTS rs_tools.migration (token INT)",
+                Some("rs_tools.migration"),
+            ),
+            ("use `h`; CREATE TABLE IF NOT EXISTS p.beat SELECT * FROM shop.orders", None),
+            ("use `h`; CREATE TABLE t (id INT)", None),
             ("use `h`; INSERT INTO beat SELECT * FROM shop.orders", None),
             ("use `h`; UPDATE beat, shop.orders SET paid = 1", None),
             ("use `h`; UPDATE beat JOIN shop.orders SET paid = 1", None),

@@ -48,9 +48,11 @@ pub fn ensure_tables(session: &mut Session) -> Result<()> {
         .iter()
         .map(|row| Ok(column(row, "name")?.unwrap_or_default().to_owned()))
         .collect::<Result<_>>()?;
+    if there.is_empty() {
+        session.run("CREATE DATABASE IF NOT EXISTS rs_tools")?;
+    }
     for (table, create) in TABLES {
         if !there.iter().any(|known| known == table) {
-            session.run("CREATE DATABASE IF NOT EXISTS rs_tools")?;
             session.run(create)?;
         }
     }
