@@ -20,6 +20,14 @@ fn store(scene: &Scene) -> Box<dyn State> {
     rs_drivers::state(&place).unwrap()
 }
 
+/// A scene with the deployment, in which nothing was done yet.
+fn deployed(name: &str) -> Scene {
+    let scene = Scene::new(name);
+    scene.file("site.yml", &format!("Deployment: {DEPLOYMENT:?}\n"));
+    scene.tool("rs-server").args(["apply", "site.yml"]).run().exits(0);
+    scene
+}
+
 fn act(subject: &str, verb: &str, run: &str) -> Act {
     Act {
         seq: 0,
@@ -177,12 +185,12 @@ os.kill(os.getpid(), signal.SIGSTOP)"
 
 #[test]
 fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
-    let scene = Scene::new("verify");
+    let scene = deployed("verify");
     tool(&scene).args(["verify"]).run().exits(0);
     begin(&scene, &mut [act("server App Server-1", "connect", "u-1")]);
     let ran = tool(&scene).args(["verify", "--json"]).run().exits(3);
     assert!(ran.stdout.is_empty(), "a gate's no prints nothing\n{ran}");
-    for part in ["act 1", "connect", "App Server-1", "ada@", "rs-journal close 1"] {
+    for part in ["act 2", "connect", "App Server-1", "ada@", "rs-journal close 2"] {
         assert!(ran.stderr.contains(part), "{part}\n{ran}");
     }
     let error: Json = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
@@ -190,25 +198,25 @@ fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
     tool(&scene).args(["verify", "--run", "u-2"]).run().exits(0);
 
     let before = std::fs::read(scene.path("site.db")).unwrap();
-    let close = ["close", "1", "--because", "looked"];
+    let close = ["close", "2", "--because", "looked"];
     let dry = tool(&scene).args(close).args(["--dry-run"]).run().exits(0).record();
     assert_eq!(dry["planned"], true);
     assert_eq!(std::fs::read(scene.path("site.db")).unwrap(), before);
     let closed = tool(&scene).args(close).run().exits(0).record();
     assert_eq!(closed["outcome"], "failed");
     tool(&scene).args(["verify"]).run().exits(0);
-    tool(&scene).args(["close", "2", "--because", "x"]).run().exits(4);
+    tool(&scene).args(["close", "3", "--because", "x"]).run().exits(4);
 }
 
 #[test]
 fn an_act_that_is_under_way_is_unknown_and_keeps_the_lock_from_others() {
-    let scene = Scene::new("under-way");
+    let scene = deployed("under-way");
     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let mut one = act("server App Server-1", "connect", "u-1");
     (one.tool, one.owner.pid) = ("sleep".into(), child.id());
     begin(&scene, &mut [one]);
     tool(&scene).args(["verify"]).run().exits(3).says("under way");
-    tool(&scene).args(["close", "1", "--because", "x"]).run().exits(5).says("under way");
+    tool(&scene).args(["close", "2", "--because", "x"]).run().exits(5).says("under way");
     let lock = ["lock", "--upgrade", "u-2", "--", "true"];
     tool(&scene).args(lock).run().exits(5).says("App Server-1");
     child.kill().unwrap();
@@ -242,7 +250,8 @@ fn show_and_report_tell_who_did_what_and_how_it_is_undone() {
     assert_eq!(seqs(&["--subject", "App Server-1"]), [1, 3]);
     assert_eq!(seqs(&["--last", "2"]), [3, 4]);
     assert_eq!(seqs(&["--open"]), [0_u64; 0]);
-    assert_eq!(seqs(&["--deployment", "it's \"prod\""]), [0_u64; 0]);
+    let other = ["show", "--deployment", "it's \"prod\""];
+    tool(&scene).args(other).run().exits(4).says("it's \\\"prod");
     let report = tool(&scene).args(["report", "--run", "u-1", "--json"]).run().exits(0).record();
     assert_eq!(report["schema"], "rs.report/1");
     assert_eq!(
@@ -255,6 +264,41 @@ fn show_and_report_tell_who_did_what_and_how_it_is_undone() {
     for part in ["u-1 of", "u-2 of", "step 18", "412", "rs-lbctl connect", "rs-lbctl disconnect"] {
         assert!(text.contains(part), "{part} in {text}");
     }
+}
+
+#[test]
+fn what_does_not_exist_is_not_found_and_nothing_is_made() {
+    const VERBS: [&[&str]; 4] = [&["show"], &["verify"], &["report"], &["watch", "--every", "1s"]];
+    let scene = Scene::new("journal-nowhere");
+    let cloud = format!("sqlite:{}", scene.text("no such folder/site.db"));
+    for args in VERBS {
+        // with a deployment named and without
+        for call in [tool(&scene), tool(&scene).without("RS_DEPLOYMENT")] {
+            let ran = call.args(args).env("RS_CLOUD", &cloud).run().exits(4);
+            ran.says("no such folder/site.db").says("try: look at RS_CLOUD");
+            assert!(!scene.path("no such folder").exists(), "{args:?} made it");
+        }
+    }
+    // nothing was done yet in one that is there: all is well; a slip in its name is none
+    let scene = deployed("journal-slip");
+    let before = std::fs::read(scene.path("site.db")).unwrap();
+    for args in VERBS {
+        let slip = ["--deployment", "it's \"prod\"/$(x); e"];
+        tool(&scene).args(args).args(slip).run().exits(4).says("did you mean");
+    }
+    let elsewhere = format!("sqlite:{}", scene.text("empty.db"));
+    for args in &VERBS[..3] {
+        tool(&scene).args(*args).run().exits(0);
+        tool(&scene).args(*args).env("RS_STATE", &elsewhere).run().exits(0);
+    }
+    assert_eq!(std::fs::read(scene.path("site.db")).unwrap(), before);
+    assert!(!scene.path("empty.db").exists(), "asking made it");
+    tool(&scene).args(["watch", "--once"]).env("RS_STATE", &elsewhere).run().exits(0);
+    // what is written of one that has ended can be read, but no world compared with it
+    begin(&scene, &mut [Act { deployment: "ended".into(), ..act("step 1", "mark", "u-1") }]);
+    tool(&scene).args(["show", "--deployment", "ended"]).run().exits(0);
+    tool(&scene).args(["verify", "--deployment", "ended", "--no-world"]).run().exits(3);
+    tool(&scene).args(["verify", "--deployment", "ended"]).run().exits(4).says("ended");
 }
 
 #[test]
@@ -307,7 +351,7 @@ fn a_full_disk_is_named_and_leaves_all_of_an_act_or_nothing() {
         export RS_CLOUD=sqlite:small/site.db
         while rs-journal mark 'step 1' >/dev/null 2>said; do :; done
         cat said >&2
-        rs-journal verify || exit 78
+        rs-journal verify --no-world || exit 78
         before=$(rs-journal show | wc -l)
         rs-journal mark more >/dev/null 2>&1 && exit 79
         [ "$(rs-journal show | wc -l)" = "$before" ] || exit 80

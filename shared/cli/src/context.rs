@@ -256,12 +256,11 @@ impl Context {
         Ok(Place { cloud, state: self.common.store.clone().filter(|url| !url.is_empty()), mode })
     }
 
-    /// The deployment: the one that is named, or the only one there is.
-    pub fn deployment(&self, cloud: &dyn Cloud) -> Result<String> {
-        let all = cloud.deployments()?;
-        let names = || all.iter().map(|d| format!("{:?}", d.name)).collect::<Vec<_>>().join(", ");
+    /// The deployments that are meant: the one that is named, or all. Not found where there is none.
+    pub fn deployments(&self, cloud: &dyn Cloud) -> Result<Vec<String>> {
+        let all: Vec<String> = cloud.deployments()?.into_iter().map(|d| d.name).collect();
         match &self.common.deployment {
-            Some(name) if all.iter().any(|d| d.name == *name) => Ok(name.clone()),
+            Some(name) if all.contains(name) => Ok(vec![name.clone()]),
             Some(name) => Err(Error::new(
                 Kind::NotFound,
                 format!("no deployment is called {name:?} in {}", cloud.place()),
@@ -269,17 +268,25 @@ impl Context {
             .hint(if all.is_empty() {
                 NOTHING_THERE.into()
             } else {
-                let near = rs_model::name::did_you_mean(name, all.iter().map(|d| d.name.as_str()));
-                near.unwrap_or_else(|| format!("there are {}", names()))
+                let near = rs_model::name::did_you_mean(name, all.iter().map(String::as_str));
+                near.unwrap_or_else(|| format!("there are {}", quoted(&all)))
             })),
-            None if all.len() == 1 => Ok(all[0].name.clone()),
             None if all.is_empty() => Err(Error::new(
                 Kind::NotFound,
                 format!("there is no deployment in {}", cloud.place()),
             )
             .hint(NOTHING_THERE)),
-            None => Err(Error::new(Kind::Usage, "there are several deployments")
-                .hint(format!("set RS_DEPLOYMENT or --deployment to one of {}", names()))),
+            None => Ok(all),
+        }
+    }
+
+    /// The deployment: the one that is named, or the only one there is.
+    pub fn deployment(&self, cloud: &dyn Cloud) -> Result<String> {
+        let meant = self.deployments(cloud)?;
+        match meant.as_slice() {
+            [one] => Ok(one.clone()),
+            several => Err(Error::new(Kind::Usage, "there are several deployments")
+                .hint(format!("set RS_DEPLOYMENT or --deployment to one of {}", quoted(several)))),
         }
     }
 
@@ -538,6 +545,11 @@ impl Context {
             }
         });
     }
+}
+
+/// Names for a hint.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a signal was ignored when this process was started (`SigIgn` in /proc/self/status).

@@ -218,9 +218,16 @@ fn wanted(cx: &Context, of: OfRun) -> Wanted {
     Wanted { deployment: cx.common.deployment.clone(), run: of.run, ..Wanted::default() }
 }
 
+/// Every act. Not found where nothing is written of the deployment (or of any) and the control plane has none such: a
+/// slip in a name must not read as "all is well".
 fn acts(cx: &Context) -> Result<Vec<Act>> {
     let state = rs_drivers::state(&cx.place()?)?;
-    Ok(Journal::new(state.as_ref()).acts()?)
+    let acts = Journal::new(state.as_ref()).acts()?;
+    let named = cx.common.deployment.as_ref();
+    if !acts.iter().any(|act| named.is_none_or(|name| act.deployment == *name)) {
+        cx.deployments(rs_drivers::world(&cx.place()?)?.cloud.as_ref())?;
+    }
+    Ok(acts)
 }
 
 /// The deployment that is named, or the only one. A name beside those that there are is refused: a lock on a name

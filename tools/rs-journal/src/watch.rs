@@ -138,6 +138,9 @@ fn look(cx: &Context, place: &Place) -> Result<(Vec<Alarm>, Vec<Alarm>)> {
         Some(name) => journal.debts(name)?,
         None => journal.all_debts()?,
     };
+    if debts.is_empty() {
+        crate::acts(cx)?;
+    }
     let mut alarms = Vec::new();
     for debt in debts {
         let Some(deadline) = &debt.deadline else { continue };

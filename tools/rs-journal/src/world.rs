@@ -21,10 +21,8 @@ pub fn compare(
 ) -> Result<Vec<Check>> {
     let cloud = world.cloud.as_ref();
     let mut checks = Vec::new();
-    for deployment in cloud.deployments()? {
-        if cx.common.deployment.as_ref().is_some_and(|name| *name != deployment.name) {
-            continue;
-        }
+    let meant = cx.deployments(cloud)?;
+    for deployment in cloud.deployments()?.into_iter().filter(|d| meant.contains(&d.name)) {
         let look = Look::new(cloud, &deployment.name)?;
         for claim in claims(acts) {
             if claim.act.deployment != deployment.name || !wanted(&claim.act) {
