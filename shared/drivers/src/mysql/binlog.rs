@@ -146,6 +146,8 @@ fn changed(info: &str) -> Option<String> {
     }
     let (at, next): (usize, &[&str]) = if (is(0, "insert") || is(0, "replace")) && is(1, "into") {
         (2, &[])
+    } else if is(0, "insert") && is(1, "ignore") && is(2, "into") {
+        (3, &[])
     } else if is(0, "update") {
         (1, &["set"])
     } else if is(0, "delete") && is(1, "from") {
@@ -213,6 +215,7 @@ mod tests {
     fn a_plain_statement_names_its_table_and_no_other_does() {
         for (info, table) in [
             ("use `h`; INSERT INTO beat VALUES (1)", Some("h.beat")),
+            ("use `h`; INSERT IGNORE INTO beat (at) VALUES (1)", Some("h.beat")),
             ("use `h`; REPLACE INTO `p`.`beat`(ts) VALUES ('x')", Some("p.beat")),
             ("UPDATE p.beat SET ts = 2 WHERE id = 1", Some("p.beat")),
             ("use `h`; DELETE FROM beat WHERE id = 1", Some("h.beat")),
