@@ -6,13 +6,14 @@
 #   proves  every slave of every set replicates from its master, without errors, filters or delay
 #   undo    rs-server mark none --as old
 step_04() {
-  rs-dbsync status --role slave --require replicating
+  # the warm one is judged where it is made: in step 6
+  rs-dbsync status --role slave --not-as warm --require replicating
   # the marked ones too: what was cut off behind its work is closed by the next one that finds it done
   rs-server list --role app --as none --as old --allow-none | rs-server mark old --allow-none
   [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY"
 }
 proof_04() {
-  asked rs-dbsync status --role slave --require replicating
+  asked rs-dbsync status --role slave --not-as warm --require replicating
   none --role app --as none
   [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY" --dry-run | unchanged
 }

@@ -483,6 +483,34 @@ pub fn sql(scene: &Scene, server: &str, sql: &str) -> String {
     ran.stdout.trim().to_owned()
 }
 
+/// Who asks a role hears of those that run, and of the one that has no machine that it has none.
+fn one_that_is_only_defined_is_named_and_proves_nothing(
+    scene: &Scene,
+    dbsync: &dyn Fn(&[&str], i32) -> rs_tests::Ran,
+) {
+    let clone = ["server", "Slave DB", "--name", "Slave9 DB"];
+    scene.tool("rs-clone").args(clone).run().exits(0);
+    let ran = dbsync(&["status", "--role", "slave"], 0).says("\"Slave9 DB\" is inactive");
+    let records = ran.by_name();
+    assert_eq!(records["Slave DB"]["behind_transactions"], 0, "{ran}");
+    let defined = &records["Slave9 DB"];
+    assert_eq!((&defined["state"], &defined["role"]), (&"inactive".into(), &"slave".into()));
+    assert!(defined["channels"].is_null(), "nobody asked it\n{ran}");
+    let writes = dbsync(&["writes", "status", "--role", "db"], 0).says("has no machine").by_name();
+    assert_eq!(writes["Master DB"]["off"], false);
+    assert_eq!(writes["Slave9 DB"]["off"], Json::Null);
+    for gate in [&["--require", "replicating"][..], &["--require", "held"], &["--proof"]] {
+        let ran = dbsync(&[&["status", "Slave9 DB"], gate].concat(), 3);
+        let ran = ran.says("machine of \"Slave9 DB\"").says("it has no machine");
+        assert!(ran.stdout.is_empty(), "{ran}");
+    }
+    dbsync(&["status", "--role", "slave", "--require", "replicating"], 3);
+    dbsync(&["status", "Slave DB", "--require", "replicating"], 0);
+    let plan = scene.tool("rs-cleanup").args(["plan", "Slave9 DB"]).run().exits(0);
+    let plan = scene.file("plan", &plan.stdout);
+    scene.tool("rs-cleanup").args(["retire", "--plan", &plan, "--delete"]).run().exits(0);
+}
+
 fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_is_rebuilt(
     engines: Engines,
 ) {
@@ -508,6 +536,7 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     assert_eq!(did(&ran)["changed"], true);
     assert_eq!(did(&dbsync(&["init", "Slave DB"], 0))["changed"], false);
     assert_eq!(sql(&scene, "Slave DB", "SELECT COUNT(*) FROM appdb.t; SELECT @@read_only"), "2\n1");
+    one_that_is_only_defined_is_named_and_proves_nothing(&scene, &dbsync);
 
     dbsync(&["writes", "off", "Master DB"], 0);
     restart("Master DB");

@@ -100,6 +100,9 @@ fn before_the_migration_going_back_is_free() {
     let _ = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
     let again = site.run("scripts/upgrade.sh", &["--until", "3"]).exits(0);
     assert!(!again.stderr.contains("  04  back from here"), "it ran past what was wanted\n{again}");
+    // a warm slave that is only defined is no slave that is not as it should be
+    let _ = site.run("scripts/upgrade.sh", &["--until", "5"]).exits(0);
+    let _ = site.run("scripts/upgrade.sh", &["--only", "4"]).exits(0);
     let _ = site.run("scripts/upgrade.sh", &["--until", "22"]).exits(0);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
     let summary = observer.summary();

@@ -31,18 +31,11 @@ pub fn render(records: &[Record]) -> String {
     let mut text = String::new();
     for group in records.chunk_by(|a, b| a.schema() == b.schema()) {
         let Some(first) = group.first() else { continue };
-        let columns: Vec<String> = match COLUMNS
-            .iter()
-            .find(|(schema, _)| *schema == first.schema())
-        {
-            Some((_, columns)) => columns.iter().map(|c| (*c).to_owned()).collect(),
-            None => first
-                .body
-                .iter()
-                .filter(|(key, value)| *key != "schema" && !value.is_object() && !value.is_array())
-                .map(|(key, _)| key.clone())
-                .collect(),
-        };
+        let columns: Vec<String> =
+            match COLUMNS.iter().find(|(schema, _)| *schema == first.schema()) {
+                Some((_, columns)) => columns.iter().map(|c| (*c).to_owned()).collect(),
+                None => plain(group),
+            };
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(columns.iter().map(|c| c.to_uppercase()));
@@ -55,6 +48,17 @@ pub fn render(records: &[Record]) -> String {
         }
     }
     text
+}
+
+/// Every plain field of one of them: a record may lack what another has.
+fn plain(group: &[Record]) -> Vec<String> {
+    let mut columns = Vec::new();
+    for (key, value) in group.iter().flat_map(|record| &record.body) {
+        if key != "schema" && !value.is_object() && !value.is_array() && !columns.contains(key) {
+            columns.push(key.clone());
+        }
+    }
+    columns
 }
 
 fn cell(value: Option<&Json>) -> String {

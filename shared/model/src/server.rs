@@ -140,6 +140,12 @@ pub struct Server {
 }
 
 impl Server {
+    /// Why nothing on it can be asked: there is no machine, neither one of ours nor somebody else's.
+    pub fn no_machine(&self) -> Option<String> {
+        let none = !self.foreign && (!self.state.is_up() || self.state == State::Pending);
+        none.then(|| format!("{:?} is {}: it has no machine", self.name, self.state.word()))
+    }
+
     /// Its database set, that of an abandoned master too.
     pub fn set_or_fenced(&self) -> Option<&str> {
         let fenced = || self.tags.iter().find_map(|tag| tag.strip_prefix("database:fenced="));

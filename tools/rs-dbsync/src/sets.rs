@@ -6,6 +6,7 @@ use rs_drivers::settings::Settings;
 use rs_model::act::{Act, Debt, Outcome};
 use rs_model::replica::HeldAt;
 use rs_model::{Answer, Check, Server};
+use rs_records::Record;
 use serde_json::json;
 
 /// The deployment as its databases see it.
@@ -174,22 +175,89 @@ impl<'a> Site<'a> {
 
     /// Opens every server among the subjects; what is no server is refused by name.
     pub fn open_all(&self, subjects: &Subjects) -> Result<Vec<(usize, Open)>> {
-        let mut found = Vec::new();
-        for (at, item) in subjects.items.iter().enumerate() {
-            match &item.what {
-                What::Server(server) => found.push((at, self.open(server)?)),
-                What::Other => {}
-                _ => {
-                    return Err(Error::new(
-                        Kind::Usage,
-                        format!("{} is no database server", item.title()),
-                    )
-                    .hint("name database servers, or --role master, --role slave"));
+        databases(subjects)?.into_iter().map(|(at, server)| Ok((at, self.open(server)?))).collect()
+    }
+
+    /// The same for a verb that asks: one without a machine is no database yet, or any more, and keeps nobody from asking
+    /// the others.
+    pub fn ask_all(&self, subjects: &Subjects) -> Result<Vec<Asked>> {
+        let ask = |(_, server): (usize, &Server)| {
+            Ok(match server.no_machine() {
+                Some(why) => {
+                    let (set, is_master) = set_of(server)?;
+                    Asked::Nobody(Box::new(Nobody { server: server.clone(), set, is_master, why }))
                 }
+                None => Asked::Open(Box::new(self.open(server)?)),
+            })
+        };
+        databases(subjects)?.into_iter().map(ask).collect()
+    }
+}
+
+/// The servers among the subjects, each with its place there.
+fn databases(subjects: &Subjects) -> Result<Vec<(usize, &Server)>> {
+    let mut found = Vec::new();
+    for (at, item) in subjects.items.iter().enumerate() {
+        match &item.what {
+            What::Server(server) => found.push((at, server.as_ref())),
+            What::Other => {}
+            _ => {
+                return Err(Error::new(
+                    Kind::Usage,
+                    format!("{} is no database server", item.title()),
+                )
+                .hint("name database servers, or --role master, --role slave"));
             }
         }
-        Ok(found)
     }
+    Ok(found)
+}
+
+/// A server that a verb asks.
+pub enum Asked {
+    /// It can be asked.
+    Open(Box<Open>),
+    /// It has no machine.
+    Nobody(Box<Nobody>),
+}
+
+/// A server of a set that has no machine.
+pub struct Nobody {
+    /// It.
+    pub server: Server,
+    /// Its set.
+    pub set: String,
+    /// Whether its tags call it the master.
+    pub is_master: bool,
+    /// In words.
+    pub why: String,
+}
+
+impl Nobody {
+    /// What a record of a database says of it: no more than what its tags and its state say.
+    pub fn record(&self, schema: &str, deployment: &str) -> Record {
+        Record::new(
+            schema,
+            json!({
+                "name": self.server.name,
+                "deployment": deployment,
+                "set": self.set,
+                "role": role(self.is_master),
+                "state": self.server.state,
+            }),
+        )
+    }
+
+    /// A gate's answer: of what cannot be asked nothing is proven.
+    pub fn check(&self) -> Check {
+        Check::new("machine", &self.server.name, Answer::Unknown, &self.why)
+            .hint("rs-server launch, or ask without it")
+    }
+}
+
+/// What the tags call a server of a set.
+pub fn role(is_master: bool) -> &'static str {
+    if is_master { "master" } else { "slave" }
 }
 
 /// Key of the debt that writes are off.

@@ -8,12 +8,12 @@ use rs_contract::{Error, Kind, Result};
 use rs_model::migration::{SchemaState, schema_state};
 use rs_model::replica::{Replica, judge_replicating};
 use rs_model::{Answer, Check, Position};
-use rs_records::Record;
+use rs_records::{REPLICA_STATUS, Record};
 use serde_json::json;
 
 use crate::proof;
 use crate::rows::Checksum;
-use crate::sets::{Open, Site};
+use crate::sets::{Asked, Nobody, Open, Site, role};
 
 /// What is asked.
 #[derive(clap::Args)]
@@ -57,8 +57,12 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let site = Site::new(&world, &deployment)?;
     let mut records = Vec::new();
     let mut refused: Vec<(Check, usize)> = Vec::new();
-    let opened = site.open_all(&subjects)?;
-    let asked = cx.side_by_side(&opened, |(_, open)| {
+    let all = site.ask_all(&subjects)?;
+    let asked = cx.side_by_side(&all, |one| {
+        let open = match one {
+            Asked::Open(open) => open,
+            Asked::Nobody(nobody) => return Ok(unasked(status, cx, &deployment, nobody)),
+        };
         let (replica, position, checks) = ask(status, &site, open)?;
         // an account that may ask for replication only sees no tables: the schema's state is then not known
         let migrations = open.db.migrations().ok();
@@ -94,6 +98,23 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     }
     cx.emit(&records)?;
     Ok(Exit::Done)
+}
+
+/// One without a machine: named as such, and no yes of a gate.
+fn unasked(
+    status: &Status,
+    cx: &Context,
+    deployment: &str,
+    nobody: &Nobody,
+) -> (Record, Vec<Check>) {
+    let mut record = nobody.record(REPLICA_STATUS, deployment);
+    if status.proof || status.require.is_some() {
+        let checks = vec![nobody.check()];
+        record.nest("checks", &checks);
+        return (record, checks);
+    }
+    cx.warn(&nobody.why);
+    (record, Vec::new())
 }
 
 /// The server as a slave, its master's position (absent on the master itself), and the answers.
@@ -171,7 +192,8 @@ fn record(
         json!({
             "deployment": site.deployment,
             "set": open.set,
-            "role": if open.is_master { "master" } else { "slave" },
+            "role": role(open.is_master),
+            "state": open.server.state,
             "held": replica.is_held(),
             "behind_transactions": behind,
             "schema_state": schema,

@@ -9,7 +9,7 @@ use rs_model::{Answer, Due};
 use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
 
-use crate::sets::{Open, Site, events_key, lowered_key, refuse, writes_key};
+use crate::sets::{Asked, Open, Site, events_key, lowered_key, refuse, role, writes_key};
 use crate::{Subject, command, proof};
 
 /// What to switch off.
@@ -213,7 +213,15 @@ pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
     let site = Site::new(&world, &deployment)?;
     let mut records = Vec::new();
-    for (_, open) in site.open_all(&subjects)? {
+    for one in site.ask_all(&subjects)? {
+        let open = match one {
+            Asked::Open(open) => open,
+            Asked::Nobody(nobody) => {
+                cx.warn(&nobody.why);
+                records.push(nobody.record(WRITES, &deployment));
+                continue;
+            }
+        };
         let (allowed, _) = site.frozen(&open.set)?;
         let silence = open.db.silence(&allowed)?;
         let checks = judge_silence(&open.server.name, &silence);
@@ -222,6 +230,8 @@ pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
             "name": open.server.name,
             "deployment": deployment,
             "set": open.set,
+            "role": role(open.is_master),
+            "state": open.server.state,
             "off": writes.off,
             "silent": checks.iter().all(|check| check.answer == Answer::Ok),
             "allowed": allowed,
