@@ -76,6 +76,12 @@ fn what_is_not_there_is_named_and_nothing_is_done() {
         assert!(ran.exit == 4 || fine, "{ran}");
     }
     let mut wrong = Vec::new();
+    assert_eq!(world(&scene), before, "something was done");
+    // an input of the deployment makes no database of it
+    let lineage = ["set", "--deployment-level", "--create", "DB_LINEAGE_NAME=text:shop"];
+    let _ = scene.tool("rs-inputs").args(lineage).run().exits(0);
+    let before = world(&scene);
+    let no_database = "server \"One\" belongs to no database set";
     for (tool, args, code, parts) in [
         ("rs-server", &["list", "--array", "array-9"][..], 4, "array-9"),
         ("rs-server", &["list", "--pool", "w w"], 2, "w w"),
@@ -87,8 +93,17 @@ fn what_is_not_there_is_named_and_nothing_is_done() {
         ("rs-inputs", &["set", "--on", "One", "NEW=text:x"], 2, "--create"),
         ("rs-clone", &["server", "One", "--name", "x", "--template", "Nope"], 4, "Nope"),
         ("rs-clone", &["deployment", "none", "--name", "x"], 4, "none"),
-        ("rs-dbsync", &["status", "One"], 2, "One"),
-        ("rs-snapshot", &["list", "One"], 2, "DB_LINEAGE_NAME"),
+        ("rs-dbsync", &["status", "array-1"], 2, "array array-1 is no database server"),
+        ("rs-dbsync", &["status", "One"], 2, no_database),
+        ("rs-snapshot", &["take", "array-1"], 2, "array array-1 is no database server"),
+        ("rs-snapshot", &["take", "One", "--label", "x", "--pin"], 2, no_database),
+        ("rs-snapshot", &["prove", "One"], 2, no_database),
+        ("rs-snapshot", &["list", "One"], 2, no_database),
+        ("rs-snapshot", &["restore", "One", "--newest"], 2, no_database),
+        ("rs-snapshot", &["pin", "One", "--newest"], 2, no_database),
+        ("rs-snapshot", &["prune", "One"], 2, no_database),
+        ("rs-snapshot", &["schedule", "on", "One"], 2, no_database),
+        ("rs-snapshot", &["schedule", "status", "One"], 2, no_database),
         ("rs-cleanup", &["retire", "--plan", "nope.json"], 2, "nope.json"),
         ("rs-journal", &["close", "999", "--because", "x"], 4, "999"),
         ("rs-server", &["apply", "nope.yaml"], 2, "nope.yaml"),
@@ -104,7 +119,9 @@ fn what_is_not_there_is_named_and_nothing_is_done() {
 
 #[test]
 fn an_unknown_driver_is_named_with_those_that_are_known() {
-    let scene = small("bad-driver");
+    let one = "Name: One\n";
+    let database = format!("{one}    Tags: ['database:master_active=shop']\n");
+    let scene = site("bad-driver", &SITE.replace(one, &database));
     let set = |value: &str| {
         let args = ["set", "--deployment-level", "--create", value];
         let _ = scene.tool("rs-inputs").args(args).run().exits(0);
@@ -112,9 +129,10 @@ fn an_unknown_driver_is_named_with_those_that_are_known() {
     set("DNS_DRIVER=text:zonefile");
     let point = ["point", "test1.mysite.com", "--at", "Foreign"];
     scene.tool("rs-lbctl").args(point).run().exits(2).says("zonefile").says("rfc2136, hosts");
+    let list = ["list", "One"];
+    scene.tool("rs-snapshot").args(list).run().exits(2).says("DB_LINEAGE_NAME");
     set("DB_LINEAGE_NAME=text:shop");
     set("BACKUP_DRIVER=text:tape");
-    let list = ["list", "One"];
     scene.tool("rs-snapshot").args(list).run().exits(2).says("tape").says("mariabackup");
     for url in ["gcp:eu", "sqlite", "sqlite:", "", "/tmp"] {
         let ran = scene.tool("rs-server").args(["list", "--all", "--cloud", url]).run().exits(2);

@@ -97,6 +97,28 @@ impl Subjects {
         self.items.iter().filter_map(Subject::as_array)
     }
 
+    /// The database servers, each with its place among the subjects. What is none is refused by name, and with it all.
+    pub fn databases(&self) -> Result<Vec<(usize, &Server)>> {
+        let mut found = Vec::new();
+        for (at, item) in self.items.iter().enumerate() {
+            match &item.what {
+                What::Server(server) => {
+                    server.in_set()?;
+                    found.push((at, server.as_ref()));
+                }
+                What::Other => {}
+                _ => {
+                    return Err(Error::new(
+                        Kind::Usage,
+                        format!("{} is no database server", item.title()),
+                    )
+                    .hint("name database servers, or --role master, --role slave"));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether nothing here can be acted on.
     pub fn is_empty(&self) -> bool {
         self.items.iter().all(|item| item.what == What::Other)

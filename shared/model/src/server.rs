@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::{Inputs, Resolved, TemplateRef};
+use crate::{Bad, Inputs, Resolved, TemplateRef};
 
 /// A named group of servers and arrays with one flat set of inputs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -179,6 +179,18 @@ impl Server {
             tag.strip_prefix("database:master_active=")
                 .map(|set| (set, true))
                 .or_else(|| tag.strip_prefix("database:slave_active=").map(|set| (set, false)))
+        })
+    }
+
+    /// Its database set and whether it is its master, for what is done to databases only; an abandoned master belongs to
+    /// the set that it had.
+    pub fn in_set(&self) -> Result<(&str, bool), Bad> {
+        let master = self.database_set().is_some_and(|(_, master)| master);
+        self.set_or_fenced().map(|set| (set, master)).ok_or_else(|| {
+            Bad::new(
+                format!("server {:?} belongs to no database set", self.name),
+                "it needs the tag database:master_active=SET or database:slave_active=SET",
+            )
         })
     }
 

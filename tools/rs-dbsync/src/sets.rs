@@ -1,6 +1,6 @@
 //! Database sets: a master and its slaves, found by tags, asked themselves.
 
-use rs_cli::{Journal, Subjects, What};
+use rs_cli::{Journal, Subjects};
 use rs_contract::{Cloud, Database, Error, Kind, Result, Secret, SourceSpec, State, World};
 use rs_drivers::settings::Settings;
 use rs_model::act::{Act, Debt, Outcome};
@@ -52,10 +52,10 @@ impl<'a> Site<'a> {
 
     /// Opens the database of a server, which must belong to a set.
     pub fn open(&self, server: &Server) -> Result<Open> {
-        let (set, is_master) = set_of(server)?;
+        let (set, is_master) = server.in_set()?;
         let settings = Settings::among(self.cloud(), &self.deployment, server, &self.servers)?;
         let db = self.database(server, &settings, None)?;
-        Ok(Open { server: server.clone(), set, is_master, settings, db })
+        Ok(Open { server: server.clone(), set: set.to_owned(), is_master, settings, db })
     }
 
     /// The database of a server as another account.
@@ -175,7 +175,7 @@ impl<'a> Site<'a> {
 
     /// Opens every server among the subjects; what is no server is refused by name.
     pub fn open_all(&self, subjects: &Subjects) -> Result<Vec<(usize, Open)>> {
-        databases(subjects)?.into_iter().map(|(at, server)| Ok((at, self.open(server)?))).collect()
+        subjects.databases()?.into_iter().map(|(at, server)| Ok((at, self.open(server)?))).collect()
     }
 
     /// The same for a verb that asks: one without a machine is no database yet, or any more, and keeps nobody from asking
@@ -184,33 +184,15 @@ impl<'a> Site<'a> {
         let ask = |(_, server): (usize, &Server)| {
             Ok(match server.no_machine() {
                 Some(why) => {
-                    let (set, is_master) = set_of(server)?;
+                    let (set, is_master) = server.in_set()?;
+                    let set = set.to_owned();
                     Asked::Nobody(Box::new(Nobody { server: server.clone(), set, is_master, why }))
                 }
                 None => Asked::Open(Box::new(self.open(server)?)),
             })
         };
-        databases(subjects)?.into_iter().map(ask).collect()
+        subjects.databases()?.into_iter().map(ask).collect()
     }
-}
-
-/// The servers among the subjects, each with its place there.
-fn databases(subjects: &Subjects) -> Result<Vec<(usize, &Server)>> {
-    let mut found = Vec::new();
-    for (at, item) in subjects.items.iter().enumerate() {
-        match &item.what {
-            What::Server(server) => found.push((at, server.as_ref())),
-            What::Other => {}
-            _ => {
-                return Err(Error::new(
-                    Kind::Usage,
-                    format!("{} is no database server", item.title()),
-                )
-                .hint("name database servers, or --role master, --role slave"));
-            }
-        }
-    }
-    Ok(found)
 }
 
 /// A server that a verb asks.
@@ -293,19 +275,6 @@ pub fn fenced_tag(set: &str) -> String {
 /// Key of the debt that a slave follows a master that was abandoned.
 pub fn rebuild_key(slave: &str) -> String {
     format!("rebuild:{slave}")
-}
-
-fn set_of(server: &Server) -> Result<(String, bool)> {
-    let fenced = server.tags.iter().find_map(|tag| tag.strip_prefix("database:fenced="));
-    match (server.database_set(), fenced) {
-        (Some((set, is_master)), _) => Ok((set.to_owned(), is_master)),
-        (None, Some(set)) => Ok((set.to_owned(), false)),
-        (None, None) => Err(Error::new(
-            Kind::Usage,
-            format!("server {:?} belongs to no database set", server.name),
-        )
-        .hint("it needs the tag database:master_active=SET or database:slave_active=SET")),
-    }
 }
 
 /// The same no under the same name: of an asking verb, and (as `Declined`) inside a changing one.

@@ -1,6 +1,6 @@
 //! The stores of the servers that a call is about.
 
-use rs_cli::{Subjects, What};
+use rs_cli::Subjects;
 use rs_contract::{Channel, Cloud, Error, Kind, Result, Snapshots};
 use rs_drivers::settings::Settings;
 use rs_model::Server;
@@ -65,15 +65,8 @@ impl Which {
 pub fn open(cloud: &dyn Cloud, deployment: &str, subjects: &Subjects) -> Result<Vec<Store>> {
     let all = cloud.servers(deployment)?;
     let mut found = Vec::new();
-    for (at, item) in subjects.items.iter().enumerate() {
-        let server = match &item.what {
-            What::Server(server) => (**server).clone(),
-            What::Other => continue,
-            _ => {
-                return Err(Error::new(Kind::Usage, format!("{} has no backups", item.title()))
-                    .hint("database servers have: --role db"));
-            }
-        };
+    for (at, server) in subjects.databases()? {
+        let server = server.clone();
         let settings = Settings::among(cloud, deployment, &server, &all)?;
         let lineage = settings.need("DB_LINEAGE_NAME")?;
         let channel: Option<Box<dyn Channel>> = match cloud.channel(&server) {
