@@ -267,6 +267,8 @@ fn retire_that_is_killed_is_named_and_ends_its_work_when_called_again() {
     site.run("rs-cleanup", &["audit"]).exits(0).says("was cut off");
     site.retire(&plan, &[]).exits(0);
     site.run("rs-journal", &["verify"]).exits(0);
+    let ran = site.run("rs-cleanup", &["audit"]).exits(0);
+    assert!(!ran.stderr.contains("cut off"), "{ran}");
     let left = site.states();
     assert_eq!(left.values().filter(|state| *state == "operational").count(), 1, "{left:?}");
 

@@ -111,6 +111,8 @@ fn at_every_call(scene: &Scene, verb: &Verb<'_>) {
         assert_eq!(again.exit, 0, "the second run after call {at} of {line:?}\n{again}");
         assert_eq!(world(scene, verb), after, "the second run after call {at} of {line:?}");
         let _ = call(scene, &["rs-journal", "verify"]).run().exits(0);
+        let audit = call(scene, &["rs-cleanup", "audit"]).run();
+        assert!(!audit.stderr.contains("cut off"), "settled after call {at} of {line:?}\n{audit}");
         let _ = call(scene, &back).run().exits(0);
         assert_eq!(world(scene, verb), before, "the way back after call {at} of {line:?}");
         at += every;

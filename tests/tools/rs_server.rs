@@ -263,6 +263,12 @@ fn a_launch_that_is_killed_is_finished_by_the_next_one() {
     first.wait().unwrap();
     let before = list();
     assert_eq!(before["state"], "booting");
+    // what else is done to the server well does not end the launch
+    scene.tool("rs-server").args(["lock", "One"]).run().exits(0);
+    scene.tool("rs-server").args(["unlock", "One"]).run().exits(0);
+    scene.tool("rs-journal").args(["verify"]).run().exits(3).says("rs-server launch on server One");
+    let audit = || scene.tool("rs-cleanup").args(["audit"]).run().exits(0);
+    audit().says("rs-server launch on server One was cut off (try: the same command again");
 
     // out of time is said, and leaves it booting; the script of the killed launch may still be there, and is not joined
     let late = scene.tool("rs-server").args(["launch", "One", "--timeout", "1s"]).run().exits(6);
@@ -272,6 +278,8 @@ fn a_launch_that_is_killed_is_finished_by_the_next_one() {
     let done = scene.tool("rs-server").args(["launch", "One"]).run().exits(0).record();
     assert_eq!(done["state"], "operational");
     assert_eq!(done["current"]["id"], before["current"]["id"], "the same machine");
+    scene.tool("rs-journal").args(["verify"]).run().exits(0);
+    assert_eq!(audit().stderr, "", "settled for both");
     let seen = seen();
     let mut running = 0;
     for word in seen.lines() {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Entry, Error, Expect, Kind, Result, State, Txn, same_epoch};
 use rs_model::act::{Act, Debt, Outcome, Owner};
+use rs_model::journal::alike;
 use rs_model::reopen::SiteCheck;
 use serde_json::{Value as Json, json};
 
@@ -151,13 +152,9 @@ impl<'a> Journal<'a> {
             let mut txn = Txn::default();
             self.open(&mut txn, opens)?;
             for mut cut in self.open_acts()? {
-                let alike = |act: &Act| {
-                    (&act.deployment, &act.tool, &act.verb, &act.subject)
-                        == (&cut.deployment, &cut.tool, &cut.verb, &cut.subject)
-                };
-                if found.iter().any(alike) && alive(&cut) == Some(false) {
+                if found.iter().any(|act| alike(&cut, act)) && alive(&cut) == Some(false) {
                     cut.outcome = Outcome::Failed;
-                    cut.error = Some("cut off; a later call found it done".into());
+                    cut.error = Some("cut off; a later call found nothing left to do".into());
                     txn.put.push((act_key(cut.seq), write(&cut)?));
                     txn.delete.push(open_key(cut.seq));
                 }

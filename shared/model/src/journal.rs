@@ -82,54 +82,105 @@ pub fn rehearsed_ms(acts: &[Act], deployment: &str) -> Option<u64> {
     Some(dark.filter_map(|act| act.ms).sum())
 }
 
+/// Verbs that bring one and the same thing into one state or the other.
+const OPPOSITE: [(&str, &str, &str); 10] = [
+    ("rs-server", "lock", "unlock"),
+    ("rs-server", "enable", "disable"),
+    ("rs-server", "quench", "unquench"),
+    ("rs-server", "launch", "relaunch"),
+    ("rs-lbctl", "connect", "disconnect"),
+    ("rs-maintenance", "start", "stop"),
+    ("rs-dbsync", "writes off", "writes on"),
+    ("rs-dbsync", "hold", "resume"),
+    ("rs-snapshot", "pin", "unpin"),
+    ("rs-snapshot", "schedule on", "schedule off"),
+];
+
+/// Whether one of two acts, well ended, leaves nothing of the other half done: the same verb of a tool on the same
+/// subject, or the one that brings the opposite about. Each looks at the world before it acts.
+pub fn alike(one: &Act, other: &Act) -> bool {
+    let verbs = [one.verb.as_str(), other.verb.as_str()];
+    let opposite = |(tool, a, b): &(&str, &str, &str)| {
+        one.tool == *tool && (verbs == [*a, *b] || verbs == [*b, *a])
+    };
+    (&one.deployment, &one.tool, &one.subject) == (&other.deployment, &other.tool, &other.subject)
+        && (one.verb == other.verb || OPPOSITE.iter().any(opposite))
+}
+
+/// The acts without an outcome that no later act settles: one that is [`alike`] and was done.
+///
+/// Each with whether its process still runs, as `alive` says it (absent: that cannot be seen from here). One that runs
+/// is settled by none.
+///
+/// - `acts`: all of them: an act of another run may settle one of this.
+pub fn unended<'a>(
+    acts: &'a [Act],
+    alive: &dyn Fn(&Act) -> Option<bool>,
+) -> Vec<(&'a Act, Option<bool>)> {
+    let open = acts.iter().enumerate().filter(|(_, act)| act.outcome == Outcome::Open);
+    open.map(|(at, act)| (at, act, alive(act)))
+        .filter(|(at, act, life)| {
+            let settles = |later: &Act| later.outcome == Outcome::Done && alike(act, later);
+            *life == Some(true) || !acts[at + 1..].iter().any(settles)
+        })
+        .map(|(_, act, life)| (act, life))
+        .collect()
+}
+
+/// An act in words.
+fn title(act: &Act) -> String {
+    format!("act {}: {} {} on {}", act.seq, act.tool, act.verb, act.subject)
+}
+
+/// What settles an act that was cut off.
+fn settled_how(act: &Act) -> String {
+    let back = act.undo.as_ref().map(|undo| format!("; back: {undo}")).unwrap_or_default();
+    format!(
+        "the same command again: it looks at the world and goes on{back}; or, when you have seen to it: rs-journal \
+         close {} --because TEXT",
+        act.seq
+    )
+}
+
+/// What a person is told of an act that was cut off: which, and what settles it.
+pub fn cut_off(act: &Act) -> String {
+    format!("{} was cut off (try: {})", title(act), settled_how(act))
+}
+
 /// Whether every intent has an outcome: one check per act that has none, all of them named, or a single ok.
 ///
-/// An open act whose process is gone was cut off: a no, unless a later act of the same tool on the same subject came
-/// to an end (each tool looks at the world before it acts). One whose process runs, or of which that cannot be known
-/// (another host), is unknown, which is not ok either.
+/// An open act whose process is gone was cut off: a no, unless a later one settles it ([`unended`]). One whose process
+/// runs, or of which that cannot be known (another host), is unknown, which is not ok either.
 ///
+/// - `acts`: all of them.
+/// - `wanted`: which are asked about.
 /// - `alive`: whether the act's process still runs; absent when that cannot be seen from here.
-pub fn verify(acts: &[Act], alive: &dyn Fn(&Act) -> Option<bool>) -> Vec<Check> {
+pub fn verify(
+    acts: &[Act],
+    wanted: &dyn Fn(&Act) -> bool,
+    alive: &dyn Fn(&Act) -> Option<bool>,
+) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (at, act) in acts.iter().enumerate().filter(|(_, act)| act.outcome == Outcome::Open) {
-        let later = acts[at + 1..].iter().find(|later| {
-            later.outcome == Outcome::Done
-                && later.tool == act.tool
-                && later.deployment == act.deployment
-                && later.subject == act.subject
-        });
-        let life = alive(act);
-        if later.is_some() && life != Some(true) {
-            continue;
-        }
-        let title = format!("act {}: {} {} on {}", act.seq, act.tool, act.verb, act.subject);
+    for (act, life) in unended(acts, alive).into_iter().filter(|(act, _)| wanted(act)) {
         let owner = &act.owner;
         let who = format!("{}@{} (process {}) at {}", owner.user, owner.host, owner.pid, act.at);
-        checks.push(match life {
-            Some(false) => {
-                Check::new("act has an outcome", &title, Answer::No, format!("begun by {who}, cut off"))
-                    .hint(format!(
-                        "the same command again: it looks at the world and goes on{}; or, when you have seen to it: \
-                         rs-journal close {}",
-                        act.undo.as_ref().map(|undo| format!("; back: {undo}")).unwrap_or_default(),
-                        act.seq
-                    ))
-            }
-            Some(true) => {
-                Check::new("act has an outcome", &title, Answer::Unknown, format!("under way by {who}"))
-                    .hint(format!("wait for process {}", owner.pid))
-            }
-            None => Check::new(
-                "act has an outcome",
-                &title,
+        let (answer, detail, hint) = match life {
+            Some(false) => (Answer::No, format!("begun by {who}, cut off"), settled_how(act)),
+            Some(true) => (
+                Answer::Unknown,
+                format!("under way by {who}"),
+                format!("wait for process {}", owner.pid),
+            ),
+            None => (
                 Answer::Unknown,
                 format!("begun by {who}, on another host"),
-            )
-            .hint(format!("look there, on {}", owner.host)),
-        });
+                format!("look there, on {}", owner.host),
+            ),
+        };
+        checks.push(Check::new("act has an outcome", &title(act), answer, detail).hint(hint));
     }
     if checks.is_empty() {
-        let detail = format!("{} acts", acts.len());
+        let detail = format!("{} acts", acts.iter().filter(|act| wanted(act)).count());
         checks.push(Check::new("every act has an outcome", "journal", Answer::Ok, detail));
     }
     checks
@@ -320,18 +371,49 @@ mod tests {
     fn an_act_that_was_cut_off_is_a_no_until_the_tool_has_been_there_again() {
         let cut = act(1, "server a", "connect", Outcome::Open);
         let ask = |acts: &[Act], life: Option<bool>| -> Vec<Answer> {
-            verify(acts, &|_| life).iter().map(|check| check.answer).collect()
+            verify(acts, &|act| act.seq == 1, &|_| life).iter().map(|check| check.answer).collect()
         };
         assert_eq!(ask(&[], None), [Answer::Ok]);
         assert_eq!(ask(std::slice::from_ref(&cut), Some(false)), [Answer::No]);
         assert_eq!(ask(std::slice::from_ref(&cut), Some(true)), [Answer::Unknown]);
         assert_eq!(ask(std::slice::from_ref(&cut), None), [Answer::Unknown]);
-        let again = act(2, "server a", "disconnect", Outcome::Done);
-        assert_eq!(ask(&[cut.clone(), again.clone()], Some(false)), [Answer::Ok]);
-        assert_eq!(ask(&[cut.clone(), again.clone()], Some(true)), [Answer::Unknown]);
-        assert_eq!(ask(&[again, cut.clone()], Some(false)), [Answer::No], "earlier is not later");
-        let other = act(2, "server b", "connect", Outcome::Done);
-        assert_eq!(ask(&[cut, other], Some(false)), [Answer::No]);
+        let again = |verb| act(2, "server a", verb, Outcome::Done);
+        for (verb, answer) in [
+            ("connect", Answer::Ok),
+            ("disconnect", Answer::Ok),
+            // another thing of the same server
+            ("drain", Answer::No),
+            ("unlock", Answer::No),
+        ] {
+            assert_eq!(ask(&[cut.clone(), again(verb)], Some(false)), [answer], "{verb}");
+            assert_eq!(ask(&[cut.clone(), again(verb)], Some(true)), [Answer::Unknown], "{verb}");
+        }
+        assert_eq!(ask(&[cut.clone(), again("connect")], None), [Answer::Ok]);
+        assert_eq!(ask(&[again("connect"), cut.clone()], Some(false)), [Answer::No], "earlier");
+        for other in [
+            act(2, "server b", "connect", Outcome::Done),
+            act(2, "server a", "connect", Outcome::Failed),
+            act(2, "server a", "connect", Outcome::Open),
+            Act { tool: "rs-server".into(), ..again("connect") },
+            Act { deployment: "staging".into(), ..again("connect") },
+        ] {
+            assert_eq!(ask(&[cut.clone(), other.clone()], Some(false)), [Answer::No], "{other:?}");
+        }
+        // by whomever
+        let by_hand = Act { owner: Owner::default(), ..again("connect") };
+        assert_eq!(ask(&[cut.clone(), by_hand], Some(false)), [Answer::Ok]);
+        assert!(
+            cut_off(&cut).contains("back: undo 1") && cut_off(&cut).contains("close 1 --because")
+        );
+    }
+
+    #[test]
+    fn what_was_cut_off_is_settled_both_ways_by_its_opposite() {
+        for (tool, a, b) in OPPOSITE {
+            let of = |verb| Act { tool: tool.into(), ..act(1, "server a", verb, Outcome::Open) };
+            assert!(alike(&of(a), &of(b)) && alike(&of(b), &of(a)), "{tool} {a}");
+            assert!(!alike(&of(a), &Act { tool: "rs-run".into(), ..of(b) }), "{tool} {a}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use rs_cli::{Context, Exit, Journal, alive, shell_words};
 use rs_drivers::look::Look;
 use rs_drivers::owed::{Seen, see};
 use rs_model::act::Due;
+use rs_model::journal::{cut_off, unended};
 use rs_records::Record;
 
 /// Flags of `audit`.
@@ -69,12 +70,11 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
             ));
         }
     }
-    for act in journal.open_acts()?.iter().filter(|act| act.deployment == deployment) {
-        if alive(act) == Some(false) {
-            cx.warn(&format!(
-                "act {} was cut off: {} {} on {}: rs-journal verify",
-                act.seq, act.tool, act.verb, act.subject
-            ));
+    if journal.open_acts()?.iter().any(|act| act.deployment == deployment) {
+        let acts = journal.acts()?;
+        let cut = unended(&acts, &alive).into_iter().filter(|(_, alive)| *alive == Some(false));
+        for (act, _) in cut.filter(|(act, _)| act.deployment == deployment) {
+            cx.warn(&cut_off(act));
         }
     }
     cx.emit(&records)?;

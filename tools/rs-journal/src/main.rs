@@ -249,10 +249,10 @@ fn verify(cx: &Context, what: Verify) -> Result<Exit> {
     let all = acts(cx)?;
     let wanted = wanted(cx, what.of);
     let acts = journal::select(all.clone(), &wanted);
-    let mut checks = journal::verify(&acts, &alive);
+    let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
+    let mut checks = journal::verify(&all, &asked, &alive);
     if !what.no_world {
         let world = rs_drivers::world(&cx.place()?)?;
-        let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
         checks.extend(world::compare(cx, &world, &all, &asked)?);
     }
     checks.extend(what.marked.iter().map(|marked| journal::marked(&acts, marked)));
