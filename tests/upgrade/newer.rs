@@ -72,4 +72,9 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_back_at_the_pric
     assert!(!said.contains("at most") && said.contains("heartbeats: "), "{said}");
     assert_eq!(users + tests, gone.len() as u64 + reports, "{said}\n{back}");
     assert!(users >= lost, "{said}");
+    // and forth again: the migrated master was fenced with all that it had
+    let undone = site.run("scripts/rollback.sh", &["--undo"]).exits(0);
+    assert_eq!(releases(&site), ["2.0"], "{undone}");
+    assert_eq!(orders(&site, "Master DB"), new, "{undone}");
+    let _ = site.tool("rs-cleanup").args(["audit", "--due", "window"]).run().exits(0);
 }
