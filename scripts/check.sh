@@ -139,9 +139,19 @@ small_files() {
     awk '$2 != "total" && $1 > 700 { print $2 ":" $1 }' | forbid 'more than 700 lines: more than one subject'
 }
 
+# A tool without unit tests is not built a second time for none. One that gets some must be.
+tests_built() {
+  local manifest
+  for manifest in $(grep -l '^test = false' tools/*/Cargo.toml); do
+    grep -rnE '#\[test\]|proptest!' "${manifest%/Cargo.toml}/src" |
+      forbid "it has unit tests: take \`test = false\` out of $manifest" || true
+  done
+}
+
 rooms() {
   top_level
   arrows
+  tests_built
   model_is_pure
   vendors_apart
   site_apart

@@ -143,7 +143,13 @@ fn cannot(world: &World, statement: &str) -> String {
 /// docs/PROOFS.md.
 fn table(runs: &[&(String, Vec<Row>)]) -> String {
     let day = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().unwrap().stdout;
-    let versions: Vec<&str> = runs.iter().map(|(version, _)| version.as_str()).collect();
+    // MariaDB's version names its engine, MySQL's does not
+    let engine = |version: &str| if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+    let named = |version: &str| match engine(version) {
+        "MySQL" => format!("MySQL {version}"),
+        _ => version.to_owned(),
+    };
+    let versions: Vec<String> = runs.iter().map(|(version, _)| named(version)).collect();
     let mut text = format!(
         "# Proofs\n\nWritten by `make mutants` on {}, {}; do not edit it by hand.\n\n\
          `rs-dbsync status --proof` is a conjunction. Each row is a lying state made on real servers. It was\n\
@@ -159,7 +165,7 @@ fn table(runs: &[&(String, Vec<Row>)]) -> String {
         for at in 0..runs[0].1.len() {
             for (version, rows) in runs {
                 let Row { own, what, told } = &rows[at];
-                let engine = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
+                let engine = engine(version);
                 match told {
                     _ if *own != name => Ok(()),
                     Told::Refused(all) => {
