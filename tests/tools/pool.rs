@@ -416,6 +416,7 @@ fn a_dead_balancer_keeps_a_pool_as_it_is_and_does_not_keep_the_other_closed() {
     assert_eq!(after, first, "the living one is as it was");
     site.page(&["start"]).run().exits(7).says("Load Balancer-2");
     assert_eq!(site.get(&balancers[0].0, "/").0, 503);
+    the_dead_one_hides_none(&site, &balancers[0].1);
     let ran = site.page(&["stop"]).run().exits(8).says("Load Balancer-2");
     assert!(ran.records()[1]["did"][0]["error"].is_string(), "{ran}");
     assert_eq!(site.get(&balancers[0].0, "/").0, 200, "it goes forward");
@@ -424,6 +425,55 @@ fn a_dead_balancer_keeps_a_pool_as_it_is_and_does_not_keep_the_other_closed() {
     assert_eq!(site.get(&balancers[1].0, "/").0, 200, "its file was switched, and it has read it");
     let _ = site.page(&["stop"]).run().exits(0);
     assert!(site.debts().is_empty());
+}
+
+/// Load Balancer-2 is dead, the page is up on the other, whose home this is.
+fn the_dead_one_hides_none(site: &Site, home: &str) {
+    for (ran, schema) in [
+        (site.page(&["status"]).run(), "rs.page/1"),
+        (site.lbctl(&["status", "--pool", "www"]).run(), "rs.member/1"),
+    ] {
+        let ran = ran.exits(8).says("1 of 2 balancers did not answer").says("Load Balancer-2: ");
+        let records = ran.records();
+        assert_eq!(records.len(), 2, "{ran}");
+        assert_eq!(
+            (&records[0]["schema"], &records[0]["balancer"]),
+            (&schema.into(), &"Load Balancer-1".into())
+        );
+        assert_eq!(
+            (&records[1]["schema"], &records[1]["name"]),
+            (&"rs.server/1".into(), &"Load Balancer-2".into())
+        );
+        assert!(records[1]["did"][0]["error"].is_string(), "{ran}");
+        // a stream with it goes no farther
+        let lock = site.scene.tool("rs-server").args(["lock"]).stdin(ran.stdout).run();
+        lock.exits(2).says("comes in as failed");
+    }
+    // what nobody knows is no yes, and a no is a no: what was found goes with the error
+    let gates: [(Call, i32); 5] = [
+        (site.page(&["status", "--require", "on", "--json"]), 7),
+        (site.page(&["status", "--require", "off", "--json"]), 3),
+        (site.lbctl(&["status", "--require", "up", "--json"]), 7),
+        (site.lbctl(&["status", "--require", "up=1", "--allow-none", "--json"]), 7),
+        (site.lbctl(&["status", "--require", "up=2", "--json"]), 3),
+    ];
+    for (gate, exit) in gates {
+        let ran = gate.run().exits(exit).says("Load Balancer-2");
+        assert!(ran.stdout.is_empty(), "{ran}");
+        let error: Json = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        assert_eq!(error["found"][0]["balancer"], "Load Balancer-1", "{ran}");
+        assert_eq!(error["found"][1]["name"], "Load Balancer-2", "{ran}");
+    }
+    // none answers
+    let socket = format!("{home}/run/haproxy.sock");
+    std::fs::rename(&socket, format!("{socket}.away")).unwrap();
+    for call in
+        [site.page(&["status"]), site.lbctl(&["status"]), site.lbctl(&["status", "--allow-none"])]
+    {
+        let ran = call.run().exits(7).says("Load Balancer-1").says("Load Balancer-2");
+        assert!(ran.stdout.is_empty(), "{ran}");
+    }
+    std::fs::rename(format!("{socket}.away"), &socket).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rs_contract::{Balancer, Cloud, Error, Kind, Result};
 use rs_model::member::{Drained, Member};
 use rs_model::{Server, pool};
 
+use crate::answers::Silent;
 use crate::{Context, side_by_side};
 
 /// A pool: its balancers, each as the tool needs it, with all servers of the deployment.
@@ -18,6 +19,10 @@ pub struct Balancers<L> {
     pub servers: Vec<Server>,
     /// Its balancers.
     pub lbs: Vec<L>,
+    /// The servers that they are, in that order.
+    of: Vec<Server>,
+    /// Those that did not answer, where it is enough that others do ([`Meant::some`]).
+    pub(crate) silent: Vec<Silent>,
     /// How many balancers at once.
     jobs: u16,
 }
@@ -27,6 +32,8 @@ pub struct Balancers<L> {
 pub struct Meant<'a> {
     /// None may be in doubt; otherwise a doubtful one is named and left out.
     pub all: bool,
+    /// Those that answer are enough: who does not hides none of the others.
+    pub some: bool,
     /// Names of those that are left out.
     pub offline: &'a [String],
 }
@@ -68,12 +75,19 @@ impl<L: Sync> Balancers<L> {
             .hint(format!("its balancers: {}", names(known.iter().map(|lb| lb.name.as_str()))))
             .untouched());
         }
-        let lbs = known
-            .into_iter()
-            .filter(|server| !meant.offline.contains(&server.name))
-            .map(|server| make(server, &servers))
-            .collect::<Result<Vec<_>>>()?;
-        if lbs.is_empty() {
+        let (mut lbs, mut of, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+        for server in known.into_iter().filter(|server| !meant.offline.contains(&server.name)) {
+            let begun = Instant::now();
+            match make(server, &servers) {
+                Ok(lb) => {
+                    lbs.push(lb);
+                    of.push(server.clone());
+                }
+                Err(e) if meant.some => silent.push(Silent::new(cx, deployment, server, begun, e)),
+                Err(e) => return Err(e),
+            }
+        }
+        if lbs.is_empty() && silent.is_empty() {
             return Err(Error::new(
                 Kind::NotFound,
                 format!("no operational server of {deployment:?} balances the pool {name:?}"),
@@ -88,6 +102,8 @@ impl<L: Sync> Balancers<L> {
             deployment: deployment.to_owned(),
             servers,
             lbs,
+            of,
+            silent,
             jobs: cx.common.jobs,
         })
     }
@@ -95,6 +111,28 @@ impl<L: Sync> Balancers<L> {
     /// Does something on every balancer, `--jobs` at once; one result each, in order.
     pub fn on_all<T: Send>(&self, act: impl Fn(&L) -> Result<T> + Sync) -> Vec<Result<T>> {
         side_by_side(self.jobs, &self.lbs, act)
+    }
+
+    /// Reads from every balancer, `--jobs` at once. One that does not answer is one of `lbs` no more; it is kept for
+    /// [`Answers::add`].
+    pub fn read<T: Send>(&mut self, cx: &Context, read: impl Fn(&L) -> Result<T> + Sync) -> Vec<T> {
+        let begun = Instant::now();
+        let answers = self.on_all(read);
+        let mut found = Vec::new();
+        let asked = std::mem::take(&mut self.lbs).into_iter().zip(std::mem::take(&mut self.of));
+        for ((lb, server), answer) in asked.zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    found.push(answer);
+                    self.lbs.push(lb);
+                    self.of.push(server);
+                }
+                Err(e) => {
+                    self.silent.push(Silent::new(cx, &self.deployment, &server, begun, e));
+                }
+            }
+        }
+        found
     }
 }
 

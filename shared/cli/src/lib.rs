@@ -8,6 +8,7 @@
 //! ```
 
 mod act;
+mod answers;
 mod args;
 mod balancers;
 mod context;
@@ -21,6 +22,7 @@ mod table;
 mod usage;
 
 pub use act::{DebtSpec, Done, Step};
+pub use answers::Answers;
 pub use args::{Changing, Common, Owing, Select, Set, duration, name_value};
 pub use balancers::{Balancers, Meant, Patience, settle};
 pub use context::{Context, main};

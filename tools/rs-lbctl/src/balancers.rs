@@ -48,6 +48,15 @@ pub struct Read {
     digests: Vec<Option<String>>,
 }
 
+fn open(cloud: &dyn Cloud, deployment: &str, server: &Server, servers: &[Server]) -> Result<Lb> {
+    let (settings, channel) = way(cloud, deployment, server, servers)?;
+    Ok(Lb {
+        name: server.name.clone(),
+        driver: rs_drivers::balancer(server, &settings, channel)?,
+        settings,
+    })
+}
+
 impl Pool {
     /// Opens every balancer of a pool but those that are offline, which must not answer.
     pub fn open(
@@ -57,15 +66,8 @@ impl Pool {
         name: &str,
         offline: &[String],
     ) -> Result<Pool> {
-        let make = |server: &Server, servers: &[Server]| {
-            let (settings, channel) = way(cloud, deployment, server, servers)?;
-            Ok(Lb {
-                name: server.name.clone(),
-                driver: rs_drivers::balancer(server, &settings, channel)?,
-                settings,
-            })
-        };
-        let meant = Meant { all: false, offline };
+        let make = |server: &Server, servers: &[Server]| open(cloud, deployment, server, servers);
+        let meant = Meant { offline, ..Meant::default() };
         let all = Balancers::open(cx, cloud, deployment, name, meant, make)?;
         for server in all.servers.iter().filter(|server| offline.contains(&server.name)) {
             if make(server, &all.servers)?.driver.members(name).is_ok() {
@@ -79,6 +81,27 @@ impl Pool {
             }
         }
         Ok(Pool { all, offline: offline.to_vec() })
+    }
+
+    /// The pool as far as its balancers answer, with the members of each that does.
+    pub fn answers(
+        cx: &Context,
+        cloud: &dyn Cloud,
+        deployment: &str,
+        name: &str,
+    ) -> Result<(Pool, Vec<Vec<Member>>)> {
+        let make = |server: &Server, servers: &[Server]| open(cloud, deployment, server, servers);
+        let some = Meant { some: true, ..Meant::default() };
+        let mut all = Balancers::open(cx, cloud, deployment, name, some, make)?;
+        let mut members = all.read(cx, |lb| lb.driver.members(name));
+        let pool = Pool { all, offline: Vec::new() };
+        members.iter_mut().for_each(|members| pool.name_them(cloud, members));
+        Ok((pool, members))
+    }
+
+    /// Ends the look at a pool.
+    pub fn into_balancers(self) -> Balancers<Lb> {
+        self.all
     }
 
     /// What a plan is made from.

@@ -1,7 +1,7 @@
 //! `status`: every member on every balancer.
 
 use clap::Args;
-use rs_cli::{Context, Exit};
+use rs_cli::{Answers, Context, Exit};
 use rs_contract::{Error, Kind};
 use rs_drivers::settings::Settings;
 use rs_model::Bad;
@@ -57,11 +57,10 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
                 .collect()
         }
     };
-    let mut all: Vec<Member> = Vec::new();
+    let mut answers = Answers::default();
     let mut problems = Vec::new();
     for name in &names {
-        let pool = Pool::open(cx, cloud, &deployment, name, &[])?;
-        let members = pool.members(cloud)?;
+        let (pool, members) = Pool::answers(cx, cloud, &deployment, name)?;
         if let Some(require) = &args.require {
             for (lb, members) in pool.lbs.iter().zip(&members) {
                 let answers = |member: &Member| {
@@ -85,21 +84,19 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
             }
             problems.extend(unlike(&pool, &members));
         }
-        all.extend(members.into_iter().flatten());
+        answers.add(pool.into_balancers(), members.iter().flatten().map(Record::of));
     }
-    let records: Vec<Record> = all.iter().map(Record::of).collect();
     if args.require.is_some() && (!problems.is_empty() || names.is_empty()) {
         for problem in problems.iter().skip(1) {
             cx.warn(problem);
         }
         let first = problems.first().map_or("there is no pool", String::as_str);
-        return Err(Error::new(Kind::No, "not every pool is as required")
+        let no = Error::new(Kind::No, "not every pool is as required")
             .because(first)
-            .hint("rs-lbctl status shows every member")
-            .found(records.into_iter().map(|record| record.body.into()).collect())
-            .into());
+            .hint("rs-lbctl status shows every member");
+        return Err(answers.refuse(cx, no).into());
     }
-    if records.is_empty() && !args.allow_none {
+    if answers.is_empty() && !args.allow_none {
         return Err(Error::new(
             Kind::NotFound,
             match &args.pool {
@@ -110,8 +107,7 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
         .hint("rs-lbctl connect --pool POOL; --allow-none if that is fine")
         .into());
     }
-    cx.emit(&records)?;
-    Ok(Exit::Done)
+    answers.end(cx, args.require.is_some())
 }
 
 /// Balancers of one pool that do not have the same members: a client's luck decides what he meets.

@@ -52,15 +52,14 @@ pub fn choose(cloud: &dyn Cloud, deployment: &str, named: Option<&str>) -> Resul
 }
 
 impl Pool {
-    /// Opens every balancer of the pool. For `all` none may be in doubt: a page that one of them lacks lets users in.
+    /// Opens the balancers of the pool that are meant. For a page none may be in doubt: one that lacks it lets users in.
     pub fn open(
         cx: &Context,
         cloud: &dyn Cloud,
         deployment: &str,
         name: &str,
-        all: bool,
+        meant: Meant<'_>,
     ) -> Result<Pool> {
-        let meant = Meant { all, ..Meant::default() };
         Balancers::open(cx, cloud, deployment, name, meant, |server, servers| {
             let (settings, channel) = way(cloud, deployment, server, servers)?;
             let driver = rs_drivers::page(server, &settings, channel)?;
@@ -77,6 +76,13 @@ impl Pool {
             .map(|lb| Subject::server(&self.deployment, lb.server.clone()))
             .collect();
         Subjects { items }
+    }
+
+    /// The page of every balancer that answers, with whom it is of.
+    pub fn answers(mut self, cx: &Context) -> (Balancers<Lb>, Vec<Page>) {
+        let pool = self.name.clone();
+        let pages = self.0.read(cx, |lb| lb.page(&pool));
+        (self.0, pages)
     }
 
     /// The page of every balancer, as told and as seen.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Patience, Step};
+use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Meant, Owing, Patience, Step};
 use rs_contract::{Balancer, Cloud, Error, Kind, Result};
 use rs_drivers::look::way;
 use rs_model::act::Due;
@@ -50,7 +50,7 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
     let cloud = world.cloud.as_ref();
     let deployment = cx.deployment(cloud)?;
     let name = choose(cloud, &deployment, args.pool.as_deref())?;
-    let pool = Pool::open(cx, cloud, &deployment, &name, true)?;
+    let pool = Pool::open(cx, cloud, &deployment, &name, Meant { all: true, ..Meant::default() })?;
     // everything that could go wrong is looked at on every balancer before any of them is switched
     let content = page.as_deref().filter(|_| !cx.dry());
     pool.on_all(|lb| lb.driver.prepare(&name, content))

@@ -1,7 +1,7 @@
 //! `status`: the page on every balancer, as told and as seen.
 
 use clap::{Args, ValueEnum};
-use rs_cli::{Context, Exit};
+use rs_cli::{Answers, Context, Exit, Meant};
 use rs_contract::{Error, Kind};
 use rs_model::pool;
 use rs_records::Record;
@@ -49,38 +49,37 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
         .hint("tag the balancers load_balancer:active_POOL=true")
         .into());
     }
-    let mut records = Vec::new();
+    let mut answers = Answers::default();
     let mut problems = Vec::new();
+    let some = Meant { some: true, ..Meant::default() };
     for name in &names {
-        let pool = Pool::open(cx, cloud, &deployment, name, false)?;
-        for (lb, page) in pool.lbs.iter().zip(pool.pages()?) {
+        let (pool, pages) = Pool::open(cx, cloud, &deployment, name, some)?.answers(cx);
+        for (lb, page) in pool.lbs.iter().zip(&pages) {
             problems.extend(match args.require {
                 None => Vec::new(),
                 Some(Want::On) => {
-                    let mut found = not_on(&page);
+                    let mut found = not_on(page);
                     found.extend(lb.spared(name)?);
                     found
                 }
                 Some(Want::Off) => {
-                    let mut found = still_on(&page, &lb.driver.processes(name)?);
-                    found.extend(not_open(&page));
+                    let mut found = still_on(page, &lb.driver.processes(name)?);
+                    found.extend(not_open(page));
                     found
                 }
             });
-            records.push(Record::of(&page));
         }
+        answers.add(pool, pages.iter().map(Record::of));
     }
     let Some(first) = problems.first() else {
-        cx.emit(&records)?;
-        return Ok(Exit::Done);
+        return answers.end(cx, args.require.is_some());
     };
     for problem in problems.iter().skip(1) {
         cx.warn(problem);
     }
     let word = if args.require == Some(Want::On) { "on" } else { "off" };
-    Err(Error::new(Kind::No, format!("the page is not {word} everywhere"))
+    let no = Error::new(Kind::No, format!("the page is not {word} everywhere"))
         .because(first)
-        .hint("rs-maintenance status shows every balancer")
-        .found(records.into_iter().map(|record| record.body.into()).collect())
-        .into())
+        .hint("rs-maintenance status shows every balancer");
+    Err(answers.refuse(cx, no).into())
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rs_cli::{Changing, Context, Done, Exit, Journal, Step};
+use rs_cli::{Changing, Context, Done, Exit, Journal, Meant, Step};
 use rs_contract::{Cloud, Error, Kind, Result, State};
 use rs_model::member::Page;
 use rs_model::reopen::{CONDITIONS, judge_reopen};
@@ -46,7 +46,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
     let cloud = world.cloud.as_ref();
     let deployment = cx.deployment(cloud)?;
     let name = choose(cloud, &deployment, args.pool.as_deref())?;
-    let pool = Pool::open(cx, cloud, &deployment, &name, false)?;
+    let pool = Pool::open(cx, cloud, &deployment, &name, Meant::default())?;
     let before: Vec<(Option<Page>, Vec<String>)> = pool
         .lbs
         .iter()
