@@ -308,11 +308,15 @@ rs-server list --as old --role server --allow-none | rs-server unquench --allow-
 say ""
 [[ $mode != dry ]] || { say "Nothing was changed. What needs an earlier act can be tried only after that one." && exit 0; }
 say "The old release serves on the old data. Left for you:"
-say "  end what was made for the upgrade: rs-cleanup plan --as new --as temp >plan; rs-cleanup retire --plan plan"
 if [[ $migrated == yes ]]; then
+  mapfile -t masters < <(kept_masters)
   say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
-  say "  once you stay here: rebuild the slaves with rs-dbsync init, and that master with rs-dbsync init --rebuild"
+  say "  once you stay here, the slaves and that master again from the data of the old release:"
+  say "    rs-dbsync init --role slave --allow-none; rs-dbsync init --rebuild -- ${masters[*]@Q}"
 fi
+say "  what was made for the upgrade, and no longer wanted:"
+say "    rs-lbctl point ${TEST_HOST@Q} --remove; rs-server list --as new --as temp --allow-none --role server | rs-server unlock --allow-none"
+say "    rs-cleanup plan --as new --as temp --allow-none >plan && rs-cleanup retire --plan plan --delete"
 [[ $mode == run ]] || exit 0
 command rs-journal mark 'way back' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
 command rs-cleanup audit --settle >/dev/null || true

@@ -128,7 +128,8 @@ fn documented() -> BTreeMap<String, Vec<String>> {
 fn the_documented_fields_are_those_of_the_samples() {
     let documented = documented();
     // what any record may carry besides, and what a text of the section names
-    let besides = ["schema", "deployment", "name", "did", "world", "seen", "checks", "of_tomorrow"];
+    let besides =
+        ["schema", "deployment", "name", "did", "world", "seen", "settle", "checks", "of_tomorrow"];
     for (path, sample) in samples() {
         let fields = documented
             .get(sample.schema())

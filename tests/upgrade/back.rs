@@ -45,6 +45,19 @@ fn orders(site: &Site, server: &str) -> String {
     )
 }
 
+/// Once it came back, nothing that is named turns the new array on again.
+fn the_new_array_is_retired_and_not_enabled(site: &Site) {
+    let owed = site.tool("rs-cleanup").args(["audit", "--json"]).run().exits(3).records();
+    let settle = |key: &str| {
+        let debt =
+            owed.iter().find(|debt| debt["key"] == key).unwrap_or_else(|| panic!("{owed:?}"));
+        debt["settle"].as_str().unwrap().to_owned()
+    };
+    let plan = settle("array:array-2");
+    assert!(plan.starts_with("rs-cleanup plan ") && plan.contains("retire --plan"), "{plan}");
+    assert!(settle("temp:Load Balancer-3").ends_with("rs-cleanup retire --plan plan --delete"));
+}
+
 fn audited(site: &Site) {
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "window"]).run().exits(0);
     let _ = site.tool("rs-journal").args(["verify"]).run().exits(0);
@@ -157,6 +170,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     assert!(differs.is_empty(), "{differs:#?}\n{back}");
     audited(&site);
 
+    the_new_array_is_retired_and_not_enabled(&site);
     // nothing goes on from there by mistake; what users wrote since is the price of taking it back
     let _ = site.run("scripts/upgrade.sh", &[]).exits(5).says("rollback.sh --undo takes that back");
     let declined = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "0"]).exits(5);

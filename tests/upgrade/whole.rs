@@ -123,6 +123,37 @@ fn before_the_migration_going_back_is_free() {
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
 }
 
+/// What the way back leaves for a person is done by the very lines that it said, and what the audit names besides: none
+/// declines, nothing is owed then, and the old release still serves.
+fn what_is_left_is_settled_by_what_was_named(site: &Site, back: &rs_tests::Ran) {
+    let typed = |line: &str| {
+        let ran = site.bash(&format!("export RS_UPGRADE=u-1; {line}"));
+        assert_eq!(ran.exit, 0, "`{line}`\n{ran}");
+    };
+    let audit = || site.tool("rs-cleanup").args(["audit", "--json"]).run();
+    let array = audit().records().into_iter().find(|debt| debt["key"] == "array:array-2");
+    let settle = array.unwrap()["settle"].as_str().unwrap().to_owned();
+    assert!(settle.starts_with("rs-cleanup plan"), "the new array on again? {settle}");
+    typed(&settle);
+    let left = back.stderr.split("Left for you:").nth(1).unwrap_or_else(|| panic!("{back}"));
+    let lines: Vec<&str> = left.lines().filter(|line| line.starts_with("    rs-")).collect();
+    assert!(lines.len() >= 3, "{back}");
+    lines.iter().for_each(|line| typed(line));
+    for debt in audit().records().iter().filter(|debt| debt["world"] != "settled") {
+        typed(debt["settle"].as_str().unwrap());
+    }
+    let owed = audit().exits(0);
+    assert!(owed.records().iter().all(|debt| debt["world"] == "settled"), "{owed}");
+    assert_eq!(releases(site), ["1.0"]);
+    let there = site.tool("rs-server").args(["list", "--all"]).run().exits(0).by_name();
+    for gone in ["array-2", "Load Balancer-3", "App Server-3"] {
+        assert!(!there.contains_key(gone), "{gone} is still there: {:?}", there.keys());
+    }
+    let replicating = ["status", "--role", "slave", "--require", "replicating"];
+    let slaves = site.tool("rs-dbsync").args(replicating).run().exits(0);
+    assert_eq!(slaves.records().len(), 2, "{slaves}");
+}
+
 /// Who is back already is told so, and nothing is done.
 fn back_again(site: &Site) {
     let acts = || site.tool("rs-journal").args(["show"]).run().exits(0).records().len();
@@ -166,6 +197,7 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
         "the warm slave is the master now: {:?}",
         servers.keys()
     );
+    what_is_left_is_settled_by_what_was_named(site, &back);
     marked.kept_their_secrets(&[&up, &back]);
 }
 

@@ -30,4 +30,4 @@ pub use exit::Exit;
 pub use journal::{Journal, alive, host, now, owner};
 pub use limit::side_by_side;
 pub use select::{Subject, Subjects, What};
-pub use shell::words as shell_words;
+pub use shell::{settling, words as shell_words};

@@ -1,8 +1,26 @@
 //! An argument list as a person can paste it into a shell.
 
+use rs_model::journal::came_back;
+use rs_model::retire::is_ended;
+use rs_model::{Act, Debt};
+
 /// Quotes what needs it, so that the line means exactly this argument list.
 pub fn words(argv: &[String]) -> String {
     argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// What a person types to settle a debt as things stand: its inverse, or a plan of the end of what it is about, and that.
+///
+/// - `part`: what its subject is in the run that owes it.
+/// - `acts`: the journal.
+pub fn settling(debt: &Debt, part: Option<&str>, acts: &[Act]) -> String {
+    let run = debt.owner.run.as_deref();
+    let back = run.is_some_and(|run| came_back(acts, &debt.deployment, run));
+    if !is_ended(debt, part, back) {
+        return words(&debt.inverse);
+    }
+    let plan = ["rs-cleanup", "plan", "--deployment", &debt.deployment, "--", &debt.subject];
+    format!("{} >plan && rs-cleanup retire --plan plan --delete", words(&plan.map(str::to_owned)))
 }
 
 fn quoted(word: &str) -> String {

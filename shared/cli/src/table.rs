@@ -17,7 +17,7 @@ const COLUMNS: &[(&str, &[&str])] = &[
     ),
     ("rs.page/1", &["balancer", "pool", "active", "saved"]),
     ("rs.check/1", &["answer", "name", "subject", "detail", "hint"]),
-    ("rs.debt/1", &["key", "due", "since", "reason", "inverse"]),
+    ("rs.debt/1", &["key", "due", "since", "reason", "settle"]),
     ("rs.act/1", &["seq", "at", "outcome", "tool", "verb", "subject", "ms", "undo"]),
     (
         "rs.snapshot/1",

@@ -45,6 +45,15 @@ impl<'a> Look<'a> {
         self.servers.iter().find(|server| server.name == name)
     }
 
+    /// What a server or an array of that name is in a run.
+    pub fn part(&self, name: &str, run: &str) -> Option<&str> {
+        let array = || self.arrays.iter().find(|array| array.name == name);
+        match self.server(name) {
+            Some(server) => server.part(run),
+            None => array()?.part(run),
+        }
+    }
+
     fn settings(&self, server: &Server) -> Result<Settings> {
         Settings::among(self.cloud, self.deployment, server, &self.servers)
     }

@@ -128,7 +128,7 @@ pub struct Debt {
     pub reason: String,
     /// Since when, RFC 3339 UTC.
     pub since: String,
-    /// The command that settles it: an argument list of one of our tools, never a shell line.
+    /// The command that puts back what was: an argument list of one of our tools, never a shell line.
     pub inverse: Vec<String>,
     /// Until when.
     pub due: Due,

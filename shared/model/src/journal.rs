@@ -62,6 +62,21 @@ fn like(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Whether a run came back to the old release, or is on its way there: what it noted last, of where it stands, is that. A
+/// step that is done since, or that a way back was given up or is taken back, says otherwise.
+pub fn came_back(acts: &[Act], deployment: &str, run: &str) -> bool {
+    let noted = |act: &&Act| {
+        let stands = act.subject.starts_with("step ")
+            || ["way back", "undo"].contains(&act.subject.as_str());
+        stands
+            && (act.tool.as_str(), act.verb.as_str()) == ("rs-journal", "mark")
+            && act.deployment == deployment
+            && act.owner.run.as_deref() == Some(run)
+    };
+    let newest = acts.iter().rev().find(noted);
+    newest.is_some_and(|act| ["way back", "step back"].contains(&act.subject.as_str()))
+}
+
 /// What the window took in the newest rehearsal of a deployment, milliseconds: as clients saw it, else the steps from
 /// page to page (18 to 31). Absent: none came so far.
 pub fn rehearsed_ms(acts: &[Act], deployment: &str) -> Option<u64> {
@@ -427,6 +442,34 @@ mod tests {
         for (run, found) in [("u-1", 2), ("u-*", 2), ("u-10", 0), ("u-", 0)] {
             let wanted = Wanted { run: Some(run.into()), ..Wanted::default() };
             assert_eq!(select(acts.to_vec(), &wanted).len(), found, "{run}");
+        }
+    }
+
+    #[test]
+    fn a_run_came_back_when_its_way_back_is_what_it_noted_last() {
+        let noted = |marks: &[&str]| -> Vec<Act> {
+            let note = |(seq, what): (u64, &&str)| Act {
+                tool: "rs-journal".into(),
+                ..act(seq, what, "mark", Outcome::Done)
+            };
+            (1..).zip(marks).map(note).collect()
+        };
+        for (marks, back) in [
+            (&[][..], false),
+            (&["step 31"], false),
+            (&["step 31", "step back"], true),
+            (&["step 31", "step back", "way back"], true),
+            (&["step back", "way back", "we stay here"], true),
+            (&["step back", "step forth"], false),
+            (&["way back", "undo"], false),
+            (&["way back", "undo", "step forth"], false),
+            (&["way back", "step 15"], false),
+        ] {
+            let acts = noted(marks);
+            let deployment = act(1, "", "", Outcome::Done).deployment;
+            assert_eq!(came_back(&acts, &deployment, "u-1"), back, "{marks:?}");
+            assert!(!came_back(&acts, &deployment, "u-2"), "of another run");
+            assert!(!came_back(&acts, "other", "u-1"), "of another deployment");
         }
     }
 

@@ -468,6 +468,19 @@ pub fn ends_with(debt: &Debt, name: &str) -> bool {
     }
 }
 
+/// Whether a debt is settled by the end of what it is about, and not by its inverse: what was made for an upgrade only,
+/// and the new array of a run that came back. Enabled again, that would start the new release on the old schema.
+///
+/// - `part`: what the subject is in the run that owes it.
+/// - `back`: whether that run came back ([`crate::journal::came_back`]).
+pub fn is_ended(debt: &Debt, part: Option<&str>, back: bool) -> bool {
+    match debt.kind.as_str() {
+        "temp" => true,
+        "array" => back && part == Some("new"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 #[path = "retire_tests.rs"]
 mod tests;

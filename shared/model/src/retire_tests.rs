@@ -260,13 +260,13 @@ fn a_plan_that_was_edited_or_is_old_is_refused() {
     assert!(refusals(&more, &text, 1, 3600, &now)[0].contains("says 2 entries and has 1"));
 }
 
-#[test]
-fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
-    let debt = |key: &str| Debt {
+fn debt(key: &str) -> Debt {
+    let (kind, subject) = key.split_once(':').unwrap();
+    Debt {
         key: key.into(),
         deployment: "production".into(),
-        kind: String::new(),
-        subject: String::new(),
+        kind: kind.into(),
+        subject: subject.into(),
         owner: Owner::default(),
         reason: String::new(),
         since: String::new(),
@@ -275,7 +275,26 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
         deadline: None,
         undo_on_deadline: false,
         before: serde_json::Value::Null,
-    };
+    }
+}
+
+#[test]
+fn a_new_array_is_never_enabled_again_once_its_run_came_back() {
+    for (key, part, back, ended) in [
+        ("temp:Load Balancer-3", Some("temp"), false, true),
+        ("temp:Load Balancer-3", Some("temp"), true, true),
+        ("array:array-2", Some("new"), true, true),
+        ("array:array-2", Some("new"), false, false),
+        ("array:array-1", Some("old"), true, false),
+        ("array:array-9", None, true, false),
+        ("backups:Master DB", Some("new"), true, false),
+    ] {
+        assert_eq!(is_ended(&debt(key), part, back), ended, "{key} {part:?} {back}");
+    }
+}
+
+#[test]
+fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
     for (key, name, ends) in [
         ("held:Warm DB", "Warm DB", true),
         ("held:Warm DB", "Warm", false),

@@ -1,7 +1,7 @@
 //! `audit`: what is owed, and what the world says of it.
 
 use anyhow::Result;
-use rs_cli::{Context, Exit, Journal, alive, shell_words};
+use rs_cli::{Context, Exit, Journal, alive, settling};
 use rs_drivers::look::Look;
 use rs_drivers::owed::{Seen, see};
 use rs_model::act::Due;
@@ -38,7 +38,10 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
     let mut open = 0;
     if !debts.is_empty() {
         let look = Look::new(world.cloud.as_ref(), &deployment)?;
+        let acts = journal.acts()?;
         for debt in &debts {
+            let run = debt.owner.run.as_deref();
+            let settle = settling(debt, run.and_then(|run| look.part(&debt.subject, run)), &acts);
             let seen = see(&look, world.state.as_ref(), debt)
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
             let (word, text) = match &seen {
@@ -49,6 +52,7 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
             let mut record = Record::of(debt);
             record.nest("world", word);
             record.nest("seen", text);
+            record.nest("settle", &settle);
             records.push(record);
             if matches!(seen, Seen::Settled(_)) {
                 if args.settle {
@@ -62,11 +66,8 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
             open += 1;
             let by = debt.owner.run.as_deref().unwrap_or(&debt.owner.user);
             cx.warn(&format!(
-                "{} since {} by {by} ({}; {text}): {}",
-                debt.key,
-                debt.since,
-                debt.reason,
-                shell_words(&debt.inverse)
+                "{} since {} by {by} ({}; {text}): {settle}",
+                debt.key, debt.since, debt.reason,
             ));
         }
     }

@@ -48,7 +48,7 @@ fn owed(deployment: &str, name: &str) -> DebtSpec {
     let inverse = ["rs-cleanup", "plan", "--deployment", deployment, "--", name];
     DebtSpec {
         key: format!("temp:{name}"),
-        reason: "made for the upgrade only; rs-cleanup retire ends it by that plan".into(),
+        reason: "made for the upgrade only".into(),
         inverse: inverse.map(str::to_owned).into(),
         due: Due::Retire,
         deadline: None,

@@ -104,6 +104,7 @@ struct Alarm {
 impl Alarm {
     fn record(&self) -> Record {
         let mut record = Record::of(&self.debt);
+        record.nest("settle", rs_cli::shell_words(&self.debt.inverse));
         record.nest("undone", self.undone.is_ok());
         if let Err(why) = &self.undone {
             record.nest("kept", why);
