@@ -53,9 +53,12 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   [[ -z $accept ]] || again+=(--accept-loss "$accept")
   [[ $undo == no ]] || again+=(--undo)
   # who lives may be at work: his run is ended only when somebody said yes
-  if [[ $yes == no && -z $accept ]] && ! held=$(rs-journal lock -- true 2>&1); then
-    say "$held"
-    ask 'end that run, and go back?' || die 5 "not confirmed; that run was not touched" "rollback.sh again"
+  if [[ $yes == no && -z $accept ]]; then
+    rc=0
+    held=$(rs-journal lock -- true 2>&1) || rc=$?
+    ((rc == 0)) || say "$held"
+    ((rc == 0 || rc == 5)) || exit "$rc"
+    ((rc == 0)) || ask 'end that run first?' || die 5 "not confirmed; that run was not touched" "rollback.sh again"
   fi
   exec rs-journal lock --take-over -- "$0" "${again[@]}"
 fi
