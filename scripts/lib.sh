@@ -131,6 +131,7 @@ defaults() {
   ((${#RELEASE[@]})) || missing+=(RELEASE)
   ((${#ISOLATION[@]})) || ISOLATION=("LB_HOSTNAME=text:$TEST_HOST" "LB_APPLISTENER_NAME=text:$TEST_POOL")
   ((${#missing[@]} == 0)) || die 2 "settings are missing: ${missing[*]}" "see $scripts/upgrade.conf.example"
+  run_name "$UPGRADE"
   one_way MIGRATION_SQL "${MIGRATION_SQL[@]}"
   one_way MIGRATION_SCRIPT "${MIGRATION_SCRIPT[@]}"
   [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
@@ -140,6 +141,12 @@ defaults() {
   [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
+}
+
+run_name() { # run_name NAME: as the tools have it, said here before anything is called or written by it
+  local LC_ALL=C
+  [[ $1 =~ ^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}$ ]] ||
+    die 2 "UPGRADE is ${1@Q}: that is no name of a run" "letters, digits, '_', '.' and '-', at most 64, such as u-42; UPGRADE or RS_UPGRADE"
 }
 
 load() { # the settings of this run, from $RS_UPGRADE_CONF or upgrade.conf

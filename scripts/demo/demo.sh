@@ -35,7 +35,7 @@ tools="${CARGO_TARGET_DIR:-$project/target}/release"
 read -r -a more <<<"${RS_DEMO_OPTIONS:-}"
 
 # What both site.sh and this script must know.
-deployment=production zone=mysite.test pool=www application=shop svn_port=3690 dns_port=5300
+deployment=production upgrade=u-1 zone=mysite.test pool=www application=shop svn_port=3690 dns_port=5300
 for ((i = 0; i + 1 < ${#more[@]}; i += 2)); do
   case ${more[i]} in
   --deployment) deployment=${more[i + 1]} ;;
@@ -167,7 +167,7 @@ configuration() { # configuration SVN-ADDRESS
   cat >"$place/upgrade.conf" <<CONF
 # The upgrade of the demo, written by scripts/demo/demo.sh.
 DEPLOYMENT=$deployment
-UPGRADE=u-1
+UPGRADE=$upgrade
 POOL=$pool
 TEST_POOL=test1
 TEST_HOST=test1.$zone
@@ -341,8 +341,9 @@ down() {
 
 environment() {
   settings
-  local name
-  for name in RS_CLOUD RS_CREDENTIALS RS_DEPLOYMENT RS_DEMO_DIR PATH; do
+  # shellcheck disable=SC2034 # printed by their names
+  local name RS_UPGRADE=$upgrade RS_UPGRADE_CONF=$place/upgrade.conf
+  for name in RS_CLOUD RS_CREDENTIALS RS_DEPLOYMENT RS_UPGRADE RS_UPGRADE_CONF RS_DEMO_DIR PATH; do
     printf 'export %s=%q\n' "$name" "${!name}"
   done
 }

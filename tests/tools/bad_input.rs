@@ -118,6 +118,24 @@ fn what_is_not_there_is_named_and_nothing_is_done() {
 }
 
 #[test]
+fn a_run_that_is_no_name_is_refused_by_every_verb_and_the_field_is_named() {
+    let scene = small("bad-run");
+    let before = world(&scene);
+    for verb in all_verbs() {
+        let args = verb.on("One", &verb.careful());
+        for name in ["", " ", "a b", "it's", "say \"x\"", "u\n1", "$(touch owned)", "-u"] {
+            let call = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", name).stdin("");
+            let ran = call.run().exits(2);
+            assert!(ran.stderr.contains("--upgrade") && ran.stderr.contains("RS_UPGRADE"), "{ran}");
+            assert!(ran.stdout.is_empty(), "{ran}");
+        }
+        let flag = verb.on("One", &[&verb.careful()[..], &["--upgrade=a b"]].concat());
+        scene.tool(&verb.tool).args(&flag).run().exits(2).says("\"a b\" is no run name");
+    }
+    assert_eq!(world(&scene), before, "something was done");
+}
+
+#[test]
 fn an_unknown_driver_is_named_with_those_that_are_known() {
     let one = "Name: One\n";
     let database = format!("{one}    Tags: ['database:master_active=shop']\n");

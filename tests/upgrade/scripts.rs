@@ -115,6 +115,41 @@ fn settings_are_data_and_a_wrong_line_is_named() {
 }
 
 #[test]
+fn a_run_without_a_proper_name_is_refused_before_anything_is_written() {
+    let scene = Scene::new("run-names");
+    let conf = scene.file("upgrade.conf", &SETTINGS.replace("UPGRADE=u-1\n", ""));
+    let owned = scene.text("owned");
+    let evil = format!("$(touch {owned})");
+    let long = "u".repeat(65);
+    for script in ["scripts/upgrade.sh", "scripts/rollback.sh", "scripts/rehearse.sh"] {
+        let run =
+            |call: rs_tests::Call| call.args(["--conf", &conf]).run().exits(2).says("UPGRADE");
+        for name in [" ", "a b", "it's", "\"u\"", "u\n1", "u;1", "-u", "é", &long, &evil] {
+            run(scene.script(script).env("RS_UPGRADE", name)).says("no name of a run");
+            let line = format!("{}UPGRADE={name}\n", std::fs::read_to_string(&conf).unwrap());
+            let bad = scene.file("bad.conf", &line);
+            let _ = scene.script(script).args(["--conf", &bad]).run().exits(2);
+        }
+        run(scene.script(script).env("RS_UPGRADE", "")).says("missing");
+    }
+    assert!(!scene.path("owned").exists(), "a name was run");
+    let made = std::fs::read_dir(&scene.dir).unwrap().count();
+    assert_eq!(made, 3, "only what the test wrote: two settings and a folder of credentials");
+}
+
+#[test]
+fn the_demo_prints_all_that_the_readme_s_lines_need() {
+    let scene = Scene::new("demo-env");
+    let env = scene.script("scripts/demo/demo.sh").args(["env"]).env("RS_DEMO_SITE", "none").run();
+    let env = env.exits(0).stdout;
+    for name in
+        ["RS_CLOUD", "RS_CREDENTIALS", "RS_DEPLOYMENT", "RS_UPGRADE", "RS_UPGRADE_CONF", "PATH"]
+    {
+        assert!(env.contains(&format!("export {name}=")), "{name} is not among\n{env}");
+    }
+}
+
+#[test]
 fn unknown_options_and_steps_are_usage_errors() {
     let scene = Scene::new("options");
     let conf = scene.file("upgrade.conf", SETTINGS);

@@ -42,7 +42,11 @@ fn readme_lines() -> Vec<String> {
         .map(str::to_owned)
         .collect();
     assert!(lines.len() >= 6, "{lines:?}");
-    lines
+    // the pipe at its beginning, as far as it changes nothing
+    let pipe = text.lines().find_map(|line| line.strip_prefix("    rs-server list")).unwrap();
+    let dry = format!("rs-server list{pipe}").replace(" set ", " set --dry-run ");
+    assert!(dry.contains("| rs-run '") && dry.contains("--dry-run"), "{dry}");
+    lines.into_iter().chain([dry.replace("| rs-run", "| rs-run --dry-run")]).collect()
 }
 
 #[test]
@@ -74,7 +78,15 @@ pub fn upgrade_under_load(site: &Site) {
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
     let _ = site.tool("rs-journal").args(["verify"]).run().exits(0);
     for line in readme_lines() {
-        let ran = site.bash(&line);
+        let line = format!(
+            "eval \"$('{demo}' env)\"; {line}",
+            demo = rs_tests::root().join("scripts/demo/demo.sh").display()
+        );
+        let call = site
+            .dressed(site.scene.call("bash", "bash"))
+            .without("RS_CLOUD")
+            .without("RS_CREDENTIALS");
+        let ran = call.args(["-o", "pipefail", "-c", &line]).run();
         assert_eq!(ran.exit, 0, "the README's `{line}`\n{ran}");
         assert!(
             !ran.stdout.trim().is_empty() || line.contains("audit"),

@@ -17,7 +17,7 @@ pub struct Common {
     #[arg(long, env = "RS_DEPLOYMENT", value_name = "NAME", global = true)]
     pub deployment: Option<String>,
     /// The run that this belongs to, e.g. u-42
-    #[arg(long, env = "RS_UPGRADE", value_name = "RUN", global = true)]
+    #[arg(long, env = "RS_UPGRADE", value_name = "RUN", value_parser = run, global = true)]
     pub upgrade: Option<String>,
     /// Records instead of a table, and errors as rs.error/1 too
     #[arg(long, global = true)]
@@ -31,6 +31,12 @@ pub struct Common {
     /// No progress on stderr
     #[arg(long, short, global = true)]
     pub quiet: bool,
+}
+
+/// The name of a run; said where it is wrong, also when it comes by the environment.
+fn run(written: &str) -> Result<String, Bad> {
+    let said = |bad: Bad| Bad::new(format!("{} (--upgrade, RS_UPGRADE)", bad.what), bad.hint);
+    rs_model::name::run(written).map(|()| written.to_owned()).map_err(said)
 }
 
 /// Flags of every verb that changes something.

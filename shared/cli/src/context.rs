@@ -249,9 +249,6 @@ impl Context {
             Error::new(Kind::Usage, "no control plane is named")
                 .hint("set RS_CLOUD or --cloud, e.g. sqlite:/var/lib/rs/site.db")
         })?;
-        if let Some(run) = &self.common.upgrade {
-            rs_model::name::run(run)?;
-        }
         let mode = if self.dry { Mode::DryRun } else { Mode::Real };
         Ok(Place { cloud, state: self.common.store.clone().filter(|url| !url.is_empty()), mode })
     }
