@@ -136,6 +136,20 @@ fn a_run_that_is_no_name_is_refused_by_every_verb_and_the_field_is_named() {
 }
 
 #[test]
+fn of_several_pools_one_is_named_before_any_is_darkened() {
+    let tags = "    Tags: ['load_balancer:active_www=true', 'load_balancer:active_shop=true']\n";
+    let site_of_two = SITE.replace("Address: 192.0.2.7\n", &format!("Address: 192.0.2.7\n{tags}"));
+    let scene = site("bad-pools", &site_of_two);
+    let before = world(&scene);
+    for verb in ["start", "stop"] {
+        let ran = scene.tool("rs-maintenance").args([verb]).run().exits(2);
+        let ran = ran.says("there are several pools").says("shop, www");
+        assert!(ran.stdout.is_empty(), "{ran}");
+    }
+    assert_eq!(world(&scene), before, "something was done");
+}
+
+#[test]
 fn an_unknown_driver_is_named_with_those_that_are_known() {
     let one = "Name: One\n";
     let database = format!("{one}    Tags: ['database:master_active=shop']\n");

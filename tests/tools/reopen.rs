@@ -85,8 +85,10 @@ fn the_page_stays_up_while_one_condition_is_not_so_each_by_its_own_name() {
         ran.says(words);
     };
     // before any migration nothing of it hinders: no check, no backup
-    run("rs-maintenance", &["start"], 0);
-    stop(&[], 0);
+    let only = "the pool is \"www\", the only one of \"production\"";
+    let _ = run("rs-maintenance", &["start"], 0).says(only);
+    let _ = stop(&[], 0).says(only);
+    assert!(!run("rs-maintenance", &["stop", "--pool", "www"], 0).stderr.contains("the pool is"));
 
     run("rs-maintenance", &["start"], 0);
     run("rs-check", &["site", "--pool", "www", "--bypass"], 0);

@@ -32,8 +32,13 @@ impl Deref for Pool {
     }
 }
 
-/// The pool that is named, or the only one that a tag names.
-pub fn choose(cloud: &dyn Cloud, deployment: &str, named: Option<&str>) -> Result<String> {
+/// The pool that is named, or the only one that a tag names, which is said: nobody named it.
+pub fn choose(
+    cx: &Context,
+    cloud: &dyn Cloud,
+    deployment: &str,
+    named: Option<&str>,
+) -> Result<String> {
     if let Some(name) = named {
         rs_model::name::pool(name)?;
         return Ok(name.to_owned());
@@ -41,7 +46,10 @@ pub fn choose(cloud: &dyn Cloud, deployment: &str, named: Option<&str>) -> Resul
     let servers = cloud.servers(deployment)?;
     let known: Vec<String> = pool::pools(&servers).into_iter().collect();
     match known.as_slice() {
-        [one] => Ok(one.clone()),
+        [one] => {
+            cx.warn(&format!("the pool is {one:?}, the only one of {deployment:?}"));
+            Ok(one.clone())
+        }
         [] => {
             Err(Error::new(Kind::NotFound, format!("no server of {deployment:?} balances a pool"))
                 .hint("tag the balancers load_balancer:active_POOL=true"))

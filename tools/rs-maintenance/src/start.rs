@@ -49,7 +49,7 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let deployment = cx.deployment(cloud)?;
-    let name = choose(cloud, &deployment, args.pool.as_deref())?;
+    let name = choose(cx, cloud, &deployment, args.pool.as_deref())?;
     let pool = Pool::open(cx, cloud, &deployment, &name, Meant { all: true, ..Meant::default() })?;
     // everything that could go wrong is looked at on every balancer before any of them is switched
     let content = page.as_deref().filter(|_| !cx.dry());

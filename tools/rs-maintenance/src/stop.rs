@@ -45,7 +45,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let deployment = cx.deployment(cloud)?;
-    let name = choose(cloud, &deployment, args.pool.as_deref())?;
+    let name = choose(cx, cloud, &deployment, args.pool.as_deref())?;
     let pool = Pool::open(cx, cloud, &deployment, &name, Meant::default())?;
     let before: Vec<(Option<Page>, Vec<String>)> = pool
         .lbs
