@@ -520,6 +520,14 @@ fn an_interrupt_says_what_is_left_and_the_same_command_goes_on() {
     assert!(error["hint"].as_str().unwrap().contains("same command again"), "{stderr}");
     scene.tool("rs-journal").args(["verify"]).run().exits(3).says("One");
     std::fs::write(home.join("enough"), "").unwrap();
+    // another script that ends well there is no repetition
+    scene.tool("rs-run").args(["small say", "One", "--set", "TEXT=text:x"]).run().exits(0);
+    let cut = "rs-run run \"small linger\" on server One";
+    scene.tool("rs-journal").args(["verify"]).run().exits(3).says(cut);
+    scene.tool("rs-cleanup").args(["audit"]).run().exits(0).says(cut);
     let again = scene.tool("rs-run").args(["small linger", "One"]).run().exits(0);
     assert_eq!(did(&again.record())["changed"], true);
+    scene.tool("rs-journal").args(["verify"]).run().exits(0);
+    let audit = scene.tool("rs-cleanup").args(["audit"]).run().exits(0);
+    assert!(!audit.stderr.contains("cut off"), "{audit}");
 }

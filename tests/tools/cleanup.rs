@@ -281,6 +281,7 @@ fn retire_that_is_killed_is_named_and_ends_its_work_when_called_again() {
             subject: format!("server {name}"),
             tool: "rs-cleanup".into(),
             verb: "retire".into(),
+            about: None,
             owner: Owner { host: rs_cli::host(), pid: child.id(), ..Owner::default() },
             epoch: 0,
             clock: false,

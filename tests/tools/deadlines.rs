@@ -61,6 +61,7 @@ fn a_clock_puts_nothing_back_during_a_run_or_a_migration() {
         subject: "server M".into(),
         tool: "rs-dbsync".into(),
         verb: "migrate".into(),
+        about: None,
         owner: owner(None),
         epoch: 0,
         clock: false,

@@ -36,6 +36,7 @@ fn act(subject: &str, verb: &str, run: &str) -> Act {
         subject: subject.into(),
         tool: "rs-lbctl".into(),
         verb: verb.into(),
+        about: None,
         owner: Owner {
             user: "ada".into(),
             host: rs_cli::host(),

@@ -305,6 +305,7 @@ impl Context {
             subject: subjects.items.get(step.at).map(crate::Subject::title).unwrap_or_default(),
             tool: self.tool.into(),
             verb: self.verb.clone(),
+            about: self.about.get().cloned(),
             owner: owner(self.common.upgrade.as_deref()),
             epoch: 0,
             clock: self.is_clockwork(),

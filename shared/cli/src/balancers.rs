@@ -49,6 +49,7 @@ impl<L: Sync> Balancers<L> {
         make: impl Fn(&Server, &[Server]) -> Result<L>,
     ) -> Result<Balancers<L>> {
         rs_model::name::pool(name)?;
+        cx.about(name);
         let servers = cloud.servers(deployment)?;
         for doubtful in pool::doubtful(&servers, name) {
             let what = format!(

@@ -1,7 +1,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use clap::Parser;
 use rs_contract::{Cloud, Error, Kind, Mode, Place, Result, Work};
@@ -29,6 +29,8 @@ pub struct Context {
     changes: bool,
     /// Whether the verb knows `--allow-none`.
     takes_none: bool,
+    /// What of its subjects it is about, where that is one thing of several.
+    pub(crate) about: OnceLock<String>,
     /// Acts begun and not ended: named when a signal comes.
     open: Arc<Mutex<Vec<Act>>>,
     /// Called by a clock: goes on during a run, which switches it off where it would harm.
@@ -211,6 +213,7 @@ impl Context {
             owing: Owing::default(),
             changes: true,
             takes_none: true,
+            about: OnceLock::new(),
             open: Arc::default(),
             clockwork: AtomicBool::new(false),
             ending: Arc::default(),
@@ -231,6 +234,12 @@ impl Context {
     /// Whether `--allow-none` may be given.
     pub(crate) fn takes_allow_none(&self) -> bool {
         self.takes_none
+    }
+
+    /// Says what of its subjects the verb is about: the script, the pool, the label. The same verb about another one is
+    /// no repetition of it.
+    pub fn about(&self, what: &str) {
+        let _ = self.about.set(what.to_owned());
     }
 
     /// Says that a clock calls this verb (backups that are due, the minimum of arrays): it goes on while a run holds

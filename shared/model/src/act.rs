@@ -72,6 +72,9 @@ pub struct Act {
     pub tool: String,
     /// The verb.
     pub verb: String,
+    /// What of the subject, where the verb is about one thing of several: the script, the pool, the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// Who.
     pub owner: Owner,
     /// Epoch of the run lock at the time; a take-over raises it.

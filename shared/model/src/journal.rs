@@ -112,13 +112,15 @@ const OPPOSITE: [(&str, &str, &str); 10] = [
 ];
 
 /// Whether one of two acts, well ended, leaves nothing of the other half done: the same verb of a tool on the same
-/// subject, or the one that brings the opposite about. Each looks at the world before it acts.
+/// subject (and of it the same script, pool or label), or the one that brings the opposite about. Each looks at the world
+/// before it acts.
 pub fn alike(one: &Act, other: &Act) -> bool {
     let verbs = [one.verb.as_str(), other.verb.as_str()];
     let opposite = |(tool, a, b): &(&str, &str, &str)| {
         one.tool == *tool && (verbs == [*a, *b] || verbs == [*b, *a])
     };
-    (&one.deployment, &one.tool, &one.subject) == (&other.deployment, &other.tool, &other.subject)
+    (&one.deployment, &one.tool, &one.subject, &one.about)
+        == (&other.deployment, &other.tool, &other.subject, &other.about)
         && (one.verb == other.verb || OPPOSITE.iter().any(opposite))
 }
 
@@ -144,7 +146,8 @@ pub fn unended<'a>(
 
 /// An act in words.
 fn title(act: &Act) -> String {
-    format!("act {}: {} {} on {}", act.seq, act.tool, act.verb, act.subject)
+    let about = act.about.as_ref().map(|about| format!(" {about:?}")).unwrap_or_default();
+    format!("act {}: {} {}{about} on {}", act.seq, act.tool, act.verb, act.subject)
 }
 
 /// What settles an act that was cut off.
@@ -350,6 +353,7 @@ mod tests {
             subject: subject.into(),
             tool: "rs-lbctl".into(),
             verb: verb.into(),
+            about: None,
             owner: Owner { run: Some("u-1".into()), ..Owner::default() },
             epoch: 1,
             clock: false,
@@ -410,6 +414,7 @@ mod tests {
             act(2, "server a", "connect", Outcome::Failed),
             act(2, "server a", "connect", Outcome::Open),
             Act { tool: "rs-server".into(), ..again("connect") },
+            Act { about: Some("www".into()), ..again("connect") },
             Act { deployment: "staging".into(), ..again("connect") },
         ] {
             assert_eq!(ask(&[cut.clone(), other.clone()], Some(false)), [Answer::No], "{other:?}");

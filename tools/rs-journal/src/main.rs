@@ -290,6 +290,7 @@ fn mark(cx: &Context, what: Mark) -> Result<Exit> {
         subject: what.what,
         tool: MARK.0.into(),
         verb: MARK.1.into(),
+        about: None,
         owner: owner(cx.common.upgrade.as_deref()),
         epoch: 0,
         clock: false,

@@ -64,6 +64,7 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
     for address in &before {
         back.extend(["--address".to_owned(), address.to_string()]);
     }
+    cx.about(&host);
     let was = json!({"name": host, "type": "A", "addresses": before, "ttl_seconds": ttl});
     let will = json!({
         "name": host, "type": "A", "addresses": wanted,

@@ -69,6 +69,7 @@ struct Target {
 
 fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
     let inputs = inputs(&args.set)?;
+    cx.about(&args.script);
     let world = rs_drivers::world(&cx.place()?)?;
     let (cloud, state) = (world.cloud.as_ref(), world.state.as_ref());
     let (deployment, mut subjects) = cx.subjects(cloud, &args.select, &args.changing)?;

@@ -37,6 +37,7 @@ pub struct Take {
 pub fn run(take: &Take, cx: &Context) -> anyhow::Result<Exit> {
     if let Some(label) = &take.label {
         rs_model::name::object("label", label)?;
+        cx.about(label);
     }
     if take.if_due {
         cx.by_the_clock();
