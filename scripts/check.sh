@@ -142,10 +142,10 @@ small_files() {
 # A tool without unit tests is not built a second time for none. One that gets some must be.
 tests_built() {
   local manifest
-  for manifest in $(grep -l '^test = false' tools/*/Cargo.toml); do
+  while IFS= read -r manifest; do
     grep -rnE '#\[test\]|proptest!' "${manifest%/Cargo.toml}/src" |
       forbid "it has unit tests: take \`test = false\` out of $manifest" || true
-  done
+  done < <(grep -l '^test = false' tools/*/Cargo.toml)
 }
 
 rooms() {
