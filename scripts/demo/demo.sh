@@ -296,10 +296,12 @@ run() {
 status() {
   settings
   [[ -e $place/state.db ]] || die "there is no site in $place: make demo"
-  rs-server list --all
-  rs-lbctl status --pool "$pool"
-  rs-dbsync status --role db
-  rs-maintenance status --pool "$pool"
+  local rc=0 # what does not answer hides none of the others
+  rs-server list --all || rc=$?
+  rs-lbctl status --pool "$pool" || rc=$?
+  rs-dbsync status --role db || rc=$?
+  rs-maintenance status --pool "$pool" || rc=$?
+  return "$rc"
 }
 
 # of_site: processes whose home lies in this site, whoever started them. Servers keep their cookie in the environment.

@@ -1,6 +1,6 @@
 //! An argument list as a person can paste it into a shell.
 
-use rs_model::journal::came_back;
+use rs_model::journal::{Stands, stands};
 use rs_model::retire::is_ended;
 use rs_model::{Act, Debt};
 
@@ -15,8 +15,8 @@ pub fn words(argv: &[String]) -> String {
 /// - `acts`: the journal.
 pub fn settling(debt: &Debt, part: Option<&str>, acts: &[Act]) -> String {
     let run = debt.owner.run.as_deref();
-    let back = run.is_some_and(|run| came_back(acts, &debt.deployment, run));
-    if !is_ended(debt, part, back) {
+    let stands = run.map_or(Stands::Before, |run| stands(acts, &debt.deployment, run));
+    if !is_ended(debt, part, stands) {
         return words(&debt.inverse);
     }
     let plan = ["rs-cleanup", "plan", "--deployment", &debt.deployment, "--", &debt.subject];

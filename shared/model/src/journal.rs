@@ -62,19 +62,32 @@ fn like(text: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether a run came back to the old release, or is on its way there: what it noted last, of where it stands, is that. A
-/// step that is done since, or that a way back was given up or is taken back, says otherwise.
-pub fn came_back(acts: &[Act], deployment: &str, run: &str) -> bool {
+/// Where a run stands, as far as it matters to what may be started: on which schema, for which release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing was migrated.
+    Before,
+    /// A migration was begun.
+    Over,
+    /// It came back to the old release, or is on its way there.
+    Back,
+}
+
+/// Where a run stands. A step that is done after a way back, or that it was given up or is taken back, says that it is back
+/// no more.
+pub fn stands(acts: &[Act], deployment: &str, run: &str) -> Stands {
+    let of = |act: &&Act| act.deployment == deployment && act.owner.run.as_deref() == Some(run);
     let noted = |act: &&Act| {
         let stands = act.subject.starts_with("step ")
             || ["way back", "undo"].contains(&act.subject.as_str());
-        stands
-            && (act.tool.as_str(), act.verb.as_str()) == ("rs-journal", "mark")
-            && act.deployment == deployment
-            && act.owner.run.as_deref() == Some(run)
+        stands && (act.tool.as_str(), act.verb.as_str()) == MARK
     };
-    let newest = acts.iter().rev().find(noted);
-    newest.is_some_and(|act| ["way back", "step back"].contains(&act.subject.as_str()))
+    let newest = acts.iter().rev().filter(of).find(noted);
+    if newest.is_some_and(|act| ["way back", "step back"].contains(&act.subject.as_str())) {
+        return Stands::Back;
+    }
+    let migrates = |act: &Act| (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate");
+    if acts.iter().filter(of).any(migrates) { Stands::Over } else { Stands::Before }
 }
 
 /// What the window took in the newest rehearsal of a deployment, milliseconds: as clients saw it, else the steps from
@@ -451,30 +464,36 @@ mod tests {
     }
 
     #[test]
-    fn a_run_came_back_when_its_way_back_is_what_it_noted_last() {
+    fn where_a_run_stands_is_what_it_noted_last_and_whether_it_migrated() {
+        use Stands::{Back, Before, Over};
         let noted = |marks: &[&str]| -> Vec<Act> {
-            let note = |(seq, what): (u64, &&str)| Act {
-                tool: "rs-journal".into(),
-                ..act(seq, what, "mark", Outcome::Done)
+            let note = |(seq, what): (u64, &&str)| match *what {
+                "migrate" => {
+                    Act { tool: "rs-dbsync".into(), ..act(seq, "server a", what, Outcome::Open) }
+                }
+                _ => Act { tool: "rs-journal".into(), ..act(seq, what, "mark", Outcome::Done) },
             };
             (1..).zip(marks).map(note).collect()
         };
-        for (marks, back) in [
-            (&[][..], false),
-            (&["step 31"], false),
-            (&["step 31", "step back"], true),
-            (&["step 31", "step back", "way back"], true),
-            (&["step back", "way back", "we stay here"], true),
-            (&["step back", "step forth"], false),
-            (&["way back", "undo"], false),
-            (&["way back", "undo", "step forth"], false),
-            (&["way back", "step 15"], false),
+        for (marks, stand) in [
+            (&[][..], Before),
+            (&["step 22"], Before),
+            (&["step 22", "migrate"], Over),
+            (&["step 22", "migrate", "step 31"], Over),
+            (&["migrate", "step 31", "step back"], Back),
+            (&["migrate", "step 31", "step back", "way back"], Back),
+            (&["migrate", "step back", "way back", "we stay here"], Back),
+            (&["migrate", "step back", "step forth"], Over),
+            (&["migrate", "way back", "undo"], Over),
+            (&["migrate", "way back", "undo", "step forth"], Over),
+            (&["step 22", "step back", "way back"], Back),
+            (&["step 22", "step back", "way back", "step 15"], Before),
         ] {
             let acts = noted(marks);
             let deployment = act(1, "", "", Outcome::Done).deployment;
-            assert_eq!(came_back(&acts, &deployment, "u-1"), back, "{marks:?}");
-            assert!(!came_back(&acts, &deployment, "u-2"), "of another run");
-            assert!(!came_back(&acts, "other", "u-1"), "of another deployment");
+            assert_eq!(stands(&acts, &deployment, "u-1"), stand, "{marks:?}");
+            assert_eq!(stands(&acts, &deployment, "u-2"), Before, "of another run");
+            assert_eq!(stands(&acts, "other", "u-1"), Before, "of another deployment");
         }
     }
 

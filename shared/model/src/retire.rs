@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Stands;
 use crate::server::{Array, Server, State};
 use crate::{Member, act::Debt};
 
@@ -468,15 +469,17 @@ pub fn ends_with(debt: &Debt, name: &str) -> bool {
     }
 }
 
-/// Whether a debt is settled by the end of what it is about, and not by its inverse: what was made for an upgrade only,
-/// and the new array of a run that came back. Enabled again, that would start the new release on the old schema.
+/// Whether a debt is settled by the end of what it is about, and not by its inverse: what was made for an upgrade only;
+/// the new array of a run that came back, and the old one of a run that migrated. Enabled, either would start a release on
+/// a schema that it cannot live with.
 ///
 /// - `part`: what the subject is in the run that owes it.
-/// - `back`: whether that run came back ([`crate::journal::came_back`]).
-pub fn is_ended(debt: &Debt, part: Option<&str>, back: bool) -> bool {
-    match debt.kind.as_str() {
-        "temp" => true,
-        "array" => back && part == Some("new"),
+/// - `stands`: where that run stands.
+pub fn is_ended(debt: &Debt, part: Option<&str>, stands: Stands) -> bool {
+    match (debt.kind.as_str(), part) {
+        ("temp", _) => true,
+        ("array", Some("new")) => stands == Stands::Back,
+        ("array", Some("old")) => stands == Stands::Over,
         _ => false,
     }
 }

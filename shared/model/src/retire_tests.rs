@@ -279,17 +279,23 @@ fn debt(key: &str) -> Debt {
 }
 
 #[test]
-fn a_new_array_is_never_enabled_again_once_its_run_came_back() {
-    for (key, part, back, ended) in [
-        ("temp:Load Balancer-3", Some("temp"), false, true),
-        ("temp:Load Balancer-3", Some("temp"), true, true),
-        ("array:array-2", Some("new"), true, true),
-        ("array:array-2", Some("new"), false, false),
-        ("array:array-1", Some("old"), true, false),
-        ("array:array-9", None, true, false),
-        ("backups:Master DB", Some("new"), true, false),
+fn an_array_is_never_enabled_on_the_schema_of_the_other_release() {
+    use Stands::{Back, Before, Over};
+    for (key, part, stands, ended) in [
+        ("temp:Load Balancer-3", Some("temp"), Before, true),
+        ("temp:Load Balancer-3", Some("temp"), Back, true),
+        ("array:array-2", Some("new"), Back, true),
+        ("array:array-2", Some("new"), Before, false),
+        ("array:array-2", Some("new"), Over, false),
+        ("array:array-1", Some("old"), Back, false),
+        ("array:array-1", Some("old"), Before, false),
+        ("array:array-1", Some("old"), Over, true),
+        ("array:array-9", None, Back, false),
+        ("array:array-9", None, Over, false),
+        ("backups:Master DB", Some("new"), Back, false),
+        ("backups:Master DB", Some("old"), Over, false),
     ] {
-        assert_eq!(is_ended(&debt(key), part, back), ended, "{key} {part:?} {back}");
+        assert_eq!(is_ended(&debt(key), part, stands), ended, "{key} {part:?} {stands:?}");
     }
 }
 
