@@ -295,6 +295,9 @@ fn what_does_not_exist_is_not_found_and_nothing_is_made() {
     assert_eq!(std::fs::read(scene.path("site.db")).unwrap(), before);
     assert!(!scene.path("empty.db").exists(), "asking made it");
     tool(&scene).args(["watch", "--once"]).env("RS_STATE", &elsewhere).run().exits(0);
+    // nothing is marked in one that never was: a gate's no
+    let gate = ["verify", "--no-world", "--deployment", "never was", "--marked", "step 38"];
+    tool(&scene).args(gate).run().exits(3).says("step 38");
     // what is written of one that has ended can be read, but no world compared with it
     begin(&scene, &mut [Act { deployment: "ended".into(), ..act("step 1", "mark", "u-1") }]);
     tool(&scene).args(["show", "--deployment", "ended"]).run().exits(0);

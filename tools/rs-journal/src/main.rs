@@ -221,13 +221,18 @@ fn wanted(cx: &Context, of: OfRun) -> Wanted {
 /// Every act. Not found where nothing is written of the deployment (or of any) and the control plane has none such: a
 /// slip in a name must not read as "all is well".
 fn acts(cx: &Context) -> Result<Vec<Act>> {
-    let state = rs_drivers::state(&cx.place()?)?;
-    let acts = Journal::new(state.as_ref()).acts()?;
+    let acts = written(cx)?;
     let named = cx.common.deployment.as_ref();
     if !acts.iter().any(|act| named.is_none_or(|name| act.deployment == *name)) {
         cx.deployments(rs_drivers::world(&cx.place()?)?.cloud.as_ref())?;
     }
     Ok(acts)
+}
+
+/// Every act, of whatever there was.
+fn written(cx: &Context) -> Result<Vec<Act>> {
+    let state = rs_drivers::state(&cx.place()?)?;
+    Ok(Journal::new(state.as_ref()).acts()?)
 }
 
 /// The deployment that is named, or the only one. A name beside those that there are is refused: a lock on a name
@@ -246,7 +251,8 @@ fn deployment(cx: &Context) -> Result<String> {
 }
 
 fn verify(cx: &Context, what: Verify) -> Result<Exit> {
-    let all = acts(cx)?;
+    // of what is not there nothing is marked: a no, which cannot read as "all is well"
+    let all = if what.no_world && !what.marked.is_empty() { written(cx)? } else { acts(cx)? };
     let wanted = wanted(cx, what.of);
     let acts = journal::select(all.clone(), &wanted);
     let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
