@@ -490,9 +490,12 @@ fn one_that_is_only_defined_is_named_and_proves_nothing(
 ) {
     let clone = ["server", "Slave DB", "--name", "Slave9 DB"];
     scene.tool("rs-clone").args(clone).run().exits(0);
-    let ran = dbsync(&["status", "--role", "slave"], 0).says("\"Slave9 DB\" is inactive");
+    let asked = || dbsync(&["status", "--role", "slave"], 0);
+    rs_tests::until("the canary of init on the slave", std::time::Duration::from_secs(30), || {
+        asked().by_name()["Slave DB"]["behind_transactions"] == 0
+    });
+    let ran = asked().says("\"Slave9 DB\" is inactive");
     let records = ran.by_name();
-    assert_eq!(records["Slave DB"]["behind_transactions"], 0, "{ran}");
     let defined = &records["Slave9 DB"];
     assert_eq!((&defined["state"], &defined["role"]), (&"inactive".into(), &"slave".into()));
     assert!(defined["channels"].is_null(), "nobody asked it\n{ran}");

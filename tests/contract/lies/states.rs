@@ -91,6 +91,9 @@ fn ask_and_freeze(world: &World, hows: &[How]) -> Vec<Vec<String>> {
     let (master, warm) = world.both();
     world.session(warm, "LOCK TABLES appdb.t READ");
     world.row(509);
+    // a receiver that is connected may have got nothing yet
+    let behind_it = "SELECT COUNT(*) FROM information_schema.processlist WHERE STATE LIKE 'Waiting for table%lock'";
+    until("the applier to wait", LIMIT, || warm.sql(behind_it) == "1");
     let children: Vec<Child> = hows.iter().map(|how| world.start(how)).collect();
     let waiting = format!(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE ID <> CONNECTION_ID() AND INFO LIKE '%{}(%'",
