@@ -371,3 +371,18 @@ fn a_full_disk_is_named_and_leaves_all_of_an_act_or_nothing() {
     let ran = ran.exits(0).says("the disk is full").says("small/site.db").says("try:");
     assert_eq!(ran.records().last().unwrap()["subject"], "after");
 }
+
+#[test]
+fn who_ended_and_was_not_asked_after_by_his_parent_is_no_more() {
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut of = Act { tool: "sleep".into(), ..act("server a", "lock", "u-1") };
+    of.owner.pid = child.id();
+    let stat = format!("/proc/{}/stat", child.id());
+    let is = |word: &str| std::fs::read_to_string(&stat).unwrap().contains(word);
+    until("the program", Duration::from_secs(20), || is("(sleep) "));
+    assert_eq!(rs_cli::alive(&of), Some(true));
+    child.kill().unwrap();
+    until("its end", Duration::from_secs(20), || is(") Z "));
+    assert_eq!(rs_cli::alive(&of), Some(false));
+    child.wait().unwrap();
+}

@@ -261,9 +261,14 @@ pub fn alive(act: &Act) -> Option<bool> {
         return Some(true);
     }
     // a number is used again by other processes: the name must fit too (the system cuts it at 15 bytes)
-    let name = std::fs::read_to_string(format!("/proc/{}/comm", act.owner.pid)).unwrap_or_default();
-    let name = name.trim_end();
-    Some(!name.is_empty() && act.tool.starts_with(name))
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", act.owner.pid)).unwrap_or_default();
+    let Some((name, rest)) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") "))
+    else {
+        return Some(false);
+    };
+    // one that has ended keeps its number until its parent asks, which may be never
+    let ended = rest.starts_with(['Z', 'X']);
+    Some(!ended && !name.is_empty() && act.tool.starts_with(name))
 }
 
 fn open_key(seq: u64) -> String {
