@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::dbsync::sql;
 use super::reopen::{balancer, site};
+use super::small_site::settled_only_by;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -198,6 +199,10 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
         owing.settle(key);
         assert_eq!(owing.keys(), [""; 0], "{key}");
     }
+    let settings = |verb, which| ["rs-dbsync", "settings", verb, which, "Slave DB"];
+    run("rs-dbsync", &settings("change", "sync_relay_log")[1..]);
+    let back = settings("restore", "sync_relay_log");
+    settled_only_by(&owing.scene, &settings("change", "binlogs"), &back);
     // a balancer whose file has no place for members keeps them until its next reload
     let config = map.replace("maintenance.map", "haproxy.cfg");
     let good = std::fs::read_to_string(&config).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::small_site::{ISOLATED, ODD, all, debts, piped, rs, site};
+use super::small_site::{ISOLATED, ODD, all, debts, piped, rs, settled_only_by, site};
 
 #[test]
 fn every_value_says_where_it_comes_from_and_secrets_show_a_digest_only() {
@@ -185,6 +185,18 @@ fn an_override_during_a_run_is_a_debt_until_it_is_gone() {
         );
         assert_eq!(ran.record()["did"][0]["changed"], changed, "{ran}");
     }
+    // one that is cut off is repeated by one of the same input at the same level, whatever the value
+    let set = |args: &[&'static str]| [&["rs-inputs", "set", "--on", "web 1"][..], args].concat();
+    for (cut, other) in [
+        (set(&["GREETING=text:a"]), set(&["RELEASE=text:a"])),
+        (set(&["GREETING=text:b"]), set(&["--current", "GREETING=text:b"])),
+    ] {
+        rs(&scene, cut[0], &cut[1..]).exits(0);
+        settled_only_by(&scene, &other, &set(&["GREETING=text:c"]));
+    }
+    rs(&scene, "rs-inputs", &["set", "--deployment-level", "RELEASE=text:a"]).exits(0);
+    let level = |name| ["rs-inputs", "unset", "--deployment-level", name];
+    settled_only_by(&scene, &level("LB_HOSTNAME"), &level("RELEASE"));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use rs_tests::{Call, Scene, root, until};
 use serde_json::Value as Json;
 
+use super::small_site::settled_only_by;
+
 /// A master database of the deployment `production`, launched.
 pub fn launched(name: &str) -> Scene {
     let scene = Scene::new(name);
@@ -123,6 +125,10 @@ fn a_backup_is_taken_once_proven_pinned_pruned_and_restored() {
 
     let _ = call(&scene, &["unpin", "Master DB", "--label", "pre; 'up'"]).run().exits(0);
     assert!(debts(&scene).is_empty());
+    let pin = |verb, which: &[&'static str]| [&["rs-snapshot", verb, "Master DB"], which].concat();
+    let first = pin("pin", &["--label", "pre; 'up'"]);
+    let _ = call(&scene, &first[1..]).run().exits(0);
+    settled_only_by(&scene, &pin("pin", &["--newest"]), &pin("unpin", &["--label", "pre; 'up'"]));
 }
 
 #[test]

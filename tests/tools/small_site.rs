@@ -2,6 +2,7 @@
 
 use rs_cli::Journal;
 use rs_model::Debt;
+use rs_model::act::{Act, Outcome, Owner};
 use rs_tests::{Call, Ran, Scene};
 
 /// A name with everything that a careless script trips over.
@@ -99,4 +100,38 @@ pub fn debts(scene: &Scene) -> Vec<Debt> {
 pub fn all(scene: &Scene) -> String {
     let list = rs(scene, "rs-server", &["list", "--all"]).exits(0).stdout;
     list + &rs(scene, "rs-inputs", &["show", "--deployment-level"]).exits(0).stdout
+}
+
+/// Writes the newest act once more, as one that was cut off: its process is gone.
+fn cut_again(scene: &Scene) -> Act {
+    let place = rs_contract::Place { cloud: scene.cloud(), ..Default::default() };
+    let world = rs_drivers::world(&place).unwrap();
+    let journal = Journal::new(world.state.as_ref());
+    let last = journal.acts().unwrap().pop().unwrap();
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let owner = Owner { pid: child.id(), ..last.owner.clone() };
+    let mut cut = [Act { outcome: Outcome::Open, ms: None, owner, ..last }];
+    let epoch = world.state.epoch(&cut[0].deployment).unwrap();
+    journal.begin(&mut cut, &[], &|| Ok(epoch)).unwrap();
+    let [cut] = cut;
+    cut
+}
+
+/// The newest act, as if it was cut off, is named after `other`, which is about another thing, and no more after `again`.
+pub fn settled_only_by(scene: &Scene, other: &[&str], again: &[&str]) {
+    let act = cut_again(scene);
+    let about = act.about.as_ref().unwrap();
+    let cut = format!("{} {} {about:?} on {}", act.tool, act.verb, act.subject);
+    let rs = |line: &[&str]| {
+        call(scene, line[0], &line[1..]).env("RS_DEPLOYMENT", &act.deployment).run()
+    };
+    let verify = ["rs-journal", "verify", "--no-world"];
+    let audit = || rs(&["rs-cleanup", "audit"]);
+    rs(other).exits(0);
+    rs(&verify).exits(3).says(&cut);
+    assert!(audit().stderr.contains(&cut), "{cut}\n{}", audit());
+    rs(again).exits(0);
+    rs(&verify).exits(0);
+    assert!(!audit().stderr.contains("cut off"), "{cut}\n{}", audit());
 }

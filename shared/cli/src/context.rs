@@ -236,8 +236,8 @@ impl Context {
         self.takes_none
     }
 
-    /// Says what of its subjects the verb is about: the script, the pool, the label. The same verb about another one is
-    /// no repetition of it.
+    /// Says what of its subjects the verb is about: the script, the pool, the label, the inputs. The same verb about
+    /// another one is no repetition of it.
     pub fn about(&self, what: &str) {
         let _ = self.about.set(what.to_owned());
     }

@@ -72,7 +72,7 @@ pub struct Act {
     pub tool: String,
     /// The verb.
     pub verb: String,
-    /// What of the subject, where the verb is about one thing of several: the script, the pool, the label.
+    /// What of the subject, where the verb is about one thing of several: the script, the pool, the label, the inputs, the setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
     /// Who.

@@ -111,21 +111,23 @@ pub fn rehearsed_ms(acts: &[Act], deployment: &str) -> Option<u64> {
 }
 
 /// Verbs that bring one and the same thing into one state or the other.
-const OPPOSITE: [(&str, &str, &str); 10] = [
+const OPPOSITE: [(&str, &str, &str); 12] = [
     ("rs-server", "lock", "unlock"),
     ("rs-server", "enable", "disable"),
     ("rs-server", "quench", "unquench"),
     ("rs-server", "launch", "relaunch"),
+    ("rs-inputs", "set", "unset"),
     ("rs-lbctl", "connect", "disconnect"),
     ("rs-maintenance", "start", "stop"),
     ("rs-dbsync", "writes off", "writes on"),
     ("rs-dbsync", "hold", "resume"),
+    ("rs-dbsync", "settings change", "settings restore"),
     ("rs-snapshot", "pin", "unpin"),
     ("rs-snapshot", "schedule on", "schedule off"),
 ];
 
 /// Whether one of two acts, well ended, leaves nothing of the other half done: the same verb of a tool on the same
-/// subject (and of it the same script, pool or label), or the one that brings the opposite about. Each looks at the world
+/// subject (and of it the same script, pool, label, inputs or setting), or the one that brings the opposite about. Each looks at the world
 /// before it acts.
 pub fn alike(one: &Act, other: &Act) -> bool {
     let verbs = [one.verb.as_str(), other.verb.as_str()];
@@ -446,6 +448,9 @@ mod tests {
             let of = |verb| Act { tool: tool.into(), ..act(1, "server a", verb, Outcome::Open) };
             assert!(alike(&of(a), &of(b)) && alike(&of(b), &of(a)), "{tool} {a}");
             assert!(!alike(&of(a), &Act { tool: "rs-run".into(), ..of(b) }), "{tool} {a}");
+            let about = |verb, what: &str| Act { about: Some(what.into()), ..of(verb) };
+            assert!(alike(&about(a, "X"), &about(b, "X")), "{tool} {a}");
+            assert!(!alike(&about(a, "X"), &about(b, "Y")), "{tool} {a}: of another thing");
         }
     }
 

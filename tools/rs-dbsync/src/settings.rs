@@ -155,6 +155,7 @@ fn each(
     plan: impl Fn(&Site<'_>, &Open) -> Result<Step>,
     act: impl Fn(&Site<'_>, &Open) -> Result<()> + Sync,
 ) -> anyhow::Result<Exit> {
+    cx.about(which.kind());
     let world = rs_drivers::world(&cx.place()?)?;
     let (deployment, mut subjects) = cx.subjects(world.cloud.as_ref(), select, changing)?;
     let site = Site::new(&world, &deployment)?;

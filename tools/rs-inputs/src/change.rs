@@ -29,6 +29,7 @@ pub(crate) fn set(cx: &Context, world: &World, args: SetArgs) -> anyhow::Result<
             .hint("rs-inputs copy --from next --to current NAME")
             .into());
     }
+    about(cx, wanted.keys(), &args.at.levels());
     if args.at.deployment_level {
         return at_deployment(cx, world, &wanted, args.create);
     }
@@ -49,6 +50,7 @@ pub(crate) fn set(cx: &Context, world: &World, args: SetArgs) -> anyhow::Result<
 /// `unset NAME…`
 pub(crate) fn unset(cx: &Context, world: &World, args: UnsetArgs) -> anyhow::Result<Exit> {
     let wanted: Changes = args.name.into_iter().map(|name| (name, None)).collect();
+    about(cx, wanted.keys(), &args.at.levels());
     if args.at.deployment_level {
         return at_deployment(cx, world, &wanted, true);
     }
@@ -75,6 +77,7 @@ pub(crate) fn copy(cx: &Context, world: &World, args: CopyArgs) -> anyhow::Resul
             .hint("e.g. --from next --to current")
             .into());
     }
+    about(cx, args.name.iter(), &[if args.to == ToLevel::Next { "next" } else { "current" }]);
     let rules = Rules::default();
     on_subjects(cx, world, args.on, &args.changing, &rules, |book, party, known| {
         unknown(book, party, args.name.iter(), known)?;
@@ -100,6 +103,16 @@ pub(crate) fn copy(cx: &Context, world: &World, args: CopyArgs) -> anyhow::Resul
             }
         })
     })
+}
+
+/// Says of which inputs a verb is, and at which levels: the deployment's own have no other.
+fn about<'n>(cx: &Context, names: impl Iterator<Item = &'n String>, levels: &[&str]) {
+    let names: BTreeSet<&str> = names.map(String::as_str).collect();
+    let names = Vec::from_iter(names).join(", ");
+    cx.about(&match levels {
+        [] => names,
+        levels => format!("{names} at {}", levels.join(" and ")),
+    });
 }
 
 /// What is asked of all subjects of a call.

@@ -248,6 +248,13 @@ impl At {
     fn next(self) -> bool {
         self.next || !self.current
     }
+
+    /// Levels of servers and arrays, in words.
+    fn levels(self) -> Vec<&'static str> {
+        let all = [("next", self.next()), ("current", self.current)];
+        let meant = |&(_, at): &(&str, bool)| at && !self.deployment_level;
+        all.into_iter().filter(meant).map(|(level, _)| level).collect()
+    }
 }
 
 /// Which servers and arrays, where the arguments are inputs.

@@ -88,7 +88,7 @@ pub fn pin(pin: &Pin, pinned: bool, cx: &Context) -> anyhow::Result<Exit> {
     let (cloud, state) = (world.cloud.as_ref(), world.state.as_ref());
     let (deployment, mut subjects) = cx.subjects(cloud, &pin.select, &pin.changing)?;
     let stores = stores::open(cloud, &deployment, &subjects)?;
-    let (mut steps, mut plans) = (Vec::new(), Vec::new());
+    let (mut names, mut steps, mut plans) = (BTreeSet::new(), Vec::new(), Vec::new());
     for store in &stores {
         let one = which.find(store, &store.lineage, &store.backups.list(&store.lineage)?)?.clone();
         let name = one.label.clone().unwrap_or_else(|| one.id.clone());
@@ -104,8 +104,10 @@ pub fn pin(pin: &Pin, pinned: bool, cx: &Context) -> anyhow::Result<Exit> {
             },
             ..Step::default()
         });
+        names.insert(name);
         plans.push(one);
     }
+    cx.about(&Vec::from_iter(names).join(", "));
     let exit = cx.each(state, &deployment, &mut subjects, &steps, |step| {
         let found = stores.iter().zip(&plans).find(|(store, _)| store.at == step.at);
         let (store, one) =
