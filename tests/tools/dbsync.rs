@@ -408,13 +408,56 @@ fn a_held_slave_resumes_and_bad_input_is_refused(engines: Engines) {
     set.dbsync(&["migrate", "Master DB", "--sql", "/no/such"], 4);
     let ran = set.scene.tool("rs-dbsync").args(["hold"]).stdin("").run().exits(2);
     ran.says("nothing came in");
-    // a server that does not answer
-    let pid = std::fs::read_to_string(set.slave.dir.join("db.pid")).unwrap();
-    set.scene.call("kill", "kill").args(["-9", pid.trim()]).run().exits(0);
-    rs_tests::until("the slave to be gone", std::time::Duration::from_secs(20), || {
-        !set.slave.answers()
-    });
-    set.dbsync(&["status", "Slave DB"], 7).says("Slave DB");
+    who_does_not_answer_hides_none(&set);
+}
+
+/// Replicating, and writes are on.
+fn who_does_not_answer_hides_none(set: &Set) {
+    let kill = |db: &Db| {
+        let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
+        set.scene.call("kill", "kill").args(["-9", pid.trim()]).run().exits(0);
+        let limit = std::time::Duration::from_secs(20);
+        rs_tests::until("the server to be gone", limit, || !db.answers());
+    };
+    kill(&set.slave);
+    let ran = set.dbsync(&["status", "Slave DB"], 7).says("Slave DB").says("is it running");
+    assert!(ran.stdout.is_empty(), "{ran}");
+    for (verb, schema) in
+        [(&["status"][..], "rs.replica/1"), (&["writes", "status"], "rs.writes/1")]
+    {
+        let ran = set.dbsync(&[verb, &["--role", "db"]].concat(), 8);
+        let ran = ran.says("1 of 3 databases did not answer").says("Slave DB: ");
+        let ran = ran.says("try: is it running");
+        let records = ran.by_name();
+        assert_eq!(records["Master DB"]["schema"], schema, "{ran}");
+        assert_eq!(records["Slave2 DB"]["schema"], schema, "{ran}");
+        assert_eq!(records["Slave DB"]["schema"], "rs.server/1", "{ran}");
+        assert!(records["Slave DB"]["did"][0]["error"].is_string(), "{ran}");
+    }
+    // what nobody knows is no yes, and a no is a no: what was found goes with the error
+    let found = |gate: &[&str], exit| {
+        let ran = set.dbsync(&[&["status", "--json"], gate].concat(), exit).says("does not answer");
+        assert!(ran.stdout.is_empty(), "{ran}");
+        let error: Json = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        let found = error["found"].as_array().unwrap().iter();
+        found.map(|record| record["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let both = ["Slave2 DB", "Slave DB"];
+    assert_eq!(found(&["--role", "slave", "--require", "replicating"], 7), both);
+    assert_eq!(found(&["--role", "slave", "--proof"], 3), both);
+    // a slave tells of itself without its master
+    kill(&set.master);
+    let ran = set.dbsync(&["status", "Slave2 DB"], 8).says("1 of 2 databases").says("Master DB: ");
+    let records = ran.by_name();
+    assert!(records["Slave2 DB"]["applied"]["gtid"].is_string(), "{ran}");
+    assert_eq!(records["Slave2 DB"]["behind_transactions"], Json::Null, "{ran}");
+    assert!(records["Master DB"]["did"][0]["error"].is_string(), "{ran}");
+    assert_eq!(set.dbsync(&["status", "--role", "db"], 8).records().len(), 3);
+    let gate = ["Slave2 DB", "--require", "replicating", "--wait", "1s"];
+    assert_eq!(found(&gate, 7), ["Slave2 DB", "Master DB"]);
+    kill(&set.warm);
+    let ran = set.dbsync(&["status", "--role", "db"], 7).says("Slave DB").says("Slave2 DB");
+    assert!(ran.says("Master DB").stdout.is_empty());
 }
 
 /// The same on servers of a managed cloud, from the project's own template.

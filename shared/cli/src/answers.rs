@@ -1,4 +1,4 @@
-//! What several balancers answered to an asking verb: who does not answer hides none of the others.
+//! What several balancers or databases answered to an asking verb: who does not answer hides none of the others.
 
 use std::time::Instant;
 
@@ -46,28 +46,54 @@ impl Silent {
     }
 }
 
-/// What the balancers of one or several pools answered.
-#[derive(Default)]
+/// What the balancers of one or several pools, or the databases of one or several sets, answered.
 pub struct Answers {
+    /// Who was asked, in words: `balancers`.
+    whom: &'static str,
     records: Vec<Record>,
     answered: usize,
     silent: Vec<Silent>,
 }
 
 impl Answers {
+    /// None so far. `whom`: who is asked, in words.
+    pub fn of(whom: &'static str) -> Answers {
+        Answers { whom, records: Vec::new(), answered: 0, silent: Vec::new() }
+    }
+
     /// Takes what a pool's balancers answered, as records, and those that did not answer.
     pub fn add<L>(&mut self, pool: Balancers<L>, records: impl IntoIterator<Item = Record>) {
         self.records.extend(records);
         self.answered += pool.lbs.len();
-        for silent in pool.silent {
-            // one of several pools is told once
-            if self.silent.iter().all(|other| other.words() != silent.words()) {
-                self.silent.push(silent);
-            }
+        pool.silent.into_iter().for_each(|silent| self.hush(silent));
+    }
+
+    /// Takes what one answered.
+    pub fn answered(&mut self, record: Record) {
+        self.records.push(record);
+        self.answered += 1;
+    }
+
+    /// Takes one that did not answer, asked since `begun`.
+    pub fn silent(
+        &mut self,
+        cx: &Context,
+        deployment: &str,
+        server: &Server,
+        begun: Instant,
+        error: Error,
+    ) {
+        self.hush(Silent::new(cx, deployment, server, begun, error));
+    }
+
+    /// One that was asked several times (of several pools, as the master of several slaves) is told once.
+    fn hush(&mut self, silent: Silent) {
+        if self.silent.iter().all(|other| other.record.name() != silent.record.name()) {
+            self.silent.push(silent);
         }
     }
 
-    /// Whether every balancer answered, and has nothing to tell.
+    /// Whether every one answered, and has nothing to tell.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty() && self.silent.is_empty()
     }
@@ -88,11 +114,12 @@ impl Answers {
             return Err(self.refuse(cx, first.error).into());
         }
         self.silent.iter().for_each(|silent| cx.warn(&silent.words()));
+        let whom = self.whom;
         cx.emit(&self.into_records())?;
         if silent == 0 {
             return Ok(Exit::Done);
         }
-        cx.warn(&format!("{silent} of {all} balancers did not answer; the records say which"));
+        cx.warn(&format!("{silent} of {all} {whom} did not answer; the records say which"));
         Ok(Exit::Partial)
     }
 

@@ -237,6 +237,11 @@ impl Nobody {
     }
 }
 
+/// Whether a server did not tell, where others may: it is dead or frozen, or does not let us ask.
+pub fn is_silence(error: &Error) -> bool {
+    [Kind::Unreachable, Kind::TimedOut, Kind::Failed].contains(&error.kind())
+}
+
 /// What the tags call a server of a set.
 pub fn role(is_master: bool) -> &'static str {
     if is_master { "master" } else { "slave" }

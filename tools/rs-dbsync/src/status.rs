@@ -1,19 +1,19 @@
 //! `status`: facts about replication; with `--require` and `--proof` a gate.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use rs_cli::{Changing, Context, Exit, Select};
+use rs_cli::{Answers, Changing, Context, Exit, Select};
 use rs_contract::{Error, Kind, Result};
 use rs_model::migration::{SchemaState, schema_state};
 use rs_model::replica::{Replica, judge_replicating};
-use rs_model::{Answer, Check, Position};
+use rs_model::{Answer, Check, Position, Server};
 use rs_records::{REPLICA_STATUS, Record};
 use serde_json::json;
 
 use crate::proof;
 use crate::rows::Checksum;
-use crate::sets::{Asked, Nobody, Open, Site, role};
+use crate::sets::{Asked, Nobody, Open, Site, is_silence, role};
 
 /// What is asked.
 #[derive(clap::Args)]
@@ -55,60 +55,69 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let changing = Changing { dry_run: false, allow_none: status.allow_none };
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
     let site = Site::new(&world, &deployment)?;
+    let gate = status.proof || status.require.is_some();
+    let mut answers = Answers::of("databases");
     let mut records = Vec::new();
     let mut refused: Vec<(Check, usize)> = Vec::new();
     let all = site.ask_all(&subjects)?;
+    let begun = Instant::now();
     let asked = cx.side_by_side(&all, |one| {
         let open = match one {
             Asked::Open(open) => open,
-            Asked::Nobody(nobody) => return Ok(unasked(status, cx, &deployment, nobody)),
+            Asked::Nobody(nobody) => {
+                let (record, checks) = unasked(gate, cx, &deployment, nobody);
+                return Ok((record, checks, None));
+            }
         };
-        let (replica, position, checks) = ask(status, &site, open)?;
+        let told = ask(status, &site, open)?;
         // an account that may ask for replication only sees no tables: the schema's state is then not known
         let migrations = open.db.migrations().ok();
         let schema = migrations.map(|all| schema_state(&all, cx.common.upgrade.as_deref()));
-        Ok((record(&site, open, &replica, position.as_ref(), &checks, schema), checks))
+        Ok((record(&site, open, &told, schema), told.checks, told.silent))
     });
-    for asked in asked {
-        // what declines a change is a no to a question
-        let (record, checks) = asked.map_err(|e: Error| match e.kind() {
-            Kind::Declined => e.as_kind(Kind::No),
-            _ => e,
-        })?;
+    for (one, asked) in all.iter().zip(asked) {
+        let (record, checks, silent) = match (one, asked) {
+            (_, Ok(told)) => told,
+            (Asked::Open(open), Err(e)) if is_silence(&e) => {
+                answers.silent(cx, &deployment, &open.server, begun, e);
+                continue;
+            }
+            // what declines a change is a no to a question
+            (_, Err(e)) if e.kind() == Kind::Declined => return Err(e.as_kind(Kind::No).into()),
+            (_, Err(e)) => return Err(e.into()),
+        };
+        if let Some((master, error)) = silent {
+            answers.silent(cx, &deployment, &master, begun, error);
+        }
         let bad = checks.into_iter().filter(|check| check.answer != Answer::Ok);
         refused.extend(bad.map(|check| (check, records.len())));
         records.push(record);
     }
-    if let Some((first, _)) = refused.first() {
-        let names: Vec<String> = refused
-            .iter()
-            .map(|(check, _)| format!("{} of {:?}", check.name, check.subject))
-            .collect();
-        let word = if status.proof { "not in sync" } else { "not so" };
-        let mut at: Vec<usize> = refused.iter().map(|(_, at)| *at).collect();
-        at.dedup();
-        let error = Error::new(Kind::No, format!("{word}: {}", names.join(", ")))
-            .because(format!("{}: {}", first.name, first.detail))
-            .found(at.iter().map(|at| json!(records[*at].body)).collect());
-        return Err(match &first.hint {
-            Some(hint) => error.hint(hint.clone()),
-            None => error.hint("rs-dbsync status shows all facts"),
+    let Some((first, _)) = refused.first() else {
+        records.into_iter().for_each(|record| answers.answered(record));
+        return answers.end(cx, gate);
+    };
+    let names: Vec<String> =
+        refused.iter().map(|(check, _)| format!("{} of {:?}", check.name, check.subject)).collect();
+    let word = if status.proof { "not in sync" } else { "not so" };
+    let error = Error::new(Kind::No, format!("{word}: {}", names.join(", ")))
+        .because(format!("{}: {}", first.name, first.detail));
+    let error = match &first.hint {
+        Some(hint) => error.hint(hint.clone()),
+        None => error.hint("rs-dbsync status shows all facts"),
+    };
+    for (at, record) in records.into_iter().enumerate() {
+        if refused.iter().any(|(_, of)| *of == at) {
+            answers.answered(record);
         }
-        .into());
     }
-    cx.emit(&records)?;
-    Ok(Exit::Done)
+    Err(answers.refuse(cx, error).into())
 }
 
 /// One without a machine: named as such, and no yes of a gate.
-fn unasked(
-    status: &Status,
-    cx: &Context,
-    deployment: &str,
-    nobody: &Nobody,
-) -> (Record, Vec<Check>) {
+fn unasked(gate: bool, cx: &Context, deployment: &str, nobody: &Nobody) -> (Record, Vec<Check>) {
     let mut record = nobody.record(REPLICA_STATUS, deployment);
-    if status.proof || status.require.is_some() {
+    if gate {
         let checks = vec![nobody.check()];
         record.nest("checks", &checks);
         return (record, checks);
@@ -117,12 +126,20 @@ fn unasked(
     (record, Vec::new())
 }
 
-/// The server as a slave, its master's position (absent on the master itself), and the answers.
-fn ask(
-    status: &Status,
-    site: &Site<'_>,
-    open: &Open,
-) -> Result<(Replica, Option<Position>, Vec<Check>)> {
+/// What a server told.
+#[derive(Default)]
+struct Told {
+    /// As a slave.
+    replica: Replica,
+    /// Its master's position; absent on the master itself, and where that did not answer.
+    position: Option<Position>,
+    /// The answers to what is asked.
+    checks: Vec<Check>,
+    /// Its master, where that was not to be asked how far it is.
+    silent: Option<(Server, Error)>,
+}
+
+fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<Told> {
     if status.proof {
         if open.is_master {
             return Err(Error::new(
@@ -132,23 +149,33 @@ fn ask(
             .hint("--role slave, or --as warm"));
         }
         let (facts, checks) = proof::sync(site, open, status.wait, &status.checksum)?;
-        return Ok((facts.slave, Some(facts.position), checks));
+        let position = Some(facts.position);
+        return Ok(Told { replica: facts.slave, position, checks, silent: None });
     }
     let master = if open.is_master { None } else { Some(site.open(site.master(&open.set)?)?) };
-    let position = |replica: Replica, checks: Vec<Check>| {
-        let position = master.as_ref().map(|master| master.db.position()).transpose()?;
-        Ok((replica, position, checks))
+    let told = |replica: Replica, checks: Vec<Check>| {
+        let told = Told { replica, checks, ..Told::default() };
+        let Some(master) = &master else { return Ok(told) };
+        let told = match master.db.position() {
+            Ok(position) => Told { position: Some(position), ..told },
+            // a slave tells of itself without it
+            Err(e) if is_silence(&e) => Told { silent: Some((master.server.clone(), e)), ..told },
+            Err(e) => return Err(e),
+        };
+        Ok(told)
     };
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         let replica = open.db.replica()?;
         let checks = match status.require {
-            None => return position(replica, Vec::new()),
+            None => return told(replica, Vec::new()),
             Some(Require::Replicating) => match &master {
-                None => return position(replica, Vec::new()),
-                Some(master) => {
-                    judge_replicating(&open.server.name, &replica, &master.db.identity()?)
-                }
+                None => return told(replica, Vec::new()),
+                Some(master) => match master.db.identity() {
+                    Ok(identity) => judge_replicating(&open.server.name, &replica, &identity),
+                    Err(e) if is_silence(&e) => return told(replica, Vec::new()),
+                    Err(e) => return Err(e),
+                },
             },
             Some(Require::Held) => match site.kept(open)? {
                 Some(held) => proof::held(open, &held)?,
@@ -168,21 +195,15 @@ fn ask(
             || status.require == Some(Require::Held)
             || begun.elapsed() >= status.wait.min(Duration::from_secs(5))
         {
-            return position(replica, checks);
+            return told(replica, checks);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn record(
-    site: &Site<'_>,
-    open: &Open,
-    replica: &Replica,
-    master: Option<&Position>,
-    checks: &[Check],
-    schema: Option<SchemaState>,
-) -> Record {
-    let behind = match (master.and_then(Position::set), replica.applied.set()) {
+fn record(site: &Site<'_>, open: &Open, told: &Told, schema: Option<SchemaState>) -> Record {
+    let replica = &told.replica;
+    let behind = match (told.position.as_ref().and_then(Position::set), replica.applied.set()) {
         (Some(master), Some(applied)) => master.beyond(&applied),
         _ => None,
     };
@@ -197,7 +218,7 @@ fn record(
             "held": replica.is_held(),
             "behind_transactions": behind,
             "schema_state": schema,
-            "checks": checks,
+            "checks": told.checks,
         }),
     )
 }

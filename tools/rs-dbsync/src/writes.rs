@@ -1,15 +1,19 @@
 //! `writes off`, `writes on`, `writes status`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
+use rs_cli::{
+    Answers, Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words,
+};
 use rs_contract::{Error, Kind, Result, WritesState};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Due};
 use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
 
-use crate::sets::{Asked, Open, Site, events_key, lowered_key, refuse, role, writes_key};
+use crate::sets::{
+    Asked, Open, Site, events_key, is_silence, lowered_key, refuse, role, writes_key,
+};
 use crate::{Subject, command, proof};
 
 /// What to switch off.
@@ -212,40 +216,50 @@ pub fn status(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let changing = Changing { dry_run: false, allow_none: status.allow_none };
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
     let site = Site::new(&world, &deployment)?;
-    let mut records = Vec::new();
+    let mut answers = Answers::of("databases");
     for one in site.ask_all(&subjects)? {
         let open = match one {
             Asked::Open(open) => open,
             Asked::Nobody(nobody) => {
                 cx.warn(&nobody.why);
-                records.push(nobody.record(WRITES, &deployment));
+                answers.answered(nobody.record(WRITES, &deployment));
                 continue;
             }
         };
-        let (allowed, _) = site.frozen(&open.set)?;
-        let silence = open.db.silence(&allowed)?;
-        let checks = judge_silence(&open.server.name, &silence);
-        let writes = open.db.writes()?;
-        let mut value = json!({
-            "name": open.server.name,
-            "deployment": deployment,
-            "set": open.set,
-            "role": role(open.is_master),
-            "state": open.server.state,
-            "off": writes.off,
-            "silent": checks.iter().all(|check| check.answer == Answer::Ok),
-            "allowed": allowed,
-            "checks": checks,
-            "unsupported": open.db.unsupported()?,
-        });
-        if let (Json::Object(body), Json::Object(facts)) = (&mut value, json!(silence)) {
-            body.extend(facts);
-            if let Some(survives) = writes.survives_restart {
-                body.insert("survives_restart".into(), json!(survives));
+        let begun = Instant::now();
+        match who_could_write(&site, &open) {
+            Ok(record) => answers.answered(record),
+            Err(e) if is_silence(&e) => {
+                answers.silent(cx, &deployment, &open.server, begun, e);
             }
+            Err(e) => return Err(e.into()),
         }
-        records.push(Record::new(WRITES, value));
     }
-    cx.emit(&records)?;
-    Ok(Exit::Done)
+    answers.end(cx, false)
+}
+
+fn who_could_write(site: &Site<'_>, open: &Open) -> Result<Record> {
+    let (allowed, _) = site.frozen(&open.set)?;
+    let silence = open.db.silence(&allowed)?;
+    let checks = judge_silence(&open.server.name, &silence);
+    let writes = open.db.writes()?;
+    let mut value = json!({
+        "name": open.server.name,
+        "deployment": site.deployment,
+        "set": open.set,
+        "role": role(open.is_master),
+        "state": open.server.state,
+        "off": writes.off,
+        "silent": checks.iter().all(|check| check.answer == Answer::Ok),
+        "allowed": allowed,
+        "checks": checks,
+        "unsupported": open.db.unsupported()?,
+    });
+    if let (Json::Object(body), Json::Object(facts)) = (&mut value, json!(silence)) {
+        body.extend(facts);
+        if let Some(survives) = writes.survives_restart {
+            body.insert("survives_restart".into(), json!(survives));
+        }
+    }
+    Ok(Record::new(WRITES, value))
 }

@@ -57,7 +57,7 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
                 .collect()
         }
     };
-    let mut answers = Answers::default();
+    let mut answers = Answers::of("balancers");
     let mut problems = Vec::new();
     for name in &names {
         let (pool, members) = Pool::answers(cx, cloud, &deployment, name)?;

@@ -49,7 +49,7 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
         .hint("tag the balancers load_balancer:active_POOL=true")
         .into());
     }
-    let mut answers = Answers::default();
+    let mut answers = Answers::of("balancers");
     let mut problems = Vec::new();
     let some = Meant { some: true, ..Meant::default() };
     for name in &names {

@@ -171,7 +171,8 @@ impl Link {
                 Kind::TimedOut,
                 format!("{} did not answer in time ({doing})", self.place),
             )
-            .because(why),
+            .because(why)
+            .hint("is it frozen or overloaded? look at its machine; then again"),
             Fault::Server(1045 | 1698, why) => Error::new(
                 Kind::Failed,
                 format!("{} refuses the account {:?}", self.place, self.user),
