@@ -56,6 +56,29 @@ impl Site {
         self.scene.file("plan.json", &ran.stdout)
     }
 
+    /// Writes an act of a process that has ended.
+    fn forged(&self, pid: u32, [tool, verb]: [&str; 2], name: &str, outcome: Outcome) {
+        let act = Act {
+            seq: 0,
+            at: now(),
+            deployment: "production".into(),
+            subject: format!("server {name}"),
+            tool: tool.into(),
+            verb: verb.into(),
+            about: None,
+            owner: Owner { host: rs_cli::host(), pid, ..Owner::default() },
+            epoch: 0,
+            clock: false,
+            outcome,
+            before: Json::Null,
+            after: Json::Null,
+            ms: None,
+            undo: None,
+            error: None,
+        };
+        Journal::new(self.state().as_ref()).begin(&mut [act], &[], &|| Ok(0)).unwrap();
+    }
+
     fn retire(&self, plan: &str, args: &[&str]) -> Ran {
         self.run("rs-cleanup", &[&["retire", "--plan", plan], args].concat())
     }
@@ -274,31 +297,52 @@ fn retire_that_is_killed_is_named_and_ends_its_work_when_called_again() {
 
     // cut off behind its work: what is gone is in no plan, and the next end closes it; what is there is not touched
     for name in ["Gone DB", "Warm DB"] {
-        let act = Act {
-            seq: 0,
-            at: now(),
-            deployment: "production".into(),
-            subject: format!("server {name}"),
-            tool: "rs-cleanup".into(),
-            verb: "retire".into(),
-            about: None,
-            owner: Owner { host: rs_cli::host(), pid: child.id(), ..Owner::default() },
-            epoch: 0,
-            clock: false,
-            outcome: Outcome::Open,
-            before: Json::Null,
-            after: Json::Null,
-            ms: None,
-            undo: None,
-            error: None,
-        };
-        Journal::new(state.as_ref()).begin(&mut [act], &[], &|| Ok(0)).unwrap();
+        site.forged(child.id(), ["rs-cleanup", "retire"], name, Outcome::Open);
     }
     site.retire(&plan, &["--dry-run"]).exits(0);
     site.run("rs-journal", &["verify"]).exits(3).says("Gone DB");
     site.retire(&plan, &[]).exits(0);
     let ran = site.run("rs-journal", &["verify"]).exits(3);
     assert!(ran.stderr.contains("Warm DB") && !ran.stderr.contains("Gone DB"), "{ran}");
+}
+
+#[test]
+fn what_was_cut_off_is_named_until_its_server_is_retired_and_gone() {
+    let site = Site::new("retire-cut");
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    let old = SERVERS[1].0;
+    for (tool, verb) in [("rs-run", "run"), ("rs-inputs", "set")] {
+        for name in [old, "Warm DB"] {
+            site.forged(child.id(), [tool, verb], name, Outcome::Open);
+        }
+    }
+    site.forged(child.id(), ["rs-run", "run"], "array-1 #1", Outcome::Open);
+    // a journal that tells of an end is not enough: the server is there
+    site.forged(child.id(), ["rs-cleanup", "retire"], "Warm DB", Outcome::Done);
+    let named = |gone: &[(&str, &str)]| {
+        let verify = site.run("rs-journal", &["verify"]).exits(3).stderr;
+        let audit = site.run("rs-cleanup", &["audit"]).exits(0).stderr;
+        for name in [old, "Warm DB", "array-1 #1"] {
+            for what in ["rs-run run", "rs-inputs set"] {
+                let cut = format!("{what} on server {name} was cut off");
+                let no = format!("{what} on server {name}: begun by");
+                let wanted =
+                    !gone.contains(&(what, name)) && (name != "array-1 #1" || what == "rs-run run");
+                assert_eq!(audit.contains(&cut), wanted, "{what} {name}\n{audit}");
+                assert_eq!(verify.contains(&no), wanted, "{what} {name}\n{verify}");
+            }
+        }
+    };
+    named(&[]);
+    let plan = site.plan(&["--as", "old"]);
+    site.retire(&plan, &[]).exits(0);
+    // its machine is gone; its definition is left, and half of a change may be too
+    named(&[("rs-run run", old), ("rs-run run", "array-1 #1")]);
+    site.run("rs-journal", &["verify", "--no-world"]).exits(3).says("rs-run run on server it's");
+    let plan = site.plan(&[old]);
+    site.retire(&plan, &["--delete"]).exits(0);
+    named(&[("rs-run run", old), ("rs-run run", "array-1 #1"), ("rs-inputs set", old)]);
 }
 
 #[test]

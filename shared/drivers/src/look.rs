@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::settings::Settings;
 use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
 use rs_model::act::Debt;
+use rs_model::journal::Left;
 use rs_model::replica::{Identity, judge_replicating};
 use rs_model::retire::{DatabaseSeen, World};
 use rs_model::{Answer, Array, Server};
@@ -43,6 +44,22 @@ impl<'a> Look<'a> {
     /// A server or instance by its name.
     pub fn server(&self, name: &str) -> Option<&Server> {
         self.servers.iter().find(|server| server.name == name)
+    }
+
+    /// What is there of a subject of the journal: `server NAME`, `array NAME`.
+    pub fn left(&self, subject: &str) -> Left {
+        let server = |name: &str| match self.server(name) {
+            Some(server) if server.state.is_up() || server.foreign => Left::All,
+            Some(_) => Left::Definition,
+            None => Left::Nothing,
+        };
+        match subject.split_once(' ') {
+            Some(("server", name)) => server(name),
+            Some(("array", name)) if self.arrays.iter().all(|array| array.name != name) => {
+                Left::Nothing
+            }
+            _ => Left::All,
+        }
     }
 
     /// What a server or an array of that name is in a run.

@@ -139,20 +139,52 @@ pub fn alike(one: &Act, other: &Act) -> bool {
         && (one.verb == other.verb || OPPOSITE.iter().any(opposite))
 }
 
-/// The acts without an outcome that no later act settles: one that is [`alike`] and was done.
+/// What the control plane still has of the subject of an act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// All of it, or nobody asked.
+    All,
+    /// Its definition, without a machine.
+    Definition,
+    /// Nothing.
+    Nothing,
+}
+
+/// Whether the retirement of an act's subject leaves nothing of the act: what it did to a machine ended with that, what it
+/// did to a definition ends with the definition. A retirement declines while the subject is in use, and what is owed
+/// because of it are debts of their own. That the journal has one is not enough: `left` is what the world says now.
+fn ended(act: &Act, later: &Act, left: Left) -> bool {
+    let retired = (later.tool.as_str(), later.verb.as_str()) == ("rs-cleanup", "retire")
+        && (&act.deployment, &act.subject) == (&later.deployment, &later.subject);
+    let of_machine = match act.tool.as_str() {
+        "rs-server" => ["launch", "relaunch"].contains(&act.verb.as_str()),
+        tool => {
+            ["rs-run", "rs-lbctl", "rs-maintenance", "rs-dbsync", "rs-snapshot"].contains(&tool)
+        }
+    };
+    retired && (left == Left::Nothing || left == Left::Definition && of_machine)
+}
+
+/// The acts without an outcome that no later act settles: one that is [`alike`] and was done, or the retirement of their
+/// subject, when the world shows that it is gone.
 ///
 /// Each with whether its process still runs, as `alive` says it (absent: that cannot be seen from here). One that runs
 /// is settled by none.
 ///
 /// - `acts`: all of them: an act of another run may settle one of this.
+/// - `left`: what the world has of an act's subject.
 pub fn unended<'a>(
     acts: &'a [Act],
     alive: &dyn Fn(&Act) -> Option<bool>,
+    left: &dyn Fn(&Act) -> Left,
 ) -> Vec<(&'a Act, Option<bool>)> {
     let open = acts.iter().enumerate().filter(|(_, act)| act.outcome == Outcome::Open);
     open.map(|(at, act)| (at, act, alive(act)))
         .filter(|(at, act, life)| {
-            let settles = |later: &Act| later.outcome == Outcome::Done && alike(act, later);
+            let settles = |later: &Act| {
+                later.outcome == Outcome::Done
+                    && (alike(act, later) || ended(act, later, left(act)))
+            };
             *life == Some(true) || !acts[at + 1..].iter().any(settles)
         })
         .map(|(_, act, life)| (act, life))
@@ -188,13 +220,15 @@ pub fn cut_off(act: &Act) -> String {
 /// - `acts`: all of them.
 /// - `wanted`: which are asked about.
 /// - `alive`: whether the act's process still runs; absent when that cannot be seen from here.
+/// - `left`: what the world has of an act's subject.
 pub fn verify(
     acts: &[Act],
     wanted: &dyn Fn(&Act) -> bool,
     alive: &dyn Fn(&Act) -> Option<bool>,
+    left: &dyn Fn(&Act) -> Left,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (act, life) in unended(acts, alive).into_iter().filter(|(act, _)| wanted(act)) {
+    for (act, life) in unended(acts, alive, left).into_iter().filter(|(act, _)| wanted(act)) {
         let owner = &act.owner;
         let who = format!("{}@{} (process {}) at {}", owner.user, owner.host, owner.pid, act.at);
         let (answer, detail, hint) = match life {
@@ -405,7 +439,8 @@ mod tests {
     fn an_act_that_was_cut_off_is_a_no_until_the_tool_has_been_there_again() {
         let cut = act(1, "server a", "connect", Outcome::Open);
         let ask = |acts: &[Act], life: Option<bool>| -> Vec<Answer> {
-            verify(acts, &|act| act.seq == 1, &|_| life).iter().map(|check| check.answer).collect()
+            let checks = verify(acts, &|act| act.seq == 1, &|_| life, &|_| Left::All);
+            checks.iter().map(|check| check.answer).collect()
         };
         assert_eq!(ask(&[], None), [Answer::Ok]);
         assert_eq!(ask(std::slice::from_ref(&cut), Some(false)), [Answer::No]);
@@ -451,6 +486,47 @@ mod tests {
             let about = |verb, what: &str| Act { about: Some(what.into()), ..of(verb) };
             assert!(alike(&about(a, "X"), &about(b, "X")), "{tool} {a}");
             assert!(!alike(&about(a, "X"), &about(b, "Y")), "{tool} {a}: of another thing");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_is_settled_by_the_retirement_of_what_the_world_has_no_more() {
+        let of = |seq, tool: &str, verb, outcome| Act {
+            tool: tool.into(),
+            ..act(seq, "server a", verb, outcome)
+        };
+        let retired = of(2, "rs-cleanup", "retire", Outcome::Done);
+        let named = |acts: &[Act], life: bool, left: Left| {
+            unended(acts, &|_| Some(life), &|_| left).iter().any(|(act, _)| act.seq == 1)
+        };
+        // what each kind of act is named under: all is there, only the definition is, nothing is
+        for (tool, verb, wanted) in [
+            ("rs-run", "run", [true, false, false]),
+            ("rs-lbctl", "connect", [true, false, false]),
+            ("rs-dbsync", "migrate", [true, false, false]),
+            ("rs-server", "launch", [true, false, false]),
+            ("rs-server", "mark", [true, true, false]),
+            ("rs-inputs", "set", [true, true, false]),
+            ("rs-clone", "server", [true, true, false]),
+        ] {
+            let cut = of(1, tool, verb, Outcome::Open);
+            let all = [Left::All, Left::Definition, Left::Nothing];
+            let found = all.map(|left| named(&[cut.clone(), retired.clone()], false, left));
+            assert_eq!(found, wanted, "{tool} {verb}");
+            // never by the world alone, and not while it runs
+            let mut others = vec![
+                Act { outcome: Outcome::Open, ..retired.clone() },
+                Act { outcome: Outcome::Failed, ..retired.clone() },
+                Act { subject: "server b".into(), ..retired.clone() },
+                Act { subject: "array a".into(), ..retired.clone() },
+                Act { deployment: "staging".into(), ..retired.clone() },
+            ];
+            others.push(Act { verb: "recreate".into(), ..retired.clone() });
+            for other in others {
+                assert!(named(&[cut.clone(), other.clone()], false, Left::Nothing), "{other:?}");
+            }
+            assert!(named(&[retired.clone(), cut.clone()], false, Left::Nothing), "earlier");
+            assert!(named(&[cut, retired.clone()], true, Left::Nothing), "it runs");
         }
     }
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 use rs_cli::{Context, Exit, Journal, alive, settling};
 use rs_drivers::look::Look;
 use rs_drivers::owed::{Seen, see};
-use rs_model::act::Due;
-use rs_model::journal::{cut_off, unended};
+use rs_model::act::{Act, Due};
+use rs_model::journal::{Left, cut_off, unended};
 use rs_records::Record;
 
 /// Flags of `audit`.
@@ -73,7 +73,13 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
     }
     if journal.open_acts()?.iter().any(|act| act.deployment == deployment) {
         let acts = journal.acts()?;
-        let cut = unended(&acts, &alive).into_iter().filter(|(_, alive)| *alive == Some(false));
+        let look = Look::new(world.cloud.as_ref(), &deployment)?;
+        let left = |act: &Act| match act.deployment == deployment {
+            true => look.left(&act.subject),
+            false => Left::All,
+        };
+        let cut = unended(&acts, &alive, &left);
+        let cut = cut.into_iter().filter(|(_, alive)| *alive == Some(false));
         for (act, _) in cut.filter(|(act, _)| act.deployment == deployment) {
             cx.warn(&cut_off(act));
         }

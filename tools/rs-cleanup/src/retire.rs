@@ -12,6 +12,7 @@ use rs_cli::{Changing, Context, Done, Exit, Journal, Step, Subject, Subjects, Wh
 use rs_contract::{Cloud, Dns, Error, Kind, State, Txn};
 use rs_drivers::settings::Settings;
 use rs_model::act::{Act, Outcome};
+use rs_model::journal::Left;
 use rs_model::retire::{self, Plan};
 use rs_model::{Array, Debt, Server};
 use rs_records::Record;
@@ -85,16 +86,11 @@ fn close_cut_off(state: &dyn State, look: &Look<'_>, debts: &[Debt]) -> Result<(
         let ours = act.deployment == look.deployment
             && (act.tool.as_str(), act.verb.as_str()) == ("rs-cleanup", "retire")
             && rs_cli::alive(&act) == Some(false);
-        let gone = match act.subject.split_once(' ') {
-            Some(("server", name)) => look.server(name).is_none().then(|| name.to_owned()),
-            Some(("array", name)) => {
-                (!look.arrays.iter().any(|array| array.name == name)).then(|| name.to_owned())
-            }
-            _ => None,
-        };
-        if let Some(name) = gone.filter(|_| ours) {
+        let gone = ours && look.left(&act.subject) == Left::Nothing;
+        if let Some((_, name)) = act.subject.clone().split_once(' ').filter(|_| gone) {
+            let settled = settled_by(debts, name);
             let act = Act { outcome: Outcome::Done, after: json!({"defined": false}), ..act };
-            done.push((act, settled_by(debts, &name)));
+            done.push((act, settled));
         }
     }
     if !done.is_empty() {

@@ -18,7 +18,7 @@ use rs_cli::{Changing, Common, Context, Exit, Journal, alive, now, owner};
 use rs_contract::{Error, Kind};
 use rs_model::act::{Act, Outcome};
 use rs_model::check::Answer;
-use rs_model::journal::{self, MARK, Report, Wanted};
+use rs_model::journal::{self, Left, MARK, Report, Wanted};
 use rs_records::Record;
 use serde_json::json;
 
@@ -256,11 +256,15 @@ fn verify(cx: &Context, what: Verify) -> Result<Exit> {
     let wanted = wanted(cx, what.of);
     let acts = journal::select(all.clone(), &wanted);
     let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
-    let mut checks = journal::verify(&all, &asked, &alive);
-    if !what.no_world {
+    let mut checks = if what.no_world {
+        journal::verify(&all, &asked, &alive, &|_| Left::All)
+    } else {
         let world = rs_drivers::world(&cx.place()?)?;
+        let left = world::left(&world, &all)?;
+        let mut checks = journal::verify(&all, &asked, &alive, &left);
         checks.extend(world::compare(cx, &world, &all, &asked)?);
-    }
+        checks
+    };
     checks.extend(what.marked.iter().map(|marked| journal::marked(&acts, marked)));
     let records: Vec<Record> = checks.iter().map(Record::of).collect();
     let bad: Vec<_> = checks.iter().filter(|check| check.answer != Answer::Ok).collect();

@@ -1,13 +1,16 @@
 //! `verify`: whether the world is as the journal says. What is not was changed by hand, past every tool.
 
+use std::collections::BTreeMap;
+
 use rs_cli::{Context, Journal};
 use rs_contract::{Result, World};
 use rs_drivers::look::Look;
 use rs_drivers::owed::{Seen, see};
 use rs_drivers::settings::Settings;
-use rs_model::act::Act;
+use rs_model::act::{Act, Outcome};
 use rs_model::check::{Answer, Check};
 use rs_model::claims::{Claim, Says, claims, entry};
+use rs_model::journal::Left;
 
 /// One check for each thing that is not as the newest act on it left it, or not to be seen.
 ///
@@ -47,6 +50,22 @@ pub fn compare(
         ));
     }
     Ok(checks)
+}
+
+/// What the control plane has of the subject of an act without an outcome.
+pub fn left(world: &World, acts: &[Act]) -> Result<impl Fn(&Act) -> Left> {
+    let open = || acts.iter().filter(|act| act.outcome == Outcome::Open);
+    let known = world.cloud.deployments()?;
+    let mut found = BTreeMap::new();
+    for deployment in known.iter().map(|d| &d.name) {
+        if open().any(|act| act.deployment == *deployment) {
+            let look = Look::new(world.cloud.as_ref(), deployment)?;
+            let its = open().filter(|act| act.deployment == *deployment);
+            found.extend(its.map(|act| (act.seq, look.left(&act.subject))));
+        }
+    }
+    // of a deployment that is gone nothing is left
+    Ok(move |act: &Act| found.get(&act.seq).copied().unwrap_or(Left::Nothing))
 }
 
 /// A debt that the world shows to be settled was settled past the tools.
