@@ -40,7 +40,7 @@ pub fn look(probe: &Probe, page: Option<&[u8]>, bypass: &str) -> PageSeen {
         return first;
     };
     // of the two, the page is what is told: where it should be down it is still there for some
-    let (shown, hidden) = if is_shown(&first) { (first, other) } else { (other, first) };
+    let (shown, hidden) = if first.is_shown() { (first, other) } else { (other, first) };
     let why = match (&hidden.problem, hidden.status) {
         (Some(why), _) => why.clone(),
         (None, Some(status)) => format!("answers {status}"),
@@ -49,13 +49,9 @@ pub fn look(probe: &Probe, page: Option<&[u8]>, bypass: &str) -> PageSeen {
     PageSeen { problem: Some(format!("not every request gets the same: {how}{why}")), ..shown }
 }
 
-fn is_shown(seen: &PageSeen) -> bool {
-    seen.status == Some(503) && seen.retry_after_seconds.is_some()
-}
-
 fn unlike(one: &PageSeen, other: &PageSeen) -> bool {
     one.is_page() != other.is_page()
-        || is_shown(one) != is_shown(other)
+        || one.is_shown() != other.is_shown()
         || one.status.is_none() != other.status.is_none()
 }
 
@@ -76,7 +72,7 @@ fn once(probe: &Probe, page: Option<&[u8]>) -> PageSeen {
                 answer.header("cache-control").is_some_and(|text| text.contains("no-store"));
             if answer.status == 503 && answer.body.is_empty() {
                 seen.problem = Some("the page has no body".into());
-            } else if is_shown(&seen) && page.is_some_and(|page| page != answer.body) {
+            } else if seen.is_shown() && page.is_some_and(|page| page != answer.body) {
                 seen.problem = Some("it shows another page than its file has".into());
             }
         }

@@ -11,7 +11,7 @@ use rs_model::act::Due;
 use rs_model::member::{Drained, Member, Page};
 use serde_json::{Value as Json, json};
 
-use crate::balancers::{Lb, Pool, choose, not_on};
+use crate::balancers::{Lb, Pool, choose};
 
 #[derive(Args)]
 pub struct Start {
@@ -70,7 +70,7 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
         .untouched()
         .into());
     }
-    let is_so = |page: &Page| not_on(page).is_empty();
+    let is_so = |page: &Page| page.not_on().is_empty();
     let members = members(args, cloud, &pool)?;
     let in_flight = members.requests()?;
     let steps: Vec<Step> = before
@@ -181,7 +181,7 @@ fn switch(pool: &Pool, before: &[Page], retry_after: Option<u64>) -> Result<Vec<
         pool.on_all(|lb| lb.driver.set(&pool.name, true)).into_iter().collect();
     let seen = switched.and_then(|_| {
         let pages = pool.pages()?;
-        let mut problems: Vec<String> = pages.iter().flat_map(not_on).collect();
+        let mut problems: Vec<String> = pages.iter().flat_map(Page::not_on).collect();
         let spared = pool.on_all(|lb| lb.spared(&pool.name));
         problems.extend(spared.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten());
         if let Some(wanted) = retry_after {

@@ -6,7 +6,7 @@ use rs_contract::{Error, Kind};
 use rs_model::pool;
 use rs_records::Record;
 
-use crate::balancers::{Pool, not_on, not_open, still_on};
+use crate::balancers::Pool;
 
 #[derive(Args)]
 pub struct Status {
@@ -58,13 +58,13 @@ pub fn run(cx: &Context, args: &Status) -> anyhow::Result<Exit> {
             problems.extend(match args.require {
                 None => Vec::new(),
                 Some(Want::On) => {
-                    let mut found = not_on(page);
+                    let mut found = page.not_on();
                     found.extend(lb.spared(name)?);
                     found
                 }
                 Some(Want::Off) => {
-                    let mut found = still_on(page, &lb.driver.processes(name)?);
-                    found.extend(not_open(page));
+                    let mut found = page.still_on(&lb.driver.processes(name)?);
+                    found.extend(page.not_open());
                     found
                 }
             });

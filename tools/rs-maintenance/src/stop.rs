@@ -11,7 +11,7 @@ use rs_model::reopen::{CONDITIONS, judge_reopen};
 use rs_model::{Answer, Check};
 use serde_json::{Value as Json, json};
 
-use crate::balancers::{Lb, Pool, choose, not_open, still_on};
+use crate::balancers::{Lb, Pool, choose};
 use crate::reopen::{Asked, gather};
 
 /// How long a balancer may take until clients see the site again.
@@ -89,7 +89,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         let begun = Instant::now();
         loop {
             let (page, mut problems) = look(lb, &name)?;
-            let closed = not_open(&page);
+            let closed = page.not_open();
             if args.overrides("members-up") {
                 if problems.is_empty() {
                     closed.iter().for_each(|why| cx.warn(why));
@@ -124,7 +124,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
         }
         for ((item, step), (page, _)) in subjects.items.iter_mut().zip(&steps).zip(&before) {
             if let (false, Some(page)) = (step.needed, page) {
-                not_open(page).iter().for_each(|why| cx.warn(why));
+                page.not_open().iter().for_each(|why| cx.warn(why));
                 item.record.nest("page", page);
             }
         }
@@ -149,7 +149,7 @@ fn told(page: &Page) -> Json {
 /// The page, and where it is still up.
 fn look(lb: &Lb, pool: &str) -> Result<(Page, Vec<String>)> {
     let page = lb.page(pool)?;
-    let problems = still_on(&page, &lb.driver.processes(pool)?);
+    let problems = page.still_on(&lb.driver.processes(pool)?);
     Ok((page, problems))
 }
 
