@@ -9,7 +9,7 @@ use rs_model::migration::half;
 use rs_model::silence::judge_silence;
 use rs_model::snapshot::Snapshot;
 use rs_model::takeover::{Abandoned, TakeoverFacts};
-use rs_model::{Answer, Position, Server, State};
+use rs_model::{Answer, Position, Server, State, pool};
 use serde_json::json;
 
 use crate::price;
@@ -159,13 +159,10 @@ fn open_pages(site: &Site<'_>, run: Option<&str>) -> Result<Vec<String>> {
     let temp = |s: &Server| run.is_some_and(|run| s.part(run) == Some("temp"));
     let up = |s: &Server| s.state.is_up() || s.foreign;
     for server in site.servers.iter().filter(|s| s.has_role("lb") && up(s) && !temp(s)) {
-        let pools = server.tags.iter().filter_map(|tag| {
-            tag.strip_prefix("load_balancer:active_").and_then(|t| t.strip_suffix("=true"))
-        });
         let settings = Settings::among(site.cloud(), &site.deployment, server, &site.servers)?;
-        for pool in pools {
+        for pool in pool::pools(std::slice::from_ref(server)) {
             let channel = if server.foreign { None } else { Some(site.cloud().channel(server)?) };
-            let active = rs_drivers::page(server, &settings, channel).and_then(|p| p.active(pool));
+            let active = rs_drivers::page(server, &settings, channel).and_then(|p| p.active(&pool));
             match active {
                 Ok((true, _)) => {}
                 Ok((false, _)) => open.push(format!("{} serves {pool}", server.name)),
