@@ -36,6 +36,11 @@ impl Position {
     pub fn same(&self, other: &Position) -> bool {
         matches!((self.set(), other.set()), (Some(a), Some(b)) if a == b)
     }
+
+    /// Whether it is where it was: the same set; or nothing, as then. What cannot be read did not stay.
+    pub fn stayed(&self, then: &Position) -> bool {
+        self.same(then) || (self.text().is_empty() && then.text().is_empty())
+    }
 }
 
 /// A position of either dialect, as the set of transactions that it stands for.
@@ -94,7 +99,7 @@ impl GtidSet {
     pub fn is_empty(&self) -> bool {
         match self {
             GtidSet::Domains(gtids) => gtids.is_empty(),
-            GtidSet::Sources(sources) => sources.values().all(Vec::is_empty),
+            GtidSet::Sources(sources) => sources.is_empty(),
         }
     }
 
@@ -259,6 +264,14 @@ mod tests {
         assert!(Gtids::parse("").unwrap().is_empty());
         Gtids::parse("1-2").unwrap_err();
         Gtids::parse("a-b-c").unwrap_err();
+        Gtids::parse("0-1-2-3").unwrap_err();
+        // a domain that two servers wrote to is where the later of them was
+        for twice in ["0-1-40,0-2-42", "0-2-42,0-1-40"] {
+            assert_eq!(Gtids::parse(twice), Gtids::parse("0-2-42"), "{twice}");
+        }
+        let most = u64::MAX;
+        let most = Gtids::parse(&format!("0-1-{most},1-1-{most}")).unwrap();
+        assert_eq!(most.beyond(&slave), u64::MAX, "a sum that is too great stays at the greatest");
     }
 
     #[test]
@@ -270,6 +283,14 @@ mod tests {
         let less = set(&format!("{A}:1-8"));
         assert!(whole.covers(&less) && !less.covers(&whole));
         assert_eq!(whole.beyond(&less), Some(6));
+        assert!(!set(&format!("{A}:1-10")).covers(&whole), "a source is missing");
+        assert!(!set(&format!("{A}:5-10")).covers(&set(&format!("{A}:3-8"))), "its begin is");
+        assert_eq!(set(&format!("{A}:1-10")).beyond(&set(&format!("{A}:3"))), Some(9));
+        assert_eq!(set(&format!("{A}:1-10:2-3")), set(&format!("{A}:1-10")));
+        assert_eq!(set(&format!("{}:1-3", A.to_uppercase())), set(&format!("{A}:1-3")));
+        let tagged = set(&format!("{A}:tag:1-3"));
+        assert!(!tagged.covers(&set(&format!("{A}:1-3"))) && !less.covers(&tagged));
+        assert_eq!(whole.beyond(&set("0-1-1")), None);
         assert!(!whole.covers(&set("0-1-1")), "dialects are never mixed");
         for bad in ["x:1", &format!("{A}:0"), &format!("{A}:5-2"), &format!("{A}:a-b-c:x-1-")] {
             let read = GtidSet::parse(bad);
@@ -284,6 +305,11 @@ mod tests {
         assert_eq!(stray("0-1-10", "0-1-9"), Some(vec!["0-1-10".to_owned()]));
         assert_eq!(stray("", "0-1-9"), Some(Vec::new()));
         assert_eq!(stray("rubbish", "0-1-9"), None);
+        let theirs = format!("{A}:1-5");
+        assert_eq!(stray("", &theirs), Some(Vec::new()), "a log that holds nothing");
+        assert_eq!(stray(&format!("{A}:2-3"), &theirs), Some(Vec::new()));
+        assert!(stray(&format!("{A}:1-6"), &theirs).is_some_and(|errant| errant.len() == 1));
+        assert_eq!(stray(&theirs, "0-1-9"), None, "dialects are never compared");
     }
 
     #[test]

@@ -425,11 +425,6 @@ pub struct HeldAt {
 pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     let check = |asked: &str, good: bool, detail: String| conjunct(asked, name, good, detail);
     let sources: Vec<&str> = slave.channels.iter().map(|c| c.source_host.as_str()).collect();
-    let stays = |then: &Position, now: &Position| match (then.set(), now.set()) {
-        (Some(then), Some(now)) => then == now,
-        (None, None) => then.text().is_empty() && now.text().is_empty(),
-        _ => false,
-    };
     let source =
         format!("source: {}", if sources.is_empty() { "none".into() } else { sources.join(", ") });
     let mut checks = match &held.fenced_by {
@@ -446,7 +441,7 @@ pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     checks.extend([
         check(
             "own binary log unmoved",
-            stays(&held.own, &slave.own),
+            slave.own.stayed(&held.own),
             format!("`{}` when it was held, now `{}`", held.own.text(), slave.own.text()),
         ),
         check("held read-only", slave.read_only, format!("read_only is {}", slave.read_only)),

@@ -107,7 +107,7 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
         .filter(|check| check.answer != Answer::Ok)
         .map(|check| format!("{}: {}", check.name, check.detail))
         .collect();
-    let own_unmoved = held.own.set() == now.own.set();
+    let own_unmoved = now.own.stayed(&held.own);
     let (fenced, sessions, fence_detail) = match &facts.master {
         Abandoned::Dead(state) => (true, true, state.clone()),
         Abandoned::Answers(loud) => (loud.is_empty(), true, or(loud, "nobody could write")),
@@ -193,7 +193,10 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             "--accept-loss N, or --lose-writes however much it is",
         ),
         (
-            facts.stated_time.as_ref().is_none_or(|stated| held.at.starts_with(stated.as_str())),
+            facts
+                .stated_time
+                .as_ref()
+                .is_none_or(|stated| !stated.is_empty() && held.at.starts_with(stated.as_str())),
             format!(
                 "held since {}, stated {}",
                 held.at,
@@ -354,11 +357,14 @@ mod tests {
     fn each_way_to_lose_data_is_refused_by_its_own_name() {
         assert_eq!(refused(&good()), Vec::<String>::new());
         type Change = fn(&mut TakeoverFacts);
-        let ways: [(&[&str], Change); 24] = [
+        let ways: [(&[&str], Change); 29] = [
             (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
             (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
             (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
             (&["hold unbroken", "read-only since the hold"], |f| f.now.own = at("0-2-41")),
+            (&["hold unbroken", "read-only since the hold"], |f| {
+                (f.held.own, f.now.own) = (at("rubbish"), at("rubbish"));
+            }),
             (&["schema before the migration"], |f| f.schema = "g".into()),
             (&["schema before the migration"], |f| f.left_half.push("u-1 is failed".into())),
             (&["one candidate"], |f| f.candidates.push("Slave3 DB".into())),
@@ -369,6 +375,12 @@ mod tests {
             (&["rollback pair"], |f| {
                 f.backups = Ok(vec![Snapshot { pinned: false, ..backup("0-1-40") }])
             }),
+            (&["rollback pair"], |f| {
+                f.backups = Ok(vec![Snapshot { perfect: false, ..backup("0-1-40") }])
+            }),
+            (&["rollback pair"], |f| {
+                (f.frozen_at, f.backups) = (None, Ok(vec![backup("0-1-39")]));
+            }),
             (&["page active"], |f| f.open_pages.push("LB-1 serves www".into())),
             (&["master fenced"], |f| f.master = Abandoned::Answers(vec!["app writes".into()])),
             (&["master fenced", "application sessions gone"], |f| {
@@ -377,6 +389,8 @@ mod tests {
             (&["price accepted"], |f| f.accepted = Some(2)),
             (&["price accepted"], |f| f.price = None),
             (&["hold time stated"], |f| f.stated_time = Some("2026-11-24T15".into())),
+            (&["hold time stated"], |f| f.stated_time = Some("14:02:11".into())),
+            (&["hold time stated"], |f| f.stated_time = Some(String::new())),
             (&["abandoned data kept"], |f| f.kept = Err("no room".into())),
             (&["backups off"], |f| f.scheduled.push("Master DB".into())),
             (&["backups off"], |f| {
@@ -406,6 +420,7 @@ mod tests {
         facts.accepted = None;
         facts.price = None;
         facts.stated_time = Some("2026-11-24T14:02".into());
+        facts.applications = (0, 0);
         assert_eq!(refused(&facts), Vec::<String>::new());
         facts.half = true;
         facts.now.channels.clear();
