@@ -180,6 +180,8 @@ mod tests {
             (vec![one("a", 2, 1, "1"), one("b", 3, 3, "1")], SchemaState::Half),
             (vec![one("a", 3, 3, "1"), one("b", 1, 0, "2")], SchemaState::Half),
             (vec![running, one("b", 3, 3, "2")], SchemaState::Half),
+            (vec![one("a", 2, 1, "1"), one("b", 0, 0, "2")], SchemaState::Half),
+            (vec![Migration { statements: 0, ..one("a", 0, 0, "1") }], SchemaState::Old),
         ] {
             assert_eq!(schema_state(&migrations, None), state, "{migrations:?}");
         }

@@ -163,7 +163,7 @@ pub fn price(facts: &PriceFacts) -> Price {
         }
         _ => None,
     };
-    let apart = facts.written_since.is_some() && counted.is_some_and(|(_, beats)| beats.is_some());
+    let apart = counted.is_some_and(|(_, beats)| beats.is_some());
     let begun = facts.begun && facts.migrated.is_none();
     let because = match counted {
         None => Some(format!(
@@ -258,8 +258,16 @@ mod tests {
             assert_eq!((price.transactions, price.heartbeats), (Some(149), None));
             assert!(price.at_most && price.words().starts_with("at most 149 transactions"));
         }
+        // one that names no table, and one that beat and touched ours
+        let odd = wrote(&[(&[], 140), (&["heartbeat.beat", "rs_tools.canary"], 10)]);
+        let price = price(&PriceFacts { written_since: odd, ..opened() });
+        assert_eq!((price.transactions, price.heartbeats), (Some(140), Some(10)));
+    }
+
+    #[test]
+    fn a_list_of_heartbeats_that_is_empty_names_nobody() {
         let nobody = PriceFacts { heartbeat_tables: Vec::new(), ..opened() };
-        assert_eq!(price(&nobody).transactions, Some(149), "a list that is empty names nobody");
+        assert_eq!(price(&nobody).transactions, Some(149));
     }
 
     #[test]
@@ -281,6 +289,10 @@ mod tests {
             found.words(),
             "at most 164 transactions of users since 14:00:00Z would be lost: a migration that did not end is among them"
         );
+        let told = wrote(&[(&["shop.orders"], 160), (&["heartbeat.beat"], 5)]);
+        let apart = price(&PriceFacts { written_since: told, ..facts.clone() });
+        assert!(apart.at_most, "known by table, and yet the migration's own is among them");
+        assert_eq!((apart.transactions, apart.heartbeats), (Some(160), Some(5)));
         let ended = price(&PriceFacts { begun: true, ..opened() });
         assert_eq!(ended, price(&opened()), "one that ended is known by its position");
         let none = PriceFacts { now: facts.held.clone(), written_since: wrote(&[]), ..facts };

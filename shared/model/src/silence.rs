@@ -150,11 +150,10 @@ mod tests {
     fn silent() -> SilenceFacts {
         SilenceFacts {
             read_only: true,
-            sessions: vec![Session {
-                may_write: true,
-                exempt: "ours".into(),
-                ..Session::default()
-            }],
+            sessions: vec![
+                Session { may_write: true, exempt: "ours".into(), ..Session::default() },
+                Session { may_write: false, ..Session::default() },
+            ],
             accounts: vec![Privileged {
                 account: "root@localhost".into(),
                 because: "READ ONLY ADMIN".into(),

@@ -104,6 +104,10 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("GTID in use", |f| f.slave.channels[0].uses_gtid = false),
         ("no errors skipped", |f| f.slave.skips_errors = "1062".into()),
         ("own server id", |f| f.slave.identity.server_id = 11),
+        ("own server id", |f| f.slave.identity.server_id = 0),
+        ("source is the master", |f| {
+            (f.master.identity.server_id, f.slave.channels[0].source_server_id) = (0, 0);
+        }),
         ("master frozen", |f| f.silence.read_only = false),
         ("master frozen", |f| f.silence.incoming_replication = true),
         ("master logs all", |f| f.master.log_filters.push("Binlog_Ignore_DB=appdb".into())),
@@ -120,6 +124,7 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("canary seen", |f| f.canary_seen = None),
         ("canary seen", |f| f.canary_seen = Some("older".into())),
         ("canary seen", |f| f.canary = None),
+        ("canary seen", |f| (f.canary, f.canary_seen) = (None, None)),
         ("readings fresh", |f| f.fresh_ms = 3),
         ("rows equal", |f| f.rows = Some(Rows::default())),
         ("master's position read", |f| {
@@ -148,13 +153,82 @@ fn each_conjunct_says_what_was_asked_of_whom_and_when_and_unread_is_unknown() {
         let asked = check.facts["asked"].as_array().map_or(0, Vec::len);
         assert!(asked > 0 || check.name == "readings fresh", "{}", check.name);
     }
-    for field in in_sync().readings.keys() {
+    let of_a_channel: Vec<&str> = SYNC[2..10].to_vec();
+    let of_the_slave = [
+        &["one channel"][..],
+        &of_a_channel,
+        &["no errors skipped", "own server id", "position applied", "no errant transaction"],
+    ]
+    .concat();
+    let of_the_master =
+        ["source is the master", "own server id", "master logs all", "no errant transaction"];
+    let rests: [(&str, &[&str]); 10] = [
+        ("masters", &["one master"]),
+        ("master", &of_the_master),
+        ("silence", &["master frozen"]),
+        (
+            "position",
+            &["master's position read", "master's position unchanged", "position applied"],
+        ),
+        ("position_after", &["master's position unchanged"]),
+        ("canary", &["canary seen"]),
+        ("canary_seen", &["canary seen"]),
+        ("slave", &of_the_slave),
+        ("waited", &["position applied"]),
+        ("rows", &["rows equal"]),
+    ];
+    assert!(in_sync().readings.keys().all(|field| rests.iter().any(|(one, _)| one == field)));
+    for (field, names) in rests {
         let mut facts = in_sync();
         facts.readings.get_mut(field).unwrap().unread = Some("two rows".into());
-        assert!(!refused(&facts).is_empty(), "{field} was not read and that is taken for ok");
+        assert_eq!(refused(&facts), names, "{field} was not read");
         facts.readings.remove(field);
-        assert!(!refused(&facts).is_empty(), "{field} was never asked and that is taken for ok");
+        assert_eq!(refused(&facts), names, "{field} was never asked");
     }
+}
+
+#[test]
+fn readings_are_fresh_up_to_the_limit_and_none_are_not() {
+    let facts = SyncFacts { fresh_ms: 9, ..in_sync() };
+    assert_eq!(refused(&facts), Vec::<String>::new(), "9 ms from the first to the last");
+    let none = SyncFacts { readings: BTreeMap::new(), ..in_sync() };
+    assert!(refused(&none).contains(&"readings fresh".to_owned()));
+}
+
+#[test]
+fn a_slave_that_does_not_replicate_as_it_should_is_no_good_one() {
+    let refused = |slave: &Replica, master: &Identity| -> Vec<String> {
+        let checks = judge_replicating("Slave DB", slave, master).into_iter();
+        checks.filter(|check| check.answer != Answer::Ok).map(|check| check.name).collect()
+    };
+    let SyncFacts { slave, master, .. } = in_sync();
+    assert_eq!(refused(&slave, &master.identity), Vec::<String>::new());
+    type Change = fn(&mut Replica, &mut Identity);
+    let ways: [(&str, Change); 8] = [
+        ("one channel", |s, _| s.channels.clear()),
+        ("one channel", |s, _| s.channels.push(s.channels[0].clone())),
+        ("source is the master", |s, _| s.channels[0].source_server_id = 13),
+        ("source is the master", |s, _| s.channels[0].source_host = HELD_HOST.into()),
+        ("source is the master", |s, m| {
+            (m.server_id, s.channels[0].source_server_id) = (0, 0);
+        }),
+        ("applier runs", |s, _| s.channels[0].sql_running = "No".into()),
+        ("own server id", |s, _| s.identity.server_id = 0),
+        ("own server id", |s, m| s.identity.server_id = m.server_id),
+    ];
+    for (name, change) in ways {
+        let (mut slave, mut master) = (slave.clone(), master.identity.clone());
+        change(&mut slave, &mut master);
+        assert_eq!(refused(&slave, &master), [name]);
+    }
+}
+
+#[test]
+fn one_held_channel_makes_a_held_slave_and_no_channel_makes_none() {
+    assert!(!Replica::default().is_held() && !in_sync().slave.is_held());
+    let mut slave = in_sync().slave;
+    slave.channels.push(Channel { source_host: HELD_HOST.into(), ..Channel::default() });
+    assert!(slave.is_held());
 }
 
 #[test]
@@ -177,11 +251,16 @@ fn a_hold_that_moved_is_no_hold() {
     };
     assert_eq!(refused(&slave), Vec::<String>::new());
     type Change = fn(&mut Replica);
-    let thaws: [(&str, Change); 5] = [
+    let thaws: [(&str, Change); 8] = [
         ("held", |s| s.channels[0].source_host = "127.0.0.1".into()),
+        ("held", |s| {
+            s.channels.push(Channel { source_host: "127.0.0.1".into(), ..Channel::default() });
+        }),
         ("held", |s| s.channels.clear()),
         ("applied position unmoved", |s| s.applied = at("0-11-43")),
         ("own binary log unmoved", |s| s.own = at("0-12-43")),
+        ("own binary log unmoved", |s| s.own = Position::default()),
+        ("own binary log unmoved", |s| s.own = at("rubbish")),
         ("held read-only", |s| s.read_only = false),
     ];
     for (name, change) in thaws {
@@ -189,6 +268,18 @@ fn a_hold_that_moved_is_no_hold() {
         change(&mut thawed);
         assert_eq!(refused(&thawed), [name]);
     }
+}
+
+#[test]
+fn a_held_slave_that_writes_no_binary_log_of_its_own_has_none_later_either() {
+    let unmoved = |then: &str, now: &str| {
+        let held = HeldAt { own: at(then), ..HeldAt::default() };
+        let checks = judge_held("s", &held, &Replica { own: at(now), ..Replica::default() });
+        checks.iter().find(|c| c.name == "own binary log unmoved").unwrap().answer == Answer::Ok
+    };
+    assert!(unmoved("", "") && unmoved("0-1-2,1-1-1", "1-1-1,0-1-2"));
+    assert!(!unmoved("", "0-12-1") && !unmoved("0-12-1", ""));
+    assert!(!unmoved("rubbish", "rubbish"), "what cannot be read did not stay");
 }
 
 #[test]
