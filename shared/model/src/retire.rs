@@ -249,7 +249,7 @@ fn of_server(
             }
         }
         for (balancer, why) in &world.unanswered {
-            if !ending.contains(balancer.as_str()) && balancer != &server.name {
+            if !ending.contains(balancer.as_str()) {
                 reasons.push(format!(
                     "{balancer} could not be asked whether it is a member: {why} (make it answer, or end it too)"
                 ));
@@ -318,8 +318,7 @@ fn of_database(
             .servers
             .iter()
             .filter(|other| {
-                other.name != server.name
-                    && !ending.contains(other.name.as_str())
+                !ending.contains(other.name.as_str())
                     && other.database_set() == Some((set, false))
                     && other.state == State::Operational
             })

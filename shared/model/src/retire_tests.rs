@@ -59,8 +59,11 @@ fn site() -> World {
             one,
         ],
         arrays: vec![Array { name: "array-1".into(), minimum: 1, ..Array::default() }],
-        databases: ["Master", "Slave", "Warm"]
-            .map(|name| (name.to_owned(), Ok(DatabaseSeen::default())))
+        databases: [("Master", None), ("Slave", Some("Master")), ("Warm", Some("Master"))]
+            .map(|(name, source)| {
+                let source = source.map(str::to_owned);
+                (name.to_owned(), Ok(DatabaseSeen { source, ..DatabaseSeen::default() }))
+            })
             .into(),
         backups: [("shop".to_owned(), Ok(1))].into(),
         ..World::default()
@@ -120,7 +123,7 @@ fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() 
     fn seen<'a>(world: &'a mut World, name: &str) -> &'a mut DatabaseSeen {
         world.databases.get_mut(name).unwrap().as_mut().unwrap()
     }
-    let ways: [(&str, &str, Change); 9] = [
+    let ways: [(&str, &str, Change); 11] = [
         ("sessions", "used by session 7", |w| seen(w, "Slave").sessions.push("session 7".into())),
         ("unanswered", "could not be asked who", |w| {
             w.databases.insert("Slave".into(), Err("refused".into()));
@@ -132,7 +135,9 @@ fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() 
         ("good-slave", "Warm: refused", |w| {
             w.databases.insert("Warm".into(), Err("refused".into()));
         }),
+        ("good-slave", "Warm: nobody asked it", |w| drop(w.databases.remove("Warm"))),
         ("backup", "no complete backup", |w| drop(w.backups.insert("shop".into(), Ok(0)))),
+        ("backup", "no complete backup", |w| w.backups = [("crm".to_owned(), Ok(1))].into()),
         ("backup", "no complete backup", |w| w.backups.clear()),
         ("backup", "is not known: full", |w| {
             w.backups.insert("shop".into(), Err("full".into()));
@@ -159,6 +164,96 @@ fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() 
     let mut world = site();
     world.carried.push(("LB 3".into(), "2 requests to App 1".into()));
     forbidden(&world, "LB 3", "carries 2 requests");
+}
+
+/// What may end in such a world is not forbidden.
+fn allowed(name: &str, change: impl Fn(&mut World)) {
+    let mut world = site();
+    change(&mut world);
+    assert_eq!(ask(&world, &[name], false)[0].forbidden, [""; 0], "{name}");
+}
+
+#[test]
+fn what_is_about_others_forbids_nothing() {
+    allowed("App 1", |w| w.members = vec![member("LB 1", 9)]);
+    allowed("App 1", |w| w.carried = vec![("LB 3".into(), "2 requests".into())]);
+    allowed("App 1", |w| {
+        w.servers[0].tags.insert("note:kept=warm".into());
+    });
+    allowed("App 1", |w| {
+        w.servers[0].state = State::Inactive;
+        w.unanswered = vec![("LB 1".into(), "refused".into())];
+    });
+    // one good slave is enough
+    allowed("Slave", |w| {
+        w.servers.push(server("Third", 9, &["database:slave_active=shop"]));
+        w.databases.insert("Third".into(), Err("refused".into()));
+    });
+}
+
+#[test]
+fn a_machine_that_is_stranded_or_abandoned_needs_evidence_too() {
+    let mut world = site();
+    world.servers[0].state = State::StrandedInBooting;
+    world.members = vec![member("LB 1", 1)];
+    forbidden(&world, "App 1", "LB 1 has it in pool www");
+    let used = |w: &mut World, name: &str| {
+        let sessions = vec!["session 7".into()];
+        w.databases.insert(name.into(), Ok(DatabaseSeen { sessions, ..DatabaseSeen::default() }));
+    };
+    let mut world = site();
+    world.servers[2].state = State::StrandedInBooting;
+    used(&mut world, "Slave");
+    forbidden(&world, "Slave", "used by session 7");
+    let mut world = site();
+    world.servers[1].tags = ["database:fenced=shop".to_owned()].into();
+    let alone = |world: &World| ask(world, &["Master"], true)[0].forbidden.clone();
+    assert_eq!(
+        alone(&world),
+        [
+            "Slave, Warm replicate from it: it is their master (rs-dbsync init them from another first)"
+        ]
+    );
+    let together = ask(&world, &["Master", "Slave", "Warm"], true);
+    assert_eq!(together[0].forbidden, [""; 0], "they end with it");
+    for slave in ["Slave", "Warm"] {
+        world.databases.insert(slave.into(), Ok(DatabaseSeen::default()));
+    }
+    assert_eq!(alone(&world), [""; 0]);
+    used(&mut world, "Master");
+    forbidden(&world, "Master", "used by session 7");
+    // a slave of another set is none of this
+    let mut world = site();
+    world.servers[3].tags = ["database:slave_active=crm".to_owned()].into();
+    forbidden(&world, "Slave", "last slave");
+}
+
+#[test]
+fn a_plan_reaches_as_far_as_it_says_and_names_what_it_ends() {
+    let made = plan(&site(), &["App 1"]);
+    assert_eq!(made.reach(), Reach::default());
+    let warm = Plan { include_warm: true, ..made.clone() };
+    assert_eq!(warm.reach(), Reach { warm: true, ..Reach::default() });
+    let whole = Plan { whole: true, ..made.clone() };
+    assert_eq!(whole.reach(), Reach { warm: true, whole: true, ..Reach::default() });
+    // each of what the digest stands for makes another text
+    type Change = fn(&mut Entry);
+    let changes: [Change; 4] = [
+        |e| e.kind = "array".into(),
+        |e| e.name.push('2'),
+        |e| e.instance = Some("i-2".into()),
+        |e| e.state = "booting".into(),
+    ];
+    for change in changes {
+        let mut entries = made.entries.clone();
+        change(&mut entries[0]);
+        assert_ne!(canonical(&entries), canonical(&made.entries));
+    }
+    // an array is not the server of that name
+    let mut now = made.entries.clone();
+    now[0].kind = "array".into();
+    let reasons = refusals(&made, &made.digest, 10, 3600, &now);
+    assert!(reasons[0].contains("array App 1 is not in it"), "{reasons:?}");
 }
 
 #[test]
@@ -305,6 +400,15 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
         ("held:Warm DB", "Warm DB", true),
         ("held:Warm DB", "Warm", false),
         ("lock:Warm DB", "Warm DB", true),
+        ("backups:Warm DB", "Warm DB", true),
+        ("quenched:Warm DB", "Warm DB", true),
+        ("array:array-1", "array-1", true),
+        ("runtime-only:App 1", "App 1", true),
+        ("fenced:Master DB", "Master DB", true),
+        ("rebuild:Slave DB", "Slave DB", true),
+        ("sync_relay_log:Warm DB", "Warm DB", true),
+        ("binlogs:Master DB", "Master DB", true),
+        ("temp:Load Balancer-3", "Load Balancer-3", true),
         ("input:App 1/LB_HOSTNAME", "App 1", true),
         ("input:App 12/LB_HOSTNAME", "App 1", false),
         ("standby:www/App 1", "App 1", true),
@@ -320,7 +424,9 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
 
 #[test]
 fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
-    let world = site();
+    let mut world = site();
+    // nobody is served any more when all of it ends
+    world.carried = vec![("LB 3".into(), "2 requests".into())];
     let all: Vec<(String, String)> = world
         .servers
         .iter()
@@ -339,4 +445,9 @@ fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
     assert!(not_whole(Some("production"), &world, &all).is_empty());
     assert!(not_whole(None, &world, &all)[0].contains("no clone"));
     assert!(not_whole(Some("production"), &world, &without_slave)[0].contains("server Slave came"));
+    let mut other_kind = all.clone();
+    other_kind[0].0 = "array".into();
+    assert!(not_whole(Some("production"), &world, &other_kind)[0].contains("server App 1 came"));
+    let without_array = &all[..all.len() - 1];
+    assert!(not_whole(Some("production"), &world, without_array)[0].contains("array array-1 came"));
 }
