@@ -162,12 +162,7 @@ fn events(name: &str, survey: &Survey, master: bool) -> Check {
 }
 
 fn writers(name: &str, silence: &SilenceFacts) -> Check {
-    let accounts: Vec<String> = silence
-        .accounts
-        .iter()
-        .filter(|account| account.exempt.is_empty())
-        .map(|account| format!("{} ({})", account.account, account.because))
-        .collect();
+    let accounts = silence.writers();
     ask(
         "no application account that writes in spite of read-only",
         name,

@@ -56,7 +56,9 @@ fn each_thing_that_is_not_so_is_refused_by_its_own_name() {
     );
     let allowed = ["orc".to_owned()];
     assert_eq!(refused(&watched, &Wanted { allowed: &allowed, ..WANTED }), []);
-    let ways: [(&str, Answer, Change); 8] = [
+    let another = ["app".to_owned()];
+    assert_eq!(refused(&watched, &Wanted { allowed: &another, ..WANTED }).len(), 1);
+    let ways: [(&str, Answer, Change); 9] = [
         ("no long statement", Answer::No, |f| {
             f.0.sessions.push(Session {
                 command: "Query".into(),
@@ -78,6 +80,9 @@ fn each_thing_that_is_not_so_is_refused_by_its_own_name() {
         ("migration account writes in spite of read-only", Answer::No, |f| {
             f.1.accounts.remove(0);
         }),
+        ("migration account writes in spite of read-only", Answer::No, |f| {
+            f.1.accounts[0].account = "migrator2@%".into();
+        }),
         ("binary log is kept long enough", Answer::No, |f| {
             f.0.log = Some(BinaryLog { kept_seconds: Some(3599), bytes_per_second: Some(1.0) });
         }),
@@ -93,6 +98,12 @@ fn each_thing_that_is_not_so_is_refused_by_its_own_name() {
         change(&mut facts);
         assert_eq!(refused(&facts, &WANTED), [(name.to_owned(), answer)]);
     }
+    // exactly what grows in the time: 1000 bytes in each of 3600 seconds
+    let space = |free_bytes| refused(&ready(), &Wanted { free_bytes, ..WANTED });
+    let named = |answer| [("space for the binary log".to_owned(), answer)];
+    assert_eq!(space(Some(3_600_000)), []);
+    assert_eq!(space(Some(3_599_999)), named(Answer::No));
+    assert_eq!(space(None), named(Answer::Unknown));
     let mut without = ready();
     without.0.log = None;
     assert_eq!(refused(&without, &WANTED).len(), 2, "no binary log: neither kept nor measured");
@@ -109,17 +120,17 @@ fn an_event_on_a_master_is_named_and_on_a_slave_refused() {
     assert_eq!(refused(&facts, &slave), [("events".to_owned(), Answer::No)]);
     facts.0.events_on = false;
     assert_eq!(refused(&facts, &slave), []);
+    (facts.0.events, facts.0.events_on) = (vec![], true);
+    assert_eq!(refused(&facts, &slave), [], "a scheduler that has nothing to do");
 }
 
 #[test]
-fn idle_sessions_are_no_long_statements() {
-    let mut facts = ready();
-    facts.0.sessions.push(Session {
-        command: "Sleep".into(),
-        seconds: 90_000,
-        ..Session::default()
-    });
-    assert_eq!(refused(&facts, &WANTED), []);
+fn idle_sessions_and_those_of_the_limit_are_no_long_statements() {
+    for (command, seconds) in [("Sleep", 90_000), ("Daemon", 90_000), ("Query", 60)] {
+        let mut facts = ready();
+        facts.0.sessions.push(Session { command: command.into(), seconds, ..Session::default() });
+        assert_eq!(refused(&facts, &WANTED), [], "{command}");
+    }
 }
 
 #[test]
@@ -129,6 +140,8 @@ fn a_tie_without_redispatch_is_a_no_and_an_unread_file_unknown() {
     let free = Sticky { redispatch: true, ..tied };
     let check = judge_sticky("www", Some(&free));
     assert!(check.answer == Answer::Ok && check.detail.contains("will end: yes"), "{check:?}");
+    let table = Sticky { table: Some("on src".into()), ..Sticky::default() };
+    assert_eq!(judge_sticky("www", Some(&table)).answer, Answer::No);
     assert_eq!(judge_sticky("www", Some(&Sticky::default())).answer, Answer::Ok);
     assert_eq!(judge_sticky("www", None).answer, Answer::Unknown);
 }
@@ -145,6 +158,15 @@ fn a_rewritten_file_and_a_reload_are_two_answers() {
     assert_eq!(answers(&Configured { pid: 8, ..then.clone() }), [Answer::Ok, Answer::Ok]);
     assert_eq!(answers(&Configured { old: vec![3], ..then.clone() }), [Answer::Ok, Answer::No]);
     assert_eq!(answers(&Configured { digest: None, ..then.clone() })[0], Answer::Unknown);
+    let unread = Configured { digest: None, ..then.clone() };
+    assert_eq!(judge_drift("lb", &unread, &then)[0].answer, Answer::Unknown);
+}
+
+#[test]
+fn what_rewrites_configuration_is_named() {
+    assert_eq!(judge_agents("lb", &[]).answer, Answer::Ok);
+    let found = judge_agents("lb", &[Agent { program: "puppet".into(), seen: "cron".into() }]);
+    assert!(found.answer == Answer::No && found.detail.contains("puppet (cron)"), "{found:?}");
 }
 
 #[test]

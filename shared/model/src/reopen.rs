@@ -230,8 +230,10 @@ mod tests {
             change(&mut facts);
             assert_eq!(refused(&facts), [name]);
         }
-        let facts = ReopenFacts { masters: half(Err("gone".into())), ..good() };
+        let mut facts = ReopenFacts { masters: half(Err("gone".into())), ..good() };
         assert_eq!(judge_reopen(&facts)[1].answer, Answer::Unknown);
+        facts.migrating.push("act 7".into());
+        assert_eq!(judge_reopen(&facts)[1].answer, Answer::No, "what is known to be wrong counts");
     }
 
     #[test]
@@ -239,11 +241,18 @@ mod tests {
         assert_eq!(refused(&ReopenFacts::default()), Vec::<String>::new());
         let mut facts = good();
         // nothing was migrated: no check is wanted, and no copy is one to come back to
+        facts.masters[0].seen = Ok((false, SchemaState::Old, vec![]));
         (facts.changed_at, facts.site_check) = (None, None);
         facts.copies.clear();
         // the name for reads leads elsewhere
         facts.readers[0] =
             Reader { server: "Slave DB".into(), serves: false, lacks: Err("stopped".into()) };
         assert_eq!(refused(&facts), Vec::<String>::new());
+        facts.brought.push("release: old".into());
+        assert_eq!(
+            refused(&facts),
+            ["site-check"],
+            "what the operator brought counts all the same"
+        );
     }
 }

@@ -22,6 +22,13 @@ pub struct Identity {
     pub version: String,
 }
 
+impl Identity {
+    /// Whether it has a server id, and one of its own: a slave passes over what seems to be its own events.
+    fn is_apart(&self, master: &Identity) -> bool {
+        self.server_id != 0 && self.server_id != master.server_id
+    }
+}
+
 /// One replication channel as the slave describes it. Absent is not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
@@ -200,7 +207,7 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
     let (mine, theirs) = (slave.identity.server_id, master.identity.server_id);
     checks.push(check(
         "own server id",
-        mine != theirs && mine != 0 && facts.twins.is_empty(),
+        slave.identity.is_apart(&master.identity) && facts.twins.is_empty(),
         format!(
             "the slave has server id {mine}, the master {theirs}{}",
             facts.twins.iter().map(|twin| format!(", {twin} has the slave's")).collect::<String>()
@@ -334,7 +341,7 @@ pub fn judge_replicating(name: &str, slave: &Replica, master: &Identity) -> Vec<
     checks.push(conjunct(
         "own server id",
         name,
-        slave.identity.server_id != master.server_id && slave.identity.server_id != 0,
+        slave.identity.is_apart(master),
         format!("the slave has server id {}", slave.identity.server_id),
     ));
     checks

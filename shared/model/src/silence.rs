@@ -26,6 +26,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whether it could write, and nothing says that it does not count.
+    pub fn could_write(&self) -> bool {
+        self.may_write && self.exempt.is_empty()
+    }
+
     /// In words, for messages.
     pub fn words(&self) -> String {
         let doing = if self.statement.is_empty() { &self.command } else { &self.statement };
@@ -72,24 +77,26 @@ pub struct SilenceFacts {
     pub position: Position,
 }
 
+impl SilenceFacts {
+    /// The accounts that write in spite of read-only and count, each with why it may.
+    pub fn writers(&self) -> Vec<String> {
+        self.accounts
+            .iter()
+            .filter(|account| account.exempt.is_empty())
+            .map(|account| format!("{} ({})", account.account, account.because))
+            .collect()
+    }
+}
+
 /// Judges silence: one check per way to write, none left out. Silent only if every answer is ok.
 pub fn judge_silence(name: &str, facts: &SilenceFacts) -> Vec<Check> {
     let check = |asked: &str, good: bool, detail: String, hint: &str| {
         let check = Check::new(asked, name, if good { Answer::Ok } else { Answer::No }, detail);
         if good || hint.is_empty() { check } else { check.hint(hint) }
     };
-    let sessions: Vec<String> = facts
-        .sessions
-        .iter()
-        .filter(|session| session.may_write && session.exempt.is_empty())
-        .map(Session::words)
-        .collect();
-    let accounts: Vec<String> = facts
-        .accounts
-        .iter()
-        .filter(|account| account.exempt.is_empty())
-        .map(|account| format!("{} ({})", account.account, account.because))
-        .collect();
+    let sessions: Vec<String> =
+        facts.sessions.iter().filter(|session| session.could_write()).map(Session::words).collect();
+    let accounts = facts.writers();
     let or = |text: String, none: &str| if text.is_empty() { none.to_owned() } else { text };
     vec![
         check(

@@ -153,7 +153,7 @@ impl Look<'_> {
         let accounts = accounts(db, session, dialect, self.allowed)?;
         let found: Vec<Seen> = sessions(db, session, dialect, &accounts, self.allowed)?
             .into_iter()
-            .filter(|seen| seen.may_write && seen.exempt.is_empty())
+            .filter(Seen::could_write)
             .collect();
         for seen in &found {
             if told.insert(seen.id) {
