@@ -231,6 +231,34 @@ mod tests {
         assert!(!would_be_empty(&members, &[at(2)]));
         assert!(!would_be_empty(&members[1..], &[at(2)]), "it is empty already");
         assert!(!would_be_empty(&[], &[]));
+        let other_port = (at(1).0, 8001);
+        assert!(!would_be_empty(&members, &[other_port]), "it is another member");
+        let old = member(3, Admin::Ready, "only in the old worker 7");
+        let members = [members[0].clone(), old.clone()];
+        assert!(
+            would_be_empty(&members, &[at(1)]),
+            "what only an old process has serves nobody new"
+        );
+        assert!(!old.takes() && !would_be_empty(&[old], &[at(3)]));
+    }
+
+    #[test]
+    fn whoever_is_not_wished_for_is_extra_by_address_and_port() {
+        let wish = Wish { server: "x".into(), address: at(1).0, port: 8000, admin: Admin::Ready };
+        let mut other_port = member(1, Admin::Ready, "UP");
+        (other_port.port, other_port.id) = (8001, "m1b".into());
+        let mut in_file = member(4, Admin::Maint, "only in its configuration");
+        in_file.saved = Some(false);
+        let members = [
+            member(1, Admin::Ready, "UP"),
+            other_port,
+            member(2, Admin::Maint, "MAINT"),
+            member(3, Admin::Ready, "only in the old worker 7"),
+            in_file,
+        ];
+        let found: Vec<&str> =
+            extras(&members, &[wish]).into_iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(found, ["m1b", "m2", "m4"], "an old process goes by itself, the file does not");
     }
 
     #[test]
@@ -263,6 +291,8 @@ mod tests {
             member(3, Admin::Ready, "only in the old worker 7"),
         ];
         assert!(drifted(&before, &old).is_empty());
+        let gone = [member(1, Admin::Ready, "only in its configuration"), before[1].clone()];
+        assert!(drifted(&before, &gone)[0].ends_with("was ready and is only in its configuration"));
     }
 
     #[test]
@@ -287,6 +317,10 @@ mod tests {
         members[0].saved = Some(false);
         let found = not_up(&members, Some(1), |_| Ok(()));
         assert_eq!(found.len(), 2, "{found:?}");
+        let old =
+            [member(1, Admin::Ready, "UP"), member(2, Admin::Ready, "only in the old worker 7")];
+        let new = |m: &Member| if m.id == "m1" { Ok(()) } else { Err("gone".to_owned()) };
+        assert_eq!(not_up(&old, None, new), Vec::<String>::new(), "nobody new is sent there");
     }
 
     #[test]
@@ -299,6 +333,11 @@ mod tests {
         unsaved.saved = Some(false);
         assert!(!wish.is_so(std::slice::from_ref(&unsaved), true));
         assert!(wish.is_so(&[unsaved], false));
+        let mut unread = member(1, Admin::Ready, "UP");
+        unread.saved = None;
+        assert!(wish.is_so(std::slice::from_ref(&unread), true), "out of reach is owed, not wrong");
+        unread.port = 8001;
+        assert!(!wish.is_so(&[unread], true), "another port is another member");
     }
 
     #[test]
@@ -329,10 +368,12 @@ mod tests {
             lb("2", State::StrandedInBooting, "load_balancer:active_www=true"),
             lb("3", State::Operational, "load_balancer:active_test1=true"),
             lb("4", State::Inactive, "load_balancer:active_www=true"),
+            Server { foreign: true, ..lb("5", State::Inactive, "load_balancer:active_www=true") },
+            Server { foreign: true, ..lb("6", State::Booting, "load_balancer:active_www=true") },
         ];
         assert_eq!(pools(&servers).into_iter().collect::<Vec<_>>(), ["test1", "www"]);
         let names = |found: Vec<&Server>| found.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(balancers(&servers, "www")), ["1"]);
+        assert_eq!(names(balancers(&servers, "www")), ["1", "5", "6"]);
         assert_eq!(names(doubtful(&servers, "www")), ["2"]);
     }
 }
