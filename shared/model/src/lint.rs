@@ -131,16 +131,19 @@ pub fn isolation(clone: &Party, all: &[Party]) -> Vec<Shared> {
             });
         }
     }
-    for (name, resolved) in &clone.values {
-        let Value::Env { server: Some(server), .. } = &resolved.value else { continue };
-        if *server == source.name && !clone.tags.contains(&sharing_tag(name)) {
-            found.push(Shared {
-                what: name.clone(),
-                value: resolved.value.to_string(),
-                with: source.name.clone(),
-            });
-        }
-    }
+    let mut to_source: Vec<String> = cross_references(&clone.values)
+        .into_iter()
+        .filter(|(name, server, _)| {
+            *server == source.name && !clone.tags.contains(&sharing_tag(name))
+        })
+        .map(|(name, _, _)| name)
+        .collect();
+    to_source.dedup();
+    found.extend(to_source.into_iter().map(|what| Shared {
+        value: clone.values.get(&what).map(|r| r.value.to_string()).unwrap_or_default(),
+        with: source.name.clone(),
+        what,
+    }));
     if let Some(address) = clone.address.filter(|address| source.address == Some(*address)) {
         let with = source.name.clone();
         found.push(Shared { what: "address".into(), value: address.to_string(), with });
@@ -293,18 +296,102 @@ mod tests {
         let found = isolation(&party("x", Some("App-1"), &tags, WWW), &all);
         assert_eq!(found.len(), 1);
         assert!(isolation(&party("x", Some("x"), &["rs_upgrade:u=new"], WWW), &all).is_empty());
+        // two that call each other their original have none
+        let ring = [
+            party("x", Some("y"), &["rs_upgrade:u=new"], WWW),
+            party("y", Some("x"), &["rs_upgrade:u=temp"], WWW),
+        ];
+        assert!(isolation(&ring[0], &ring).is_empty());
+    }
+
+    #[test]
+    fn every_role_has_its_own_that_a_clone_must_not_share() {
+        let shared = |role: &str, part: &str, values: &[(&str, &str)]| -> Vec<String> {
+            let source = party("P", None, &[role], values);
+            let clone = party("C", Some("P"), &[&format!("rs_upgrade:u={part}")], values);
+            isolation(&clone, &[source]).into_iter().map(|s| s.what).collect()
+        };
+        let pools = [("LB_POOLS", "text:www"), ("DB_SERVER_ID", "text:7")];
+        for role in ["load_balancer:active_www=true", "application:active_www=true"] {
+            assert_eq!(shared(role, "new", &pools), ["LB_POOLS"], "{role}");
+            assert_eq!(shared(role, "temp", &pools), ["LB_POOLS"], "{role}");
+        }
+        let data =
+            [("DB_HOST_NAME", "text:db"), ("DB_SERVER_ID", "text:7"), ("LB_POOLS", "text:w")];
+        for role in ["database:master_active=shop", "database:slave_active=shop"] {
+            assert_eq!(shared(role, "new", &data), ["DB_SERVER_ID", "DB_HOST_NAME"], "{role}");
+        }
+        // what is empty, ignored, or each one's own is not the same thing
+        for value in ["blank", "ignore", "env:PRIVATE_IP"] {
+            let values = [("LB_HOSTNAME", value)];
+            assert!(shared("application:active_www=true", "new", &values).is_empty(), "{value}");
+        }
+        let names = POOL.iter().chain(&LINEAGE).chain(&RECORDS);
+        assert!(names.into_iter().all(|name| is_identity(name)) && !is_identity("APPLICATION"));
+    }
+
+    #[test]
+    fn what_a_launch_lacks_is_named_by_phase() {
+        use crate::template::{InputDecl, Script, ScriptRef};
+        let script = |name: &str, inputs: &[(&str, bool)]| Script {
+            name: name.into(),
+            inputs: inputs
+                .iter()
+                .map(|(n, required)| {
+                    let decl = InputDecl { required: *required, ..InputDecl::default() };
+                    ((*n).to_owned(), decl)
+                })
+                .collect(),
+            ..Script::default()
+        };
+        let refer = |name: &str, found| ScriptRef { name: name.into(), found };
+        let template = Template {
+            boot: vec![refer("b", true), refer("gone", false), refer("gone", false)],
+            operational: vec![refer("o", true), refer("away", false)],
+            scripts: vec![
+                script("b", &[("SET", true), ("IGNORED", true), ("MAY", false)]),
+                script("o", &[("LATER", true)]),
+            ],
+            ..Template::default()
+        };
+        let values = party("x", None, &[], &[("SET", "text:1"), ("IGNORED", "ignore")]).values;
+        let seen = Resolution { values, ..Resolution::default() };
+        let boot = [Phase::Boot, Phase::Decommission];
+        assert_eq!(missing(&template, &seen, &boot), ["IGNORED"]);
+        assert_eq!(missing(&template, &seen, &[Phase::Operational]), ["LATER"]);
+        assert_eq!(absent(&template, &boot), ["gone"]);
+        assert_eq!(absent(&template, &[Phase::Operational]), ["away"]);
+    }
+
+    #[test]
+    fn values_that_name_another_server_are_found_in_lists_too() {
+        let list = r#"array:["text:a","env:LB:PUBLIC_IP"]"#;
+        let values = party("x", None, &[], &[("A", list), ("B", "env:PRIVATE_IP")]).values;
+        let found = [("A".to_owned(), "LB".to_owned(), "PUBLIC_IP".to_owned())];
+        assert_eq!(cross_references(&values), found);
     }
 
     #[test]
     fn lineage_address_and_a_reference_to_the_original_are_production_s_too() {
-        let values = [("DB_LINEAGE_NAME", "text:shop"), ("X", "env:Slave DB:PRIVATE_IP")];
+        let list = r#"array:["env:Slave DB:PRIVATE_IP","env:Slave DB:PUBLIC_IP"]"#;
+        let values =
+            [("DB_LINEAGE_NAME", "text:shop"), ("X", "env:Slave DB:PRIVATE_IP"), ("Z", list)];
         let address = "127.0.0.9".parse().ok();
         let mut source = party("Slave DB", None, &["database:slave_active=shop"], &values);
         source.address = address;
         let mut clone = party("new DB", Some("Slave DB"), &["rs_upgrade:u=new"], &values);
         clone.address = address;
-        let what: Vec<String> = isolation(&clone, &[source]).into_iter().map(|s| s.what).collect();
-        assert_eq!(what, ["DB_LINEAGE_NAME", "X", "address"]);
+        let what: Vec<String> =
+            isolation(&clone, std::slice::from_ref(&source)).into_iter().map(|s| s.what).collect();
+        assert_eq!(what, ["DB_LINEAGE_NAME", "X", "Z", "address"]);
+        let mut says = party(
+            "new DB",
+            Some("Slave DB"),
+            &["rs_upgrade:u=new", "isolation:shares=X"],
+            &[("X", "env:Slave DB:PRIVATE_IP"), ("Y", "env:Master DB:PRIVATE_IP")],
+        );
+        says.address = "127.0.0.8".parse().ok();
+        assert!(isolation(&says, &[source]).is_empty(), "on purpose, and of another server");
     }
 
     #[test]
@@ -314,6 +401,8 @@ mod tests {
         assert!(!ranges_overlap("127.9.0.0/25", "127.9.0.128/25"));
         assert!(!ranges_overlap("127.9.0.0/24", "127.9.1.0/24"));
         assert!(ranges_overlap("a", "a") && !ranges_overlap("a", "127.9.0.0/24"));
+        assert!(ranges_overlap("0.0.0.0/0", "127.9.0.0/24"));
+        assert!(!ranges_overlap("127.9.0.0/33", "127.9.0.0/24"), "that is no range");
     }
 
     #[test]
@@ -334,5 +423,13 @@ mod tests {
             inputs(&[("LB_HOSTNAME", "text:staging"), ("A", "text:x"), ("B", "text:127.0.0.11")]);
         let levels = [("the deployment".to_owned(), &source, &other)];
         assert!(deployment_identity(&levels, &addresses).is_empty());
+        let longer = inputs(&[("B", "text:2127.0.0.1")]);
+        let levels = [("the deployment".to_owned(), &source, &longer)];
+        assert!(deployment_identity(&levels, &addresses).is_empty());
+        // a list is a value as a text is; what each server has for itself is none
+        let list = inputs(&[("LB_POOLS", r#"array:["text:www"]"#), ("DB_SERVER_ID", "env:ID")]);
+        let levels = [("the deployment".to_owned(), &list, &list)];
+        let found = deployment_identity(&levels, &addresses);
+        assert!(found.len() == 1 && found[0].starts_with("LB_POOLS"), "{found:?}");
     }
 }

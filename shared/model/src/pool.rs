@@ -320,6 +320,8 @@ mod tests {
         let old =
             [member(1, Admin::Ready, "UP"), member(2, Admin::Ready, "only in the old worker 7")];
         let new = |m: &Member| if m.id == "m1" { Ok(()) } else { Err("gone".to_owned()) };
+        let standby = [old[0].clone(), member(2, Admin::Maint, "MAINT")];
+        assert_eq!(not_up(&standby, None, new), Vec::<String>::new(), "nor to who stands by");
         assert_eq!(not_up(&old, None, new), Vec::<String>::new(), "nobody new is sent there");
     }
 
