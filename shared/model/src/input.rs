@@ -351,10 +351,28 @@ mod tests {
     fn a_bare_value_is_refused_and_the_message_shows_how_to_write_it() {
         let bad = Value::parse("www").unwrap_err();
         assert!(bad.hint.contains("text:www"), "{bad}");
-        for written in ["text:", "", "cred:", "env::X", "array:a,b", "word:rest", r#"array:["a"]"#]
-        {
+        for written in [
+            "text:",
+            "text:a\0b",
+            "",
+            "cred:",
+            "cred: ",
+            "env::X",
+            "env:LB:",
+            "blank:x",
+            "ignore:",
+            "array:a,b",
+            "word:rest",
+            r#"array:["a"]"#,
+            r#"array:["array:[]"]"#,
+            r#"array:["inherit"]"#,
+            r#"array:["ignore"]"#,
+        ] {
             Value::parse(written).unwrap_err();
         }
+        // a server's name may hold colons, a variable's may not
+        let env = Value::Env { server: Some("Master: DB".into()), var: "PRIVATE_IP".into() };
+        assert_eq!(Value::parse("env:Master: DB:PRIVATE_IP").unwrap(), env);
     }
 
     #[test]
@@ -379,5 +397,94 @@ mod tests {
         );
         assert_eq!(found.values["B"].from, Level::Deployment);
         assert_eq!(found.values["C"].value, Value::Ignore);
+    }
+
+    fn inputs(pairs: &[(&str, &str)]) -> Inputs {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), Value::parse(v).unwrap())).collect()
+    }
+
+    /// A script that declares these inputs: name, default (none: `-`), whether it is required.
+    fn script(name: &str, inputs: &[(&str, &str, bool)]) -> Script {
+        let declared = inputs.iter().map(|(n, default, required)| {
+            let default = (*default != "-").then(|| Value::parse(default).unwrap());
+            let decl =
+                crate::template::InputDecl { default, required: *required, ..Default::default() };
+            ((*n).to_owned(), decl)
+        });
+        Script { name: name.into(), inputs: declared.collect(), ..Script::default() }
+    }
+
+    fn template(scripts: Vec<Script>, own: &[(&str, &str)]) -> Template {
+        let refer = |name: &str| crate::template::ScriptRef { name: name.into(), found: true };
+        let phase = |letter: char| {
+            let of = scripts.iter().filter(|script| script.name.starts_with(letter));
+            of.map(|script| refer(&script.name)).collect::<Vec<_>>()
+        };
+        Template {
+            inputs: inputs(own),
+            boot: phase('b'),
+            operational: phase('o'),
+            decommission: phase('d'),
+            scripts,
+            ..Template::default()
+        }
+    }
+
+    #[test]
+    fn each_level_wins_over_all_below_it() {
+        let levels = ["S", "T", "D", "N", "L"];
+        let of = |at: usize| -> Inputs {
+            let from_here = levels[at..].iter();
+            from_here.map(|name| ((*name).to_owned(), Value::Text(format!("{at}")))).collect()
+        };
+        let defaults = levels.map(|name| (name, "text:0", false));
+        let mut template = template(vec![script("b", &defaults)], &[]);
+        template.inputs = of(1);
+        let found = resolve(Some(&template), &of(2), &of(3), Level::Array, &of(4));
+        let from: Vec<(Value, Level)> =
+            levels.map(|name| (found.values[name].value.clone(), found.values[name].from)).into();
+        let wanted =
+            [Level::Script, Level::Template, Level::Deployment, Level::Array, Level::Launch];
+        for (at, level) in wanted.into_iter().enumerate() {
+            assert_eq!(from[at], (Value::Text(at.to_string()), level));
+        }
+    }
+
+    #[test]
+    fn scripts_that_disagree_are_named_until_a_level_above_decides() {
+        let scripts =
+            || vec![script("b1", &[("A", "text:1", true)]), script("b2", &[("A", "text:2", true)])];
+        let none = Inputs::new();
+        let ask = |template: &Template, own: &Inputs| {
+            resolve(Some(template), &none, own, Level::Server, &none)
+        };
+        let both = template(scripts(), &[]);
+        let found = ask(&both, &none);
+        assert_eq!(found.ambiguous, ["A"]);
+        assert_eq!(found.values["A"].value, Value::Text("1".into()), "the first one's");
+        assert!(ask(&both, &inputs(&[("A", "text:3")])).ambiguous.is_empty());
+        assert!(ask(&template(scripts(), &[("A", "text:3")]), &none).ambiguous.is_empty());
+        let same =
+            vec![script("b1", &[("A", "text:1", true)]), script("b2", &[("A", "text:1", true)])];
+        assert!(ask(&template(same, &[]), &none).ambiguous.is_empty());
+    }
+
+    #[test]
+    fn what_boot_and_decommission_require_blocks_a_launch_and_is_named_at_once() {
+        let template = template(
+            vec![
+                script("b", &[("A", "-", true), ("B", "-", false), ("C", "text:c", true)]),
+                script("d", &[("D", "-", true), ("A", "-", true)]),
+                script("o", &[("O", "-", true)]),
+            ],
+            &[],
+        );
+        let none = Inputs::new();
+        let missing = |own: &[(&str, &str)]| {
+            resolve(Some(&template), &none, &inputs(own), Level::Server, &none).missing
+        };
+        assert_eq!(missing(&[]), ["A", "D"]);
+        assert_eq!(missing(&[("A", "text:a"), ("D", "ignore")]), ["D"], "ignored is no value");
+        assert_eq!(missing(&[("A", "blank"), ("D", "cred:X")]), [""; 0], "an empty one is");
     }
 }

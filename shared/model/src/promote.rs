@@ -381,6 +381,16 @@ mod tests {
         refuses(&[with("A", "text:test1")], &[], &wish(&[]), "temporary balancer");
         refuses(&[with("A", "text:http://test1.mysite.com/")], &[], &wish(&[]), "temporary");
         refuses(&[with("A", "env:LB-3:PRIVATE_IP")], &[], &wish(&[]), "temporary balancer");
+        let list = r#"array:["text:a","text:test1"]"#;
+        refuses(&[with("A", list)], &[], &wish(&[]), "temporary balancer");
+        let like = with("A", "text:test12");
+        plan_promote(&inputs(OLD), &[like], &[], &temporary(), &wish(&[])).unwrap();
+        let mut both = wish(&[]);
+        both.drop.insert("A".into());
+        refuses(std::slice::from_ref(&good), &[], &both, "both promoted and dropped");
+        let mut more = wish(&[]);
+        more.promote.insert("Z".into());
+        refuses(std::slice::from_ref(&good), &[], &more, "Z has no value");
         refuses(&[good.clone(), with("A", "text:a3")], &[], &wish(&[]), "text:a3 on \"App-3\"");
         refuses(&[with("X", "text:own")], &[], &wish(&[]), "class is not stated");
         refuses(&[with("H", "text:test2")], &[], &wish(&[]), "cannot be dropped yet");
@@ -390,6 +400,19 @@ mod tests {
         let mut behind = good.clone();
         behind.current.as_mut().unwrap().get_mut("L").unwrap().value = Value::Text("x".into());
         refuses(&[behind], &[], &wish(&[]), "runs with L text:x");
+        // what only one of the two has is drift as well: run with and not launched with, and the other way round
+        let mut only = good.clone();
+        let x = Resolved { value: Value::Text("x".into()), from: Level::Launch };
+        only.current.as_mut().unwrap().insert("X".into(), x);
+        refuses(&[only], &[], &wish(&[]), "runs with X text:x and would be launched with no value");
+        let mut only = good.clone();
+        only.current.as_mut().unwrap().remove("L");
+        refuses(&[only], &[], &wish(&[]), "runs with L no value");
+        // promoted is what it runs with, not what its next says
+        let mut ahead = good.clone();
+        ahead.next.insert("R".into(), Value::Text("r3".into()));
+        let plan = plan_promote(&inputs(OLD), &[ahead], &[], &temporary(), &wish(&[])).unwrap();
+        assert_eq!(plan.deployment, inputs(RELEASE));
         let mut own = with("X", "text:own");
         own.original = inputs(&[("X", "text:own")]);
         let plan = plan_promote(&inputs(OLD), &[own], &[], &temporary(), &wish(&[])).unwrap();
@@ -399,6 +422,24 @@ mod tests {
         );
         let kept = Wish { keep: BTreeSet::from(["X".to_owned()]), ..wish(&[]) };
         plan_promote(&inputs(OLD), &[with("X", "text:own")], &[], &temporary(), &kept).unwrap();
+    }
+
+    #[test]
+    fn what_a_promotion_is_nothing_to_is_neither_asked_nor_changed() {
+        let set = [
+            running("App-3", RELEASE, NEW),
+            Party { instance: true, ..running("array-2 #1", RELEASE, NEW) },
+        ];
+        let others = [
+            // no script of its asks for them; its own override is what it is launched with
+            Party { template: None, ..running("DB", &[], OLD) },
+            running("App-1", &[("R", "text:r1"), ("A", "text:a1")], OLD),
+        ];
+        let plan = plan_promote(&inputs(OLD), &set, &others, &temporary(), &wish(&[])).unwrap();
+        assert_eq!(plan.removals.keys().collect::<Vec<_>>(), ["App-3"], "an instance has no next");
+        assert!(plan.affected.is_empty() && !plan.is_empty());
+        let left = Promotion { deployment: Inputs::new(), ..plan };
+        assert!(!left.is_empty(), "overrides that are left to remove");
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -267,6 +267,10 @@ mod tests {
         assert_eq!(found[2], "/*!40101 SET x=1 */");
         assert_eq!(found[3], "SELECT 5--1");
         assert_eq!(split(" ;\n-- nothing\n").unwrap(), Vec::<String>::new());
+        assert_eq!(split("/*M!100000 SET x=1 */;").unwrap(), ["/*M!100000 SET x=1 */"]);
+        // two dashes begin a comment only before a blank; a backslash escapes nothing in a name
+        assert_eq!(split("SELECT 5--1; SELECT 2").unwrap(), ["SELECT 5--1", "SELECT 2"]);
+        assert_eq!(split("SELECT `a\\`; SELECT 2").unwrap(), ["SELECT `a\\`", "SELECT 2"]);
     }
 
     #[test]
@@ -280,6 +284,11 @@ mod tests {
             ("/* c */ start transaction", 1),
             ("USE other;", 1),
             ("LOCK TABLES a WRITE;", 1),
+            ("UNLOCK TABLES;", 1),
+            ("SELECT 1;\nCOMMIT", 2),
+            ("ROLLBACK;", 1),
+            ("SAVEPOINT s;", 1),
+            ("XA START 'x';", 1),
             ("SELECT 'a", 1),
             ("\n/* never", 2),
         ] {
@@ -296,6 +305,8 @@ mod tests {
         for nonsense in [0.0, 0.5, -3.0, 101.0, f64::NAN] {
             assert_eq!(left_ms(ten, nonsense), None);
         }
+        let month = std::time::Duration::from_secs(30 * 86_400);
+        assert_eq!(left_ms(month, 1.0), None, "years are no expectation");
     }
 
     #[test]
@@ -330,8 +341,15 @@ mod tests {
     fn the_kind_is_told_by_the_first_word() {
         assert_eq!(kind("SET foreign_key_checks=0"), Kind::Session);
         assert_eq!(kind("/* a */ -- b\n update t set a=1"), Kind::Rows);
+        for rows in ["insert into t values (1)", "DELETE FROM t", "REPLACE t SET a=1"] {
+            assert_eq!(kind(rows), Kind::Rows, "{rows}");
+        }
+        assert_eq!(kind("WITH a AS (SELECT 1) UPDATE t SET b=1"), Kind::Rows);
         assert_eq!(kind("ALTER TABLE t ADD c INT"), Kind::Definition);
-        assert_eq!(kind("/*!40101 SET x=1 */"), Kind::Definition);
+        // code to the server in a comment, whatever follows it
+        for code in ["/*!40101 SET x=1 */", "/*!40101 ALTER TABLE t */ SET x=1"] {
+            assert_eq!(kind(code), Kind::Definition, "{code}");
+        }
     }
 
     proptest! {
