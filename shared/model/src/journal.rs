@@ -429,6 +429,7 @@ mod tests {
             ("step 18", "*", true),
             ("step 18", "s*1*8", true),
             ("step 18", "*19*", false),
+            ("aXbXc", "a*b*b*c", false),
             ("aba", "aba*aba", false),
         ] {
             assert_eq!(is_of(subject, pattern), fits, "{subject} {pattern}");
@@ -611,5 +612,67 @@ mod tests {
         assert_eq!(seqs, [4, 5]);
         let none = Wanted { open: true, ..Wanted::default() };
         assert_eq!(select(acts, &none), []);
+    }
+
+    #[test]
+    fn acts_of_another_deployment_or_subject_are_not_wanted() {
+        let mut other = act(3, "server a", "connect", Outcome::Done);
+        other.deployment = "staging".into();
+        let acts = vec![
+            act(1, "server a", "connect", Outcome::Done),
+            act(2, "server b", "connect", Outcome::Done),
+            other,
+        ];
+        let seqs = |wanted: Wanted| -> Vec<u64> {
+            select(acts.clone(), &wanted).iter().map(|act| act.seq).collect()
+        };
+        assert_eq!(
+            seqs(Wanted { deployment: Some("production".into()), ..Wanted::default() }),
+            [1, 2]
+        );
+        assert_eq!(seqs(Wanted { subject: Some("a".into()), ..Wanted::default() }), [1, 3]);
+    }
+
+    #[test]
+    fn verbs_are_opposite_in_their_own_tool_only() {
+        let of = |tool: &str, verb: &str| Act {
+            tool: tool.into(),
+            ..act(1, "server a", verb, Outcome::Open)
+        };
+        assert!(!alike(&of("rs-lbctl", "lock"), &of("rs-lbctl", "unlock")));
+        assert!(alike(&of("rs-server", "lock"), &of("rs-server", "unlock")));
+    }
+
+    #[test]
+    fn a_rehearsal_took_what_its_newest_run_marked_from_page_to_page() {
+        let marks = |run: &str, all: &[(&str, u64)]| -> Vec<Act> {
+            let mark = |(subject, ms): &(&str, u64)| Act {
+                tool: "rs-journal".into(),
+                ms: Some(*ms),
+                owner: Owner { run: Some(run.into()), ..Owner::default() },
+                ..act(1, subject, "mark", Outcome::Done)
+            };
+            all.iter().map(mark).collect()
+        };
+        let dark = [
+            ("step 17", 1),
+            ("step 18", 10),
+            ("step 23-db", 200),
+            ("step 31", 3000),
+            ("step 32", 1),
+            ("way back", 1),
+        ];
+        let all = marks("u-1", &dark);
+        assert_eq!(rehearsed_ms(&all, "production"), Some(3210));
+        assert_eq!(rehearsed_ms(&all, "staging"), None, "another deployment was not rehearsed");
+        assert_eq!(rehearsed_ms(&all[..3], "production"), None, "it did not come to its end");
+        // a later run counts alone; what clients saw counts before the steps, the newest of it
+        let later = [all.clone(), marks("u-2", &[("step 18", 7), ("step 31", 5)])].concat();
+        assert_eq!(rehearsed_ms(&later, "production"), Some(12));
+        let begun = [all.clone(), marks("u-2", &[("step 18", 7)])].concat();
+        assert_eq!(rehearsed_ms(&begun, "production"), None);
+        let seen = [("window as clients saw it", 900), ("window as clients saw it", 800)];
+        let seen = [all, marks("u-1", &seen)].concat();
+        assert_eq!(rehearsed_ms(&seen, "production"), Some(800));
     }
 }
