@@ -8,7 +8,7 @@ use rs_model::Value;
 use rs_tests::{Engines, Ran, Scene, program, until};
 use serde_json::Value as Json;
 
-use super::dbsync::{Set, set_on};
+use super::dbsync::{Set, set_on, sql};
 use super::rs_check::{Site, found};
 use super::rs_snapshot::launched;
 
@@ -166,10 +166,16 @@ fn a_window_that_was_rehearsed_longer_or_not_at_all_is_not_ok() {
 #[test]
 fn backups_are_proven_and_there_is_room_for_them_and_for_the_binary_log() {
     let scene = launched("preflight-backup");
-    let ask = |args: &[&str]| preflight(&scene, args);
-    let ran = ask(&[]);
+    let ran = preflight(&scene, &[]);
     is(&ran, "backup is young", "Master DB", "no");
     is(&ran, "backup is proven", "Master DB", "no");
+    backups_are_proven_and_there_is_room(&scene);
+}
+
+/// Of `Master DB`, with channels: no backup of it was proven so far.
+pub fn backups_are_proven_and_there_is_room(scene: &Scene) {
+    let ask = |args: &[&str]| preflight(scene, args);
+    let ran = ask(&[]);
     is(&ran, "space for the binary log", "Master DB", "ok");
     is(&ran, "space for the migration", "Master DB", "ok");
     is(&ran, "replication account", "Master DB", "ok");
@@ -184,9 +190,11 @@ fn backups_are_proven_and_there_is_room_for_them_and_for_the_binary_log() {
     is(&ran, "space for backups", "Master DB", "ok");
     is(&ask(&["--proven-age", "1ms"]), "backup is proven", "Master DB", "no");
     // 64 MiB in its first hour: nobody has room for thirty years of that
-    let rows = "INSERT INTO test.big SELECT REPEAT('x', 4194304) FROM test.seq_1_to_16";
-    super::rs_snapshot::sql(
-        &scene,
+    let rows = "INSERT INTO test.big WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 16) \
+                SELECT REPEAT('x', 4194304) FROM n";
+    sql(
+        scene,
+        "Master DB",
         &format!("CREATE DATABASE IF NOT EXISTS test; CREATE TABLE test.big (b LONGBLOB); {rows}"),
     );
     is(&ask(&["--horizon", "11000d"]), "space for the binary log", "Master DB", "no");
