@@ -363,6 +363,15 @@ fn a_master_that_does_not_answer_is_no_dead_master_and_a_dead_one_may_be_left(en
     set.dbsync(&["hold", "Slave2 DB"], 0);
     let pid = std::fs::read_to_string(set.master.dir.join("db.pid")).unwrap();
     set.scene.call("kill", "kill").args(["-STOP", pid.trim()]).run().exits(0);
+    // what is asked ends within its time, with the words of who does not answer
+    let short = ["--timeout", "6s"];
+    let ran = set.dbsync(&[&["status", "Slave DB", "--proof", "--json"], &short[..]].concat(), 3);
+    assert!(names(&ran).contains("master's position read of \"Slave DB\""), "{ran}");
+    let ran = ran.says("was not read: \"Master DB\" did not answer before");
+    assert!(!ran.stderr.contains("gave up"), "{ran}");
+    let ran = set.dbsync(&[&["status", "--role", "db"], &short[..]].concat(), 8);
+    let ran = ran.says("1 of 3 databases").says("Master DB: ").says("answer").says("(try: is it ");
+    assert!(ran.by_name()["Slave DB"]["applied"]["gtid"].is_string(), "{ran}");
     let ran =
         set.dbsync(&["promote", "Slave2 DB", "--lose-writes", "--json", "--timeout", "60s"], 5);
     let refused = names(&ran);

@@ -77,6 +77,8 @@ pub struct MigrationEvent {
 pub trait Database: Send + Sync {
     /// The server in words. Never holds a secret.
     fn place(&self) -> String;
+    /// From here on an ordinary answer that takes longer than that counts as none, where the usual limit is longer.
+    fn answer_within(&mut self, limit: Duration);
     /// Who it is.
     fn identity(&self) -> Result<Identity>;
     /// The position of its own binary log, on a fresh connection. Empty when it has none.

@@ -1,5 +1,7 @@
 //! Database sets: a master and its slaves, found by tags, asked themselves.
 
+use std::time::Duration;
+
 use rs_cli::{Journal, Subjects};
 use rs_contract::{Cloud, Database, Error, Kind, Result, Secret, SourceSpec, State, World};
 use rs_drivers::settings::Settings;
@@ -17,6 +19,8 @@ pub struct Site<'a> {
     pub deployment: String,
     /// Every server of it.
     pub servers: Vec<Server>,
+    /// An ordinary answer of a database may take so long; absent: as long as is usual.
+    pub answer: Option<Duration>,
 }
 
 /// A database server that is open.
@@ -37,7 +41,7 @@ impl<'a> Site<'a> {
     /// Reads the servers.
     pub fn new(world: &'a World, deployment: &str) -> Result<Site<'a>> {
         let servers = world.cloud.servers(deployment)?;
-        Ok(Site { world, deployment: deployment.to_owned(), servers })
+        Ok(Site { world, deployment: deployment.to_owned(), servers, answer: None })
     }
 
     /// The control plane.
@@ -66,7 +70,11 @@ impl<'a> Site<'a> {
         account: Option<(String, Secret)>,
     ) -> Result<Box<dyn Database>> {
         let channel = if server.foreign { None } else { Some(self.cloud().channel(server)?) };
-        rs_drivers::database(server, settings, channel, account)
+        let mut database = rs_drivers::database(server, settings, channel, account)?;
+        if let Some(answer) = self.answer {
+            database.answer_within(answer);
+        }
+        Ok(database)
     }
 
     /// Every server of the set that its tags call a master.

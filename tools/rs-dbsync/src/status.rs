@@ -26,7 +26,7 @@ pub struct Status {
     /// Exit 3 unless each is so
     #[arg(long, value_enum, value_name = "WHAT")]
     require: Option<Require>,
-    /// How long --proof waits for the master's position, and --require for its state
+    /// How long --proof waits for the master's position, and --require for its state; at most a third of --timeout
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "60s")]
     wait: Duration,
     #[command(flatten)]
@@ -54,7 +54,10 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let changing = Changing { dry_run: false, allow_none: status.allow_none };
     let (deployment, subjects) = cx.subjects(world.cloud.as_ref(), &status.select, &changing)?;
-    let site = Site::new(&world, &deployment)?;
+    // who does not answer is named while there is time to say so: before the whole call is given up
+    let share = cx.common.timeout / 6;
+    let site = Site { answer: Some(share), ..Site::new(&world, &deployment)? };
+    let wait = status.wait.min(share * 2);
     let gate = status.proof || status.require.is_some();
     let mut answers = Answers::of("databases");
     let mut records = Vec::new();
@@ -69,7 +72,7 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
                 return Ok((record, checks, None));
             }
         };
-        let told = ask(status, &site, open)?;
+        let told = ask(status, wait, &site, open)?;
         // an account that may ask for replication only sees no tables: the schema's state is then not known
         let migrations = open.db.migrations().ok();
         let schema = migrations.map(|all| schema_state(&all, cx.common.upgrade.as_deref()));
@@ -139,7 +142,7 @@ struct Told {
     silent: Option<(Server, Error)>,
 }
 
-fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<Told> {
+fn ask(status: &Status, wait: Duration, site: &Site<'_>, open: &Open) -> Result<Told> {
     if status.proof {
         if open.is_master {
             return Err(Error::new(
@@ -148,7 +151,7 @@ fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<Told> {
             )
             .hint("--role slave, or --as warm"));
         }
-        let (facts, checks) = proof::sync(site, open, status.wait, &status.checksum)?;
+        let (facts, checks) = proof::sync(site, open, wait, &status.checksum)?;
         let position = Some(facts.position);
         return Ok(Told { replica: facts.slave, position, checks, silent: None });
     }
@@ -193,7 +196,7 @@ fn ask(status: &Status, site: &Site<'_>, open: &Open) -> Result<Told> {
         // threads may be just connecting: what is not so in the end is not so
         if checks.iter().all(|check| check.answer == Answer::Ok)
             || status.require == Some(Require::Held)
-            || begun.elapsed() >= status.wait.min(Duration::from_secs(5))
+            || begun.elapsed() >= wait.min(Duration::from_secs(5))
         {
             return told(replica, checks);
         }

@@ -30,6 +30,7 @@ pub struct Link {
     password: Secret,
     tls: Option<Tls>,
     place: String,
+    answer: Duration,
 }
 
 /// What stands before a statement that waits on the server: whoever finds it there later can tell whether the process
@@ -99,7 +100,12 @@ impl Link {
     /// To that endpoint as that account.
     pub fn new(endpoint: Endpoint, user: String, password: Secret, tls: Option<Tls>) -> Link {
         let place = format!("database at {endpoint}");
-        Link { endpoint, user, password, tls, place }
+        Link { endpoint, user, password, tls, place, answer: ANSWER }
+    }
+
+    /// An ordinary answer that takes longer than that counts as none.
+    pub fn answer_within(&mut self, limit: Duration) {
+        self.answer = ANSWER.min(limit);
     }
 
     /// With the name of its server, for messages.
@@ -115,7 +121,7 @@ impl Link {
     /// A fresh connection for ordinary questions. It marks itself as ours: whoever asks who could write must be able
     /// to tell our own sessions from those of anybody else who has the same account.
     pub fn open(&self) -> Result<Session> {
-        self.open_for(ANSWER)
+        self.open_for(self.answer)
     }
 
     /// A fresh connection whose answers may take that long.
@@ -135,9 +141,9 @@ impl Link {
             .pass(Some(self.password.expose()))
             // over TCP we stay on TCP: the socket would make us another account
             .prefer_socket(false)
-            .tcp_connect_timeout(Some(CONNECT))
+            .tcp_connect_timeout(Some(CONNECT.min(self.answer)))
             .read_timeout(Some(answer))
-            .write_timeout(Some(ANSWER))
+            .write_timeout(Some(self.answer))
             .stmt_cache_size(0)
             // the server has its own limit; asked for it, a session would do so before it bears our mark
             .max_allowed_packet(Some(1 << 30))

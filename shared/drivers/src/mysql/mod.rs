@@ -148,6 +148,10 @@ impl Database for Mysql {
         self.link.place().to_owned()
     }
 
+    fn answer_within(&mut self, limit: Duration) {
+        self.link.answer_within(limit);
+    }
+
     fn identity(&self) -> Result<Identity> {
         let dialect = self.dialect()?;
         facts::identity(&mut self.link.open()?, dialect, self.version()?)
