@@ -5,7 +5,8 @@
 #   rollback.sh --undo …
 #
 #   --undo            take a rollback back: the migrated master, fenced and kept since, is the master again, and the run
-#                     stands where it stood. What users wrote since the rollback is lost: said, and counted, in the same way
+#                     stands where it stood, in the middle of its migration too. What users wrote since the rollback is lost:
+#                     said, and counted, in the same way
 #   --yes             do not ask; what is lost is lost, if it can be counted. A run of this upgrade that goes on is ended
 #   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
 #                     declined, and the site is as it was found, so that one can go on in either direction.

@@ -15,7 +15,7 @@ kept_masters() {
     done
 }
 undo() {
-  local label masters=() kept at
+  local label masters=() kept at schema
   at=$(newest_mark)
   mapfile -t masters < <(kept_masters)
   [[ $mode == plan || $at == 'way back' || $at == undo ]] ||
@@ -62,6 +62,10 @@ undo() {
     part "the migrated master becomes the master again"
     rs-dbsync promote "${masters[@]}" "${losing[@]}" >/dev/null
   fi
+  if [[ $before_back != *' 30 '* ]]; then # nobody wrote yet where the run stood, and its migration may not be done
+    mapfile -t kept < <(allow)
+    rs-dbsync writes off --role master "${kept[@]}" >/dev/null
+  fi
   # what the promotion of the inputs had taken from the new servers: an array that is on again launches the new release
   rs-server list --as new | rs-inputs set --next "${RELEASE[@]}" >/dev/null
   # what the rollback undid, in the order of the run
@@ -76,7 +80,14 @@ undo() {
   elif [[ $before_back == *' 31 '* ]]; then
     say "The new release serves on the migrated data again. The warm slave is read-only and kept: rollback.sh goes back to it."
   else
-    say "The migrated master is the master again; the page is up, as it was. On: upgrade.sh. Back: rollback.sh."
+    schema=$(command rs-dbsync status --role master --json 2>/dev/null) || true
+    case $schema in
+    *'"schema_state":"half"'*)
+      say "The master is the master again, and its migration is half, as it was when that was cut off: neither release can live"
+      say "with it. The page is up, as it was. On: upgrade.sh, with --again once you looked at what a script left. Back: rollback.sh."
+      ;;
+    *) say "The migrated master is the master again; the page is up, as it was. On: upgrade.sh. Back: rollback.sh." ;;
+    esac
   fi
   [[ $mode == run ]] || return 0
   command rs-journal mark 'step forth' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null

@@ -6,9 +6,12 @@
 #   proves  it is complete and stands for that position
 #   undo    rs-snapshot prune, once it is unpinned
 step_20() {
-  local whom=(--as warm) label
+  local whom=(--as warm) label been=''
   label=$(pre_upgrade)
   [[ $SNAPSHOT == held ]] || whom=(--role master --once) # heartbeats move its position
+  # one that was the master until that was taken back has moved since; what the way back took of it is of the hold
+  [[ ${RS_MODE:-} == plan ]] || been=$(command rs-server list --as warm --tag 'database:fenced=*' --allow-none --json)
+  [[ -z $been ]] || whom+=(--once)
   rs-snapshot take "${whom[@]}" --label "$label" --pin
 }
 proof_20() {

@@ -85,6 +85,48 @@ fn a_migration_killed_in_a_long_alter_is_neither_repeated_nor_skipped(engines: E
     }
 }
 
+/// The master's migration is half; it is left for the held slave, and that is taken back: it is half as it was, and goes on.
+fn a_rollback_from_the_middle_is_taken_back(set: &super::dbsync::Set) {
+    let file = set.scene.file(
+        "half.sql",
+        "ALTER TABLE t ADD COLUMN m INT NOT NULL DEFAULT 1;\nALTER TABLE later ADD COLUMN m INT;\n",
+    );
+    let sql = ["migrate", "Master DB", "--sql", &file, "--token", "u-3"];
+    let migrate = [&sql[..], &ROOM].concat();
+    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    set.dbsync(&migrate, 1);
+    let promote = |server: &'static str, code: i32| {
+        let promote = ["promote", server, "--lose-writes", "--json"];
+        set.dbsync(&[&promote[..], &super::dbsync::NO_BACKUPS].concat(), code)
+    };
+    promote("Slave2 DB", 0);
+    set.dbsync(&["status", "Master DB", "--require", "held"], 0);
+    set.dbsync(&["writes", "off", "--role", "master"], 0);
+    // one that was changed since is no more what it was
+    let column = |verb: &str| {
+        set.master.force(&format!("SET sql_log_bin=0; ALTER TABLE appdb.t {verb}"));
+    };
+    column("ADD COLUMN k INT");
+    assert!(names(&promote("Master DB", 5)).ends_with(": schema before the migration"));
+    column("DROP COLUMN k");
+    promote("Master DB", 0);
+    set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
+    let state = || {
+        let status = ["status", "Master DB", "--upgrade", "u-3"];
+        set.dbsync(&status, 0).record()["schema_state"].clone()
+    };
+    assert_eq!(state(), "half");
+    set.dbsync(&["writes", "off", "--role", "master"], 0);
+    set.master.force("CREATE TABLE appdb.later (id INT PRIMARY KEY)");
+    assert_eq!(did(&set.dbsync(&migrate, 0))["after"]["done"], 2);
+    assert_eq!(state(), "new");
+    // the way back is there still
+    promote("Slave2 DB", 0);
+    let columns = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema='appdb' AND column_name='m'";
+    assert_eq!(set.warm.sql(columns), "0");
+}
+
 /// MySQL's strongest lock stops the migration too: lowered for it, and a debt that its own command settles.
 fn a_lock_left_lowered_is_owed(set: &super::dbsync::Set) {
     set.dbsync(&["resume", "Slave2 DB"], 0);
@@ -122,4 +164,5 @@ fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engin
     let ran = ran.says("Slave DB: does not apply it: ").says("Duplicate column name 'n'");
     let ran = ran.says("Slave DB serves reads and does not apply it");
     assert_eq!(did(&ran)["after"]["slaves"][0]["stopped"], true, "{ran}");
+    a_rollback_from_the_middle_is_taken_back(&set);
 }

@@ -1,7 +1,11 @@
 //! The way back, from one step after the other: what the price said is what was lost, and all is as it was before.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use rs_tests::until;
+
+use super::interrupted::{At, kill_all, log};
 use super::site::Site;
 use super::whole::releases;
 
@@ -88,10 +92,11 @@ fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_b
         audited(&site);
         order(&site, &[number]);
     }
-    // once more, this time through the migration: only that is lost
-    let ran = site.run("scripts/upgrade.sh", &["--until", "26"]).exits(0);
-    assert!(ran.stderr.contains("once it has begun: the migration"), "{ran}");
     let mine = "user-1,user-2,user-3,user-4,user-5,user-6";
+    cut_off_in_the_migration_and_taken_back(&site, mine);
+    // once more, this time through the migration: only that is lost
+    let _ = site.run("scripts/upgrade.sh", &["--until", "26", "--again"]).exits(0);
+    assert!(log(&site).contains("once it has begun: the migration"));
     assert_eq!(orders(&site, "Master DB"), mine);
     let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
     assert!(back.stderr.contains("nothing but the migration would be lost"), "{back}");
@@ -115,6 +120,38 @@ fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_b
     assert_eq!(releases(&site), ["1.0"], "{back}");
     assert_eq!(orders(&site, "Slave2 DB"), format!("{mine},user-7"), "{back}");
     audited(&site);
+}
+
+/// The run is killed in the middle of its migration, comes back, and takes that back: the master is half then, as it was, and
+/// either release is a way on.
+fn cut_off_in_the_migration_and_taken_back(site: &Site, orders_then: &str) {
+    let schema = || {
+        let status = ["status", "--role", "db", "--json"];
+        let records = site.tool("rs-dbsync").args(status).run().exits(0).by_name();
+        records["Master DB"]["schema_state"].as_str().unwrap_or_default().to_owned()
+    };
+    let conf = site.place.join("upgrade.conf").display().to_string();
+    let args = ["--conf", &conf, "--yes", "--until", "26"];
+    let mut run = site.call("scripts/upgrade.sh").args(args).start();
+    until("the migration to be half", Duration::from_secs(300), || {
+        assert!(run.try_wait().unwrap().is_none(), "it ended: {}", log(site));
+        At::Migration.reached(site) && schema() == "half"
+    });
+    kill_all(site);
+    run.wait().unwrap();
+    assert_eq!(schema(), "half");
+
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "any"]).exits(0);
+    assert_eq!(releases(site), ["1.0"], "{back}");
+    assert_eq!(orders(site, "Slave2 DB"), orders_then, "{back}");
+    let _ = site.tool("rs-cleanup").args(["audit", "--due", "window"]).run().exits(0);
+    let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(0);
+    let undone = undone.says("its migration is half").says("upgrade.sh, with --again");
+    assert_eq!(schema(), "half", "{undone}");
+    let page = ["status", "--pool", "www", "--require", "on"];
+    let _ = site.tool("rs-maintenance").args(page).run().exits(0);
+    // nobody runs it again unasked
+    let _ = site.run("scripts/upgrade.sh", &["--until", "26"]).exits(5).says("--again");
 }
 
 #[test]

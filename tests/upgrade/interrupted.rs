@@ -17,7 +17,8 @@ fn upgrade(site: &Site, args: &[&str]) -> Call {
     site.call("scripts/upgrade.sh").args(["--conf", &conf, "--window", "6h"]).args(args).limit(LONG)
 }
 
-fn log(site: &Site) -> String {
+/// What was said in the run so far.
+pub fn log(site: &Site) -> String {
     std::fs::read_to_string(site.place.join("upgrade-u-1.log")).unwrap_or_default()
 }
 
@@ -42,7 +43,7 @@ fn operator(site: &Site) -> Vec<Pid> {
 }
 
 /// kill -9, all at once.
-fn kill_all(site: &Site) {
+pub fn kill_all(site: &Site) {
     until("the operator's processes to be gone", Duration::from_secs(30), || {
         let all = operator(site);
         for pid in &all {
@@ -53,7 +54,7 @@ fn kill_all(site: &Site) {
 }
 
 /// When the run is cut off.
-enum At {
+pub enum At {
     /// This step is marked as done; the next ones begin.
     Done(&'static str),
     /// The migration is under way.
@@ -61,7 +62,8 @@ enum At {
 }
 
 impl At {
-    fn reached(&self, site: &Site) -> bool {
+    /// Whether it is there now.
+    pub fn reached(&self, site: &Site) -> bool {
         let show: &[&str] = match self {
             At::Done(_) => &["show", "--subject", "step *"],
             At::Migration => &["show", "--open"],

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::migration::Migration;
 use crate::position::stray;
 use crate::replica::{HeldAt, Replica, judge_held};
 use crate::snapshot::Snapshot;
@@ -52,8 +53,8 @@ pub struct TakeoverFacts {
     pub now: Replica,
     /// Fingerprint of its schema now.
     pub schema: String,
-    /// Migrations that its own data knows as begun and not done, in words.
-    pub left_half: Vec<String>,
+    /// Migrations that its own data knows as begun and not done.
+    pub left_half: Vec<Migration>,
     /// An earlier promotion was cut off after it had become a master: what it was before counts.
     pub half: bool,
     /// Slaves of the set that are held.
@@ -113,6 +114,13 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
         Abandoned::Answers(loud) => (loud.is_empty(), true, or(loud, "nobody could write")),
         Abandoned::Silent(why) => (false, false, format!("no evidence that it is off: {why}")),
     };
+    // a master that was fenced in the middle of its migration comes back as it was, to go on with it
+    let left_half: Vec<String> = facts
+        .left_half
+        .iter()
+        .filter(|one| held.fenced_by.is_none() || one.running)
+        .map(Migration::words)
+        .collect();
     let pair = pair(facts);
     let running = facts.backups.as_ref().ok().and_then(|all| all.iter().find(|one| one.taking));
     let mut backups = facts.scheduled.clone();
@@ -151,9 +159,9 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             "somebody wrote here since the hold: restore the backup",
         ),
         (
-            facts.schema == held.schema_fingerprint && facts.left_half.is_empty(),
+            facts.schema == held.schema_fingerprint && left_half.is_empty(),
             or(
-                &facts.left_half,
+                &left_half,
                 &format!("fingerprint {}, held with {}", facts.schema, held.schema_fingerprint),
             ),
             "its schema is not the one that it was held or fenced with: restore the backup",
@@ -346,6 +354,10 @@ mod tests {
         Snapshot { perfect: true, pinned: true, position: at(gtid), ..Snapshot::default() }
     }
 
+    fn cut_off(running: bool) -> Migration {
+        Migration { token: "u-1".into(), statements: 2, begun: 1, running, ..Migration::default() }
+    }
+
     fn refused(facts: &TakeoverFacts) -> Vec<String> {
         let checks = judge_takeover(facts);
         assert!(checks.iter().map(|check| check.name.as_str()).eq(CONDITIONS));
@@ -366,7 +378,7 @@ mod tests {
                 (f.held.own, f.now.own) = (at("rubbish"), at("rubbish"));
             }),
             (&["schema before the migration"], |f| f.schema = "g".into()),
-            (&["schema before the migration"], |f| f.left_half.push("u-1 is failed".into())),
+            (&["schema before the migration"], |f| f.left_half.push(cut_off(false))),
             (&["one candidate"], |f| f.candidates.push("Slave3 DB".into())),
             (&["one candidate"], |f| f.candidates.clear()),
             (&["rollback pair"], |f| f.backups = Err("no store".into())),
@@ -437,6 +449,14 @@ mod tests {
         assert_eq!(refused(&facts), Vec::<String>::new());
         facts.now.own = at("0-1-41");
         assert_eq!(refused(&facts), ["hold unbroken", "read-only since the hold"]);
+        facts.now.own = at("0-1-40");
+        facts.left_half.push(cut_off(false));
+        assert_eq!(refused(&facts), Vec::<String>::new(), "it was half when it was fenced");
+        facts.left_half.push(cut_off(true));
+        assert_eq!(refused(&facts), ["schema before the migration"], "somebody migrates it now");
+        facts.left_half.pop();
+        facts.schema = "g".into();
+        assert_eq!(refused(&facts), ["schema before the migration"]);
     }
 
     #[test]

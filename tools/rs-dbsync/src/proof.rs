@@ -227,7 +227,11 @@ pub fn held(slave: &Open, held: &HeldAt) -> Result<Vec<Check>> {
 pub fn pair(site: &Site<'_>, set: &str, moved: bool) -> Result<Vec<Check>> {
     let master = site.open(site.master(set)?)?;
     let (position, mut checks) = silence(site, &master)?;
-    let copies = site.held_in(set)?;
+    let mut copies = site.held_in(set)?;
+    if moved {
+        // a rollback from the middle of it was taken back: what it went to is fenced, and a way back again
+        copies.extend(site.fenced_in(set)?);
+    }
     checks.push(
         Check::new(
             "rollback copy",

@@ -171,6 +171,17 @@ impl<'a> Site<'a> {
         Ok(found)
     }
 
+    /// The master of the set that the newest promotion fenced, while it is kept.
+    pub fn fenced_in(&self, set: &str) -> Result<Vec<(&Server, HeldAt)>> {
+        let mut found = Vec::new();
+        for server in self.servers.iter().filter(|s| s.tags.contains(&fenced_tag(set))) {
+            if let Some(kept) = self.kept(&self.open(server)?)? {
+                found.push((server, kept));
+            }
+        }
+        Ok(found)
+    }
+
     /// The accounts that may write while writes are off, as `writes off` was told, and the nonce it wrote.
     pub fn frozen(&self, set: &str) -> Result<(Vec<String>, Option<String>)> {
         let Some(debt) = self.debt(&writes_key(set))? else { return Ok((Vec::new(), None)) };

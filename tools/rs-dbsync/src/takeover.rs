@@ -40,7 +40,7 @@ pub fn gather(
         held: plan.held.clone(),
         now: slave.db.replica()?,
         schema: slave.db.schema_fingerprint(&plan.held.schema)?,
-        left_half: half(&slave.db.migrations()?).iter().map(|one| one.words()).collect(),
+        left_half: half(&slave.db.migrations()?).into_iter().cloned().collect(),
         half: plan.half,
         candidates: candidates(site, plan)?,
         kept: kept(plan, &master, &backups),
