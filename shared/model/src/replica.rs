@@ -165,55 +165,22 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         read_conjunct(conjunct, name, good, detail, &readings, &answered)
     };
     let (master, slave) = (&facts.master, &facts.slave);
-    let mut checks = vec![
-        check(
-            "one master",
-            facts.masters.len() == 1,
-            facts.masters.join(", "),
-            &["masters"],
-            json!(facts.masters),
-        ),
-        check(
-            "one channel",
-            matches!(slave.channels.as_slice(), [only] if only.name.is_empty()),
-            match slave.channels.as_slice() {
-                [] => "it is configured as no slave".into(),
-                [only] if only.name.is_empty() => format!("from {}", only.source_host),
-                channels => {
-                    let names: Vec<String> = channels
-                        .iter()
-                        .map(|c| format!("{:?} ({})", c.name, c.source_host))
-                        .collect();
-                    format!("{} channels: {}", channels.len(), names.join(", "))
-                }
-            },
-            &["slave"],
-            json!(slave.channels.iter().map(|c| &c.name).collect::<Vec<_>>()),
-        ),
-    ];
-    for channel in &slave.channels {
-        for (conjunct, good, detail, answered) in judge_channel(channel, &master.identity) {
-            let of: &[&str] = if conjunct == SOURCE { &["slave", "master"] } else { &["slave"] };
-            checks.push(check(conjunct, good, detail, of, answered));
-        }
-    }
-    checks.push(check(
-        "no errors skipped",
-        ["", "OFF"].contains(&slave.skips_errors.as_str()),
-        format!("skipped errors: {}", slave.skips_errors),
-        &["slave"],
-        json!(slave.skips_errors),
-    ));
-    let (mine, theirs) = (slave.identity.server_id, master.identity.server_id);
-    checks.push(check(
-        "own server id",
-        slave.identity.is_apart(&master.identity) && facts.twins.is_empty(),
-        format!(
-            "the slave has server id {mine}, the master {theirs}{}",
-            facts.twins.iter().map(|twin| format!(", {twin} has the slave's")).collect::<String>()
-        ),
-        &["slave", "master"],
-        json!([slave.identity, master.identity]),
+    let mut checks = vec![check(
+        "one master",
+        facts.masters.len() == 1,
+        facts.masters.join(", "),
+        &["masters"],
+        json!(facts.masters),
+    )];
+    checks.extend(judge_slave(slave, &master.identity, &facts.twins).into_iter().map(
+        |(conjunct, good, detail, answered)| {
+            let of: &[&str] = if [SOURCE, OWN_ID].contains(&conjunct) {
+                &["slave", "master"]
+            } else {
+                &["slave"]
+            };
+            check(conjunct, good, detail, of, answered)
+        },
     ));
     let loud: Vec<String> = judge_silence(name, &facts.silence)
         .into_iter()
@@ -325,36 +292,57 @@ fn judge_fresh(name: &str, facts: &SyncFacts) -> Check {
 
 /// Judges whether a slave replicates from its master as far as can be seen while writes go on: no proof of sync.
 pub fn judge_replicating(name: &str, slave: &Replica, master: &Identity) -> Vec<Check> {
-    let mut checks = vec![conjunct(
-        "one channel",
-        name,
-        slave.channels.len() == 1,
-        format!("{} channels", slave.channels.len()),
-    )];
-    for channel in &slave.channels {
-        checks.extend(
-            judge_channel(channel, master)
-                .into_iter()
-                .map(|(asked, good, detail, _)| conjunct(asked, name, good, detail)),
-        );
-    }
-    checks.push(conjunct(
-        "own server id",
-        name,
-        slave.identity.is_apart(master),
-        format!("the slave has server id {}", slave.identity.server_id),
-    ));
-    checks
+    judge_slave(slave, master, &[])
+        .into_iter()
+        .map(|(asked, good, detail, _)| conjunct(asked, name, good, detail))
+        .collect()
 }
 
 const SOURCE: &str = "source is the master";
+const OWN_ID: &str = "own server id";
+
+/// A conjunct's name, whether it is so, what was seen in words, and as it was read.
+type Judged = (&'static str, bool, String, Json);
+
+/// The conjuncts that a slave's own description decides: the same for every proof that asks for them by name.
+fn judge_slave(slave: &Replica, master: &Identity, twins: &[String]) -> Vec<Judged> {
+    let named = |c: &Channel| format!("{:?} ({})", c.name, c.source_host);
+    let (one, seen) = match slave.channels.as_slice() {
+        [] => (false, "it is configured as no slave".to_owned()),
+        [only] if only.name.is_empty() => (true, format!("from {}", only.source_host)),
+        channels => {
+            let names: Vec<String> = channels.iter().map(named).collect();
+            (false, format!("{} channels: {}", channels.len(), names.join(", ")))
+        }
+    };
+    let names: Vec<&String> = slave.channels.iter().map(|c| &c.name).collect();
+    let mut judged = vec![("one channel", one, seen, json!(names))];
+    judged.extend(slave.channels.iter().flat_map(|channel| judge_channel(channel, master)));
+    judged.push((
+        "no errors skipped",
+        ["", "OFF"].contains(&slave.skips_errors.as_str()),
+        format!("skipped errors: {}", slave.skips_errors),
+        json!(slave.skips_errors),
+    ));
+    let (mine, theirs) = (slave.identity.server_id, master.server_id);
+    judged.push((
+        OWN_ID,
+        slave.identity.is_apart(master) && twins.is_empty(),
+        format!(
+            "the slave has server id {mine}, the master {theirs}{}",
+            twins.iter().map(|twin| format!(", {twin} has the slave's")).collect::<String>()
+        ),
+        json!([slave.identity, master]),
+    ));
+    judged
+}
 
 fn or_none(text: &str) -> String {
     if text.is_empty() { "none".to_owned() } else { text.to_owned() }
 }
 
-/// The conjuncts of one channel: name, whether it is so, what was seen in words, and as it was read.
-fn judge_channel(channel: &Channel, master: &Identity) -> Vec<(&'static str, bool, String, Json)> {
+/// The conjuncts of one channel.
+fn judge_channel(channel: &Channel, master: &Identity) -> Vec<Judged> {
     let runs = |what: &str, state: &str| (state == "Yes", format!("{what}: {state}"), json!(state));
     let (receives, receiver, io) = runs("IO thread", &channel.io_running);
     let (applies, applier, sql) = runs("SQL thread", &channel.sql_running);

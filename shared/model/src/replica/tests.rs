@@ -204,8 +204,10 @@ fn a_slave_that_does_not_replicate_as_it_should_is_no_good_one() {
     let SyncFacts { slave, master, .. } = in_sync();
     assert_eq!(refused(&slave, &master.identity), Vec::<String>::new());
     type Change = fn(&mut Replica, &mut Identity);
-    let ways: [(&str, Change); 8] = [
+    let ways: [(&str, Change); 10] = [
         ("one channel", |s, _| s.channels.clear()),
+        ("one channel", |s, _| s.channels[0].name = "east".into()),
+        ("no errors skipped", |s, _| s.skips_errors = "slave_exec_mode=IDEMPOTENT".into()),
         ("one channel", |s, _| s.channels.push(s.channels[0].clone())),
         ("source is the master", |s, _| s.channels[0].source_server_id = 13),
         ("source is the master", |s, _| s.channels[0].source_host = HELD_HOST.into()),
