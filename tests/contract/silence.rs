@@ -102,6 +102,8 @@ fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended
         "SET GLOBAL super_read_only = 0; DROP PROCEDURE appdb.sly; SET GLOBAL super_read_only = 1",
     ));
     assert_eq!(refused(&db, &[]), []);
+    lent_in_other_ways(&scene, &db);
+    assert_eq!(refused(&db, &[]), []);
     // what everybody may, the reader may
     m.writes_on(&before).unwrap();
     db.sql(db.or(
@@ -117,6 +119,74 @@ fn rights_that_a_procedure_or_everybody_lends_are_found_and_their_sessions_ended
     for client in &mut clients {
         let _ = client.wait();
     }
+}
+
+/// Accounts with nothing but EXECUTE write through a procedure of a package, in the schema `mysql`, of a role, and through
+/// one that calls another. What a function writes, the server judges by who calls it.
+fn lent_in_other_ways(scene: &Scene, db: &Db) {
+    const ROW: &str = "INSERT INTO appdb.t SELECT COALESCE(MAX(id), 0) + 1 FROM appdb.t";
+    let mut ways = vec![
+        ("hosted", "CALL mysql.sly()", "procedure mysql.sly runs as root@localhost".to_owned()),
+        ("roled", "CALL appdb.roled()", {
+            format!("procedure appdb.roled runs as wrole{}", db.or("", "@%"))
+        }),
+        ("mid", "CALL mysql.sly()", "procedure mysql.sly runs as root@localhost".to_owned()),
+        ("chained", "CALL appdb.chain()", "procedure appdb.chain runs as mid@127.%".to_owned()),
+    ];
+    if db.engine == Engines::Host {
+        let packed = "package body appdb.p runs as root@localhost".to_owned();
+        ways.push(("packed", "CALL appdb.p.sly()", packed));
+    }
+    let all: Vec<&str> = ways.iter().map(|(user, ..)| *user).chain(["counting"]).collect();
+    let users: String = all
+        .iter()
+        .map(|user| format!("CREATE USER {user}@'127.%' IDENTIFIED BY '{user}'; "))
+        .collect();
+    let may = db.or("READ ONLY ADMIN", "CONNECTION_ADMIN");
+    db.force(&format!(
+        "{users} SET GLOBAL log_bin_trust_function_creators=1; \
+         CREATE PROCEDURE mysql.sly() {ROW}; GRANT EXECUTE ON PROCEDURE mysql.sly TO hosted@'127.%', mid@'127.%'; \
+         CREATE ROLE wrole; GRANT {may} ON *.* TO wrole; GRANT ALL ON appdb.* TO wrole; \
+         CREATE DEFINER=wrole PROCEDURE appdb.roled() {ROW}; GRANT EXECUTE ON PROCEDURE appdb.roled TO roled@'127.%'; \
+         CREATE DEFINER=mid@'127.%' PROCEDURE appdb.chain() CALL mysql.sly(); \
+         GRANT EXECUTE ON PROCEDURE appdb.chain TO chained@'127.%', mid@'127.%';\n\
+         DELIMITER //\n\
+         CREATE FUNCTION appdb.f() RETURNS INT MODIFIES SQL DATA BEGIN {ROW}; RETURN 1; END//\n\
+         DELIMITER ;\n\
+         GRANT EXECUTE ON FUNCTION appdb.f TO counting@'127.%'"
+    ));
+    if db.engine == Engines::Host {
+        db.sql(&format!(
+            "SET sql_mode=ORACLE;\n\
+             DELIMITER //\n\
+             CREATE PACKAGE appdb.p SQL SECURITY INVOKER AS PROCEDURE sly; END//\n\
+             CREATE PACKAGE BODY appdb.p AS PROCEDURE sly AS BEGIN {ROW}; END; END//\n\
+             GRANT EXECUTE ON PACKAGE BODY appdb.p TO packed@'127.%'//"
+        ));
+    }
+    let rows = || db.sql("SELECT COUNT(*) FROM appdb.t").parse::<usize>().unwrap();
+    let before = rows();
+    db.sql(db.or("DO 0", "SET GLOBAL super_read_only = 0"));
+    for (user, call, _) in &ways {
+        assert!(client(scene, db, user, call).wait().unwrap().success(), "{user}: {call}");
+    }
+    assert!(!client(scene, db, "counting", "DO appdb.f()").wait().unwrap().success());
+    db.sql(db.or("DO 0", "SET GLOBAL super_read_only = 1"));
+    assert_eq!(rows(), before + ways.len(), "each wrote under read_only");
+
+    let checks = refused(db, &[]);
+    assert_eq!(checks.len(), 1, "{checks:?}");
+    for (user, _, because) in &ways {
+        let named = format!("{user}@127.% ({because})");
+        assert!(checks[0].detail.contains(&named), "{named}: {}", checks[0].detail);
+    }
+    assert!(!checks[0].detail.contains("counting"), "{}", checks[0].detail);
+    db.force(&format!(
+        "DROP USER {}; DROP ROLE wrole; DROP PROCEDURE mysql.sly; DROP PROCEDURE appdb.roled; {} \
+         DROP PROCEDURE appdb.chain; DROP FUNCTION appdb.f",
+        all.iter().map(|user| format!("{user}@'127.%'")).collect::<Vec<_>>().join(", "),
+        db.or("SET sql_mode=ORACLE; DROP PACKAGE appdb.p; SET sql_mode=DEFAULT;", "DO 0;"),
+    ));
 }
 
 fn on_restores_what_was_there_and_no_more(engines: Engines) {

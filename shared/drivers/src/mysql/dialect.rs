@@ -75,7 +75,7 @@ pub struct Dialect {
     /// Accounts that may write though writes are off: columns `account_user`, `account_host`, `because`.
     pub may_write: &'static str,
     /// Accounts that may call what runs with the rights of another: columns `account_user`, `account_host`, `definer`,
-    /// `routine`.
+    /// `routine` (what it is, and its name). In every schema: what the server ships has definers that may not write.
     pub lent: &'static str,
     /// Which account holds which role: columns `account_user`, `account_host`, `role`.
     pub roles: &'static str,
@@ -210,17 +210,18 @@ pub static MARIADB: Dialect = Dialect {
     may_write: "SELECT User AS account_user, Host AS account_host, 'READ ONLY ADMIN' AS because \
                 FROM mysql.global_priv \
                 WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 8589934592 <> 0",
-    // bit 18 is EXECUTE. A procedure writes with its definer's rights: seen on 10.11
+    // bit 18 is EXECUTE. A procedure writes with its definer's rights, in a package with those of the body; what a
+    // function writes is judged by who calls it: seen on 10.11
     lent: "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
-         CONCAT(r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine FROM information_schema.routines r JOIN ( \
+         CONCAT(LOWER(r.ROUTINE_TYPE), ' ', r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine \
+         FROM information_schema.routines r JOIN ( \
          SELECT User, Host, '%' AS Db, '' AS Routine FROM mysql.global_priv \
          WHERE CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) & 262144 <> 0 \
          UNION ALL SELECT User, Host, Db, '' FROM mysql.db WHERE Execute_priv = 'Y' \
          UNION ALL SELECT User, Host, Db, Routine_name FROM mysql.procs_priv \
-         WHERE Routine_type = 'PROCEDURE' AND FIND_IN_SET('Execute', Proc_priv) > 0) g \
+         WHERE Routine_type IN ('PROCEDURE', 'PACKAGE BODY') AND FIND_IN_SET('Execute', Proc_priv) > 0) g \
          ON r.ROUTINE_SCHEMA LIKE g.Db AND g.Routine IN ('', r.ROUTINE_NAME) \
-         WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER' \
-         AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
+         WHERE r.ROUTINE_TYPE IN ('PROCEDURE', 'PACKAGE BODY') AND r.SECURITY_TYPE = 'DEFINER'",
     roles: "SELECT User AS account_user, Host AS account_host, Role AS role FROM mysql.roles_mapping",
     roles_have_hosts: false,
     lock_holders: LockHolders {
@@ -298,15 +299,15 @@ pub static MYSQL: Dialect = Dialect {
     short_lock_wait: "SET SESSION lock_wait_timeout = 1",
     // super_read_only stops those too, but not while a migration has it lowered: seen on 9.7
     lent: "SELECT DISTINCT g.User AS account_user, g.Host AS account_host, r.DEFINER AS definer, \
-           CONCAT(r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine FROM information_schema.routines r JOIN ( \
+           CONCAT(LOWER(r.ROUTINE_TYPE), ' ', r.ROUTINE_SCHEMA, '.', r.ROUTINE_NAME) AS routine \
+           FROM information_schema.routines r JOIN ( \
            SELECT User, Host, '%' AS Db, '' AS Routine FROM mysql.user WHERE Execute_priv = 'Y' \
            UNION ALL SELECT User, Host, Db, '' FROM mysql.db WHERE Execute_priv = 'Y' \
            UNION ALL SELECT User, Host, Db, Routine_name FROM mysql.procs_priv \
            WHERE Routine_type = 'PROCEDURE' AND FIND_IN_SET('Execute', Proc_priv) > 0) g \
            ON r.ROUTINE_SCHEMA COLLATE utf8mb3_general_ci LIKE g.Db COLLATE utf8mb3_general_ci \
            AND g.Routine COLLATE utf8mb3_general_ci IN ('', r.ROUTINE_NAME COLLATE utf8mb3_general_ci) \
-           WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER' \
-           AND r.ROUTINE_SCHEMA NOT IN ('mysql', 'sys')",
+           WHERE r.ROUTINE_TYPE = 'PROCEDURE' AND r.SECURITY_TYPE = 'DEFINER'",
     // super_read_only stops all; these may switch it off, or write while a migration has it lowered. Read from the
     // tables: information_schema shows an account without privileges only itself, and no error
     may_write: "SELECT User AS account_user, Host AS account_host, 'SUPER' AS because FROM mysql.user \

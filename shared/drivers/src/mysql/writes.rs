@@ -100,34 +100,40 @@ pub fn accounts(
             text(row, "because")?,
         );
     }
-    // whoever may call what runs with the rights of somebody who may write, may write
-    let privileged: BTreeSet<String> =
-        found.keys().map(|(user, host)| format!("{user}@{host}")).collect();
-    for row in session.rows(dialect.lent)? {
-        let (definer, routine) = (text(&row, "definer")?, text(&row, "routine")?);
-        if privileged.contains(&definer) {
-            found
-                .entry((text(&row, "account_user")?, text(&row, "account_host")?))
-                .or_insert_with(|| format!("procedure {routine} runs as {definer}"));
-        }
-    }
-    // whoever may take a role that may write, may write; roles hold roles
+    let lent = session.rows(dialect.lent)?;
+    // a role has no host, and as a definer no `@` either
+    let named = |user: &str, host: &str| {
+        if host.is_empty() { user.to_owned() } else { format!("{user}@{host}") }
+    };
+    // whoever may call what runs with the rights of somebody who may write, may write; so may who may take a role that
+    // may. Roles hold roles, and what is called calls: until nobody comes to them
     loop {
         let mut more = Vec::new();
+        let may: BTreeSet<String> = found.keys().map(|(user, host)| named(user, host)).collect();
+        for row in &lent {
+            let definer = text(row, "definer")?;
+            if may.contains(definer.trim_end_matches('@')) {
+                let holder = (text(row, "account_user")?, text(row, "account_host")?);
+                more.push((holder, format!("{} runs as {definer}", text(row, "routine")?)));
+            }
+        }
         for row in &roles {
-            let holder = (text(row, "account_user")?, text(row, "account_host")?);
             let role = text(row, "role")?;
             let may = found
                 .keys()
                 .any(|(user, host)| *user == role && (host.is_empty() || dialect.roles_have_hosts));
-            if may && !found.contains_key(&holder) {
+            if may {
+                let holder = (text(row, "account_user")?, text(row, "account_host")?);
                 more.push((holder, format!("role {role}")));
             }
         }
-        if more.is_empty() {
+        let before = found.len();
+        for (holder, because) in more {
+            found.entry(holder).or_insert(because);
+        }
+        if found.len() == before {
             break;
         }
-        found.extend(more);
     }
     let ours = db.own_accounts();
     Ok(found
