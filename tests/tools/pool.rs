@@ -162,6 +162,12 @@ fn a_pool_is_connected_switched_and_emptied_on_every_balancer_at_once() {
         assert_eq!(text.matches("\n  server ").count(), 1, "{text}");
     }
 
+    // clients come through it: it ends as little as what is in its pool
+    let cleanup = |args: &[&str]| site.scene.tool("rs-cleanup").args(args).run();
+    let plan = cleanup(&["plan", "--role", "lb"]).exits(0);
+    let file = site.scene.file("plan.json", &plan.stdout);
+    let refused = cleanup(&["retire", "--plan", &file]).exits(5);
+    refused.says("server Load Balancer-2: it balances the pool \"www\": 1 members are ready there");
     site.lbctl(&["disconnect", "--pool", "www", NAMES[2]]).run().exits(5).says("--allow-empty");
     assert_eq!(site.members(), expected);
     let _ = site.lbctl(&["disconnect", "--pool", "www", NAMES[2], "--allow-empty"]).run().exits(0);

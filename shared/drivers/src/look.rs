@@ -119,13 +119,7 @@ impl<'a> Look<'a> {
             // one that ends and does not answer carries nothing
             let Ok(balancer) = self.balancer(server) else { continue };
             for pool in balancer.pools().unwrap_or_default() {
-                let members = balancer.members(&pool).unwrap_or_default();
-                world.carried.extend(members.iter().filter(|member| member.sessions > 0).map(
-                    |member| {
-                        let words = format!("{} requests to {}", member.sessions, member.title());
-                        (server.name.clone(), words)
-                    },
-                ));
+                world.balanced.extend(balancer.members(&pool).unwrap_or_default());
             }
         }
         let up = |server: &&Server| server.state.is_up() || server.foreign;

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::Stands;
+use crate::member::Admin;
 use crate::server::{Array, Server, State};
 use crate::{Member, act::Debt};
 
@@ -82,7 +83,8 @@ fn is_false(flag: &bool) -> bool {
 }
 
 /// What can be accepted by its name; everything else that forbids an end has to be put right.
-pub const EVIDENCE: [&str; 5] = ["sessions", "unanswered", "good-slave", "backup", "rollback-time"];
+pub const EVIDENCE: [&str; 6] =
+    ["sessions", "unanswered", "good-slave", "backup", "rollback-time", "balances"];
 
 /// What may end that otherwise never does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,8 +139,8 @@ pub struct World {
     pub members: Vec<Member>,
     /// Balancers that go on and could not be asked, with why.
     pub unanswered: Vec<(String, String)>,
-    /// Members with requests in flight through a balancer that ends: the balancer, and in words.
-    pub carried: Vec<(String, String)>,
+    /// Members of every pool on every balancer that ends and answers.
+    pub balanced: Vec<Member>,
     /// Servers of the database sets that lose one: what each shows, or why it could not be asked.
     pub databases: BTreeMap<String, Result<DatabaseSeen, String>>,
     /// How many complete backups there are of each of these sets, or why that is not known.
@@ -257,10 +259,7 @@ fn of_server(
         }
     }
     if !reach.whole {
-        for (_, what) in world.carried.iter().filter(|(balancer, _)| *balancer == server.name) {
-            let reason = format!("it carries {what}: drain it or wait for them");
-            reach.unless("sessions", reason, &mut reasons);
-        }
+        of_balancer(server, world, ending, reach, &mut reasons);
     }
     reasons.extend(of_database(server, world, ending, reach));
     if let Some(name) = &server.array
@@ -272,6 +271,43 @@ fn of_server(
         ));
     }
     reasons
+}
+
+/// A balancer carries what is in flight, and is in use as long as members that stay are ready on it: clients come to it by
+/// a name that points there. One that was made for a run only (part `temp`) has no clients but the run's.
+fn of_balancer(
+    server: &Server,
+    world: &World,
+    ending: &BTreeSet<&str>,
+    reach: &Reach,
+    reasons: &mut Vec<String>,
+) {
+    let stays = |member: &&Member| {
+        let of = |other: &&Server| other.address == Some(member.address);
+        !world.servers.iter().filter(of).any(|other| ending.contains(other.name.as_str()))
+    };
+    let of_it = || world.balanced.iter().filter(|member| member.balancer == server.name);
+    for member in of_it().filter(|member| member.sessions > 0) {
+        let reason = format!(
+            "it carries {} requests to {}: drain it or wait for them",
+            member.sessions,
+            member.title()
+        );
+        reach.unless("sessions", reason, reasons);
+    }
+    let temp =
+        server.tags.iter().any(|tag| tag.starts_with("rs_upgrade:") && tag.ends_with("=temp"));
+    let mut ready: BTreeMap<&str, usize> = BTreeMap::new();
+    for member in of_it().filter(|member| member.admin == Admin::Ready).filter(stays) {
+        *ready.entry(member.pool.as_str()).or_default() += 1;
+    }
+    for (pool, count) in ready.into_iter().filter(|_| !temp) {
+        let reason = format!(
+            "it balances the pool {pool:?}: {count} members are ready there (take its address out of every name that \
+             clients use first)"
+        );
+        reach.unless("balances", reason, reasons);
+    }
 }
 
 /// A master never ends while its set goes on; neither does the last slave of a set whose master goes on. When the whole

@@ -162,8 +162,42 @@ fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() 
     seen(&mut world, "Warm").source = Some("Slave".into());
     forbidden(&world, "Slave", "Warm replicate from it");
     let mut world = site();
-    world.carried.push(("LB 3".into(), "2 requests to App 1".into()));
-    forbidden(&world, "LB 3", "carries 2 requests");
+    world.balanced.push(member("LB 3", 1));
+    forbidden(&world, "LB 3", "carries 3 requests to ");
+}
+
+#[test]
+fn a_balancer_that_has_ready_members_which_stay_is_in_use_and_one_of_a_run_is_not() {
+    let ready = |balancer: &str, last: u8| Member {
+        admin: Admin::Ready,
+        sessions: 0,
+        ..member(balancer, last)
+    };
+    let mut world = site();
+    world.servers.push(server("LB 1", 6, &["load_balancer:active_www=true"]));
+    // one of ours, and one that nobody knows
+    world.balanced = vec![ready("LB 1", 1), ready("LB 1", 99), ready("LB 3", 1)];
+    world.balanced.push(Member { sessions: 0, ..member("LB 1", 2) });
+    let why = |names: &[&str], world: &World| {
+        let found = ask(world, names, true).into_iter().find(|entry| entry.name == names[0]);
+        found.unwrap().forbidden
+    };
+    let found = why(&["LB 1"], &world);
+    let told = "it balances the pool \"www\": 2 members are ready there (take its address";
+    assert!(found.len() == 1 && found[0].starts_with(told), "{found:?}");
+    assert!(found[0].ends_with("(or plan with --accept balances)"), "{found:?}");
+    let found = why(&["LB 1", "App 1"], &world);
+    assert!(found[0].contains(": 1 members"), "what ends with it is none: {found:?}");
+    assert_eq!(why(&["LB 3"], &world), [""; 0], "a temporary balancer has the run's clients only");
+    let names = [("server".to_owned(), "LB 1".to_owned())];
+    let accepted = Reach { accepted: ["balances".to_owned()].into(), ..Reach::default() };
+    assert_eq!(entries(&world, &names, None, accepted)[0].forbidden, [""; 0]);
+    let whole = Reach { whole: true, ..Reach::default() };
+    assert_eq!(entries(&world, &names, None, whole)[0].forbidden, [""; 0]);
+    for member in &mut world.balanced {
+        member.admin = Admin::Maint;
+    }
+    assert_eq!(why(&["LB 1"], &world), [""; 0]);
 }
 
 /// What may end in such a world is not forbidden.
@@ -176,7 +210,7 @@ fn allowed(name: &str, change: impl Fn(&mut World)) {
 #[test]
 fn what_is_about_others_forbids_nothing() {
     allowed("App 1", |w| w.members = vec![member("LB 1", 9)]);
-    allowed("App 1", |w| w.carried = vec![("LB 3".into(), "2 requests".into())]);
+    allowed("App 1", |w| w.balanced = vec![member("LB 3", 1)]);
     allowed("App 1", |w| {
         w.servers[0].tags.insert("note:kept=warm".into());
     });
@@ -426,7 +460,7 @@ fn a_server_s_end_settles_the_debts_about_it_and_no_others() {
 fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
     let mut world = site();
     // nobody is served any more when all of it ends
-    world.carried = vec![("LB 3".into(), "2 requests".into())];
+    world.balanced = vec![member("LB 3", 1)];
     let all: Vec<(String, String)> = world
         .servers
         .iter()
