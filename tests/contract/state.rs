@@ -331,6 +331,49 @@ fn a_lock_dies_with_its_process_and_its_children_do_not_have_it() {
     drop(open);
 }
 
+#[test]
+fn a_raised_epoch_passes_over_a_holder_that_nobody_can_end_and_one_of_two_takers_has_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url(folder.path());
+    let state = open(&url, Mode::Real);
+    let mut frozen = hold(&url, "p");
+    let mine = |run: &str| Holder {
+        run: run.into(),
+        who: "eve@there".into(),
+        pid: std::process::id(),
+        ..Holder::default()
+    };
+    for round in 8..11 {
+        // two at once: each passes over who held it when he looked, and one of them gets it
+        let takers = [mine(&format!("u-{round}")), mine("u-late")];
+        let got: Vec<_> = std::thread::scope(|scope| {
+            let each = |mine: &Holder| {
+                let (url, mine) = (url.clone(), mine.clone());
+                scope.spawn(move || {
+                    let state = open(&url, Mode::Real);
+                    state.raise_epoch("p").unwrap();
+                    state.lock("p", &mine, Duration::ZERO).ok()
+                })
+            };
+            let both: Vec<_> = takers.iter().map(each).collect();
+            both.into_iter().filter_map(|one| one.join().unwrap()).collect()
+        });
+        let epoch = state.epoch("p").unwrap();
+        let valid: Vec<_> = got.iter().filter(|lock| lock.epoch() == epoch).collect();
+        assert_eq!(valid.len(), 1, "of {}", got.len());
+        drop(got);
+        // who starts without a take-over asks for the lock that counts
+        let after = state.lock("p", &mine("u-after"), Duration::ZERO).unwrap();
+        assert_eq!(state.holder("p").unwrap().unwrap().run, "u-after");
+        let late = open(&url, Mode::Real).lock("p", &mine("u-too-late"), Duration::ZERO).err();
+        assert!(late.unwrap().what().contains("u-after"));
+        drop(after);
+        assert_eq!(state.holder("p").unwrap(), None, "the frozen one holds nothing that counts");
+    }
+    frozen.kill().unwrap();
+    frozen.wait().unwrap();
+}
+
 /// Children of every thread of a process (a test runs in a thread of its own).
 fn children_of(pid: u32) -> Vec<u32> {
     let mut found = Vec::new();

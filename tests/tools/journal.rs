@@ -163,6 +163,40 @@ fn a_take_over_ends_the_frozen_operator_s_processes_and_his_late_tools_begin_not
 }
 
 #[test]
+fn a_take_over_gets_the_lock_of_a_frozen_operator_on_another_host() {
+    let scene = Scene::new("take-far");
+    // a host of its own, whose name is not ours: nobody here may end its processes
+    let script =
+        "echo far-away >/proc/sys/kernel/hostname || exit 77
+         exec rs-journal lock --upgrade u-1 -- bash -c 'echo $$ >ready; kill -STOP $$; rs-journal mark late; exit $?'";
+    let unshare = scene.call("unshare", "unshare").env("RS_DEPLOYMENT", DEPLOYMENT);
+    let mut child = unshare.args(["-ru", "bash", "-c", script]).start();
+    let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
+    until("the lock is held", Duration::from_secs(20), || {
+        std::fs::read_to_string(scene.path("ready")).is_ok_and(|pid| pid.ends_with('\n'))
+            || ended(&mut child)
+    });
+    if ended(&mut child) {
+        println!("skipped: this machine lets us have no name of our own");
+        return;
+    }
+    let second = tool(&scene).args(["lock", "--upgrade", "u-2", "--", "true"]).run().exits(5);
+    second.says("@far-away").says("--take-over");
+    let over = ["lock", "--upgrade", "u-2", "--take-over", "--", "rs-journal", "mark", "ours"];
+    tool(&scene).args(over).run().exits(0).says("@far-away");
+    // it sleeps on with its lock, which is asked for no more
+    assert!(!ended(&mut child));
+    tool(&scene).args(["lock", "--upgrade", "u-3", "--", "true"]).run().exits(0);
+    let pid = std::fs::read_to_string(scene.path("ready")).unwrap();
+    scene.call("bash", "bash").args(["-c", &format!("kill -CONT {}", pid.trim())]).run().exits(0);
+    let woken = child.wait_with_output().unwrap();
+    assert_eq!(woken.status.code(), Some(5), "{}", String::from_utf8_lossy(&woken.stderr));
+    assert!(String::from_utf8_lossy(&woken.stderr).contains("taken over"));
+    let shown = tool(&scene).args(["show"]).run().exits(0).record();
+    assert_eq!(shown["subject"], "ours");
+}
+
+#[test]
 fn a_take_over_also_ends_an_operator_who_was_frozen_while_he_wrote_to_the_store() {
     let scene = Scene::new("take-writing");
     let me = scene.text("worker");

@@ -83,7 +83,8 @@ pub trait State: Send + Sync {
     fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>>;
     /// Who holds it now, if anybody else does (or this process by [`State::lock`]).
     fn holder(&self, name: &str) -> Result<Option<Holder>>;
-    /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act. The epoch is
+    /// Raises the epoch of `name` and returns it: whoever acted under the old one starts no further act, and the lock is
+    /// his no more, though he cannot be asked to give it back. The epoch is
     /// the version of the key [`epoch_key`], so that a transaction can expect it ([`same_epoch`]).
     fn raise_epoch(&self, name: &str) -> Result<u64>;
     /// The epoch now (0 before the first lock).

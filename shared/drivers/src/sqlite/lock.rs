@@ -3,6 +3,9 @@
 //! Such a lock belongs to the *process*: it goes when the process ends, however it ends; a child does not have it,
 //! whatever descriptors it inherits; a program executed in its place keeps it as long as the descriptor stays open.
 //! Its one trap: closing *any* descriptor of the file gives it up. So this process never closes one (`FILES`).
+//!
+//! A frozen process keeps its lock, and from another host nobody can end it. So a take-over passes it over: the next file
+//! is made, and only the newest file counts ([`newest`]). Who woke up holds a lock that nobody asks for any more.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -74,19 +77,76 @@ fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
         .hint("the file and its folder must be writable by you, on a file system with locks")
 }
 
-/// Takes the lock at `path`, waiting at most `wait`. `raise` is called once it is held, and gives the epoch.
+/// The file that counts, the last one that a take-over made, or the first; and the one that the next would make.
+fn files_of(first: &Path) -> (PathBuf, PathBuf) {
+    let numbered = |number: u32| {
+        let mut name = first.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    let (mut path, mut number) = (first.to_owned(), 2);
+    loop {
+        let next = numbered(number);
+        if !next.try_exists().unwrap_or(false) {
+            return (path, next);
+        }
+        (path, number) = (next, number + 1);
+    }
+}
+
+/// The file that counts.
+fn newest(first: &Path) -> PathBuf {
+    files_of(first).0
+}
+
+/// Passes over whoever holds the lock: the next file counts. Only one of several makes it.
+pub(super) fn pass_over(first: &Path) -> Result<()> {
+    let (path, next) = files_of(first);
+    if look(&path)?.is_none() {
+        return Ok(());
+    }
+    match OpenOptions::new().write(true).create_new(true).open(&next) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(failed(&next, e)),
+    }
+}
+
+/// Whether the lock is still the one that counts: not so, when it was passed over since it was taken.
+pub(super) fn counts(first: &Path, held: &Path) -> Result<()> {
+    if newest(first) == held {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Declined, "the run lock was taken over just now")
+        .hint("the same command again")
+        .race())
+}
+
+/// Takes the lock whose first file is `first`, waiting at most `wait`. `raise` is called once it is held, with the file
+/// that is locked, and gives the epoch.
 pub(super) fn take(
-    path: &Path,
+    first: &Path,
     name: &str,
     holder: &Holder,
     wait: Duration,
-    raise: impl FnOnce() -> Result<u64>,
+    raise: impl Fn(&Path) -> Result<u64>,
 ) -> Result<Held> {
     let deadline = Instant::now() + wait;
-    while !try_lock(path)? {
+    let held = loop {
+        let path = newest(first);
+        if try_lock(&path)? {
+            let mut held = Held { path, epoch: 0 };
+            match raise(&held.path) {
+                Ok(epoch) => held.epoch = epoch,
+                // passed over between the two
+                Err(e) if e.is_race() => continue,
+                Err(e) => return Err(e),
+            }
+            break held;
+        }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(match who(path)? {
+            return Err(match who(first)? {
                 Some(other) => declined(name, &other),
                 None => Error::new(
                     Kind::Declined,
@@ -97,9 +157,8 @@ pub(super) fn take(
         }
         // the system offers no wait with a limit for these locks
         std::thread::sleep(left.min(Duration::from_millis(50)));
-    }
-    let mut held = Held { path: path.to_owned(), epoch: 0 };
-    held.epoch = raise()?;
+    };
+    let path = held.path.as_path();
     let facts = Holder { epoch: held.epoch, ..holder.clone() };
     let text = serde_json::to_string(&facts).map_err(|e| failed(path, e))? + "\n";
     let files = files();
@@ -146,11 +205,11 @@ fn try_lock(path: &Path) -> Result<bool> {
     }
 }
 
-/// Who holds the lock at `path`; changes nothing on disk.
-pub(super) fn who(path: &Path) -> Result<Option<Holder>> {
+/// Who holds the lock whose first file is `first`; changes nothing on disk.
+pub(super) fn who(first: &Path) -> Result<Option<Holder>> {
     let deadline = Instant::now() + Duration::from_millis(500);
     loop {
-        let Some((pid, facts)) = look(path)? else { return Ok(None) };
+        let Some((pid, facts)) = look(&newest(first))? else { return Ok(None) };
         match facts {
             // facts of an earlier holder: the lock was taken just now, and the new ones are being written
             Some(facts) if facts.pid == pid => return Ok(Some(facts)),

@@ -243,6 +243,21 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Raises the epoch, in one transaction with `first`: whose lock counts and whose epoch is the highest is one answer.
+    fn raised(&self, name: &str, first: impl FnOnce() -> Result<()>) -> Result<u64> {
+        let key = epoch_key(name);
+        self.write("raising the epoch", |rows| {
+            first()?;
+            let raised = || -> rusqlite::Result<u64> {
+                rows.execute(words::PUT, params![key, Json::Null.to_string()])?;
+                rows.query_row(words::GET, [&key], |row| count(row, 0))
+            };
+            raised().map_err(|e| self.failed("raising the epoch", &e))
+        })
+    }
+}
+
 /// Counts are never negative.
 fn count(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::unsigned_abs)
@@ -346,8 +361,9 @@ impl State for Sqlite {
     fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>> {
         // the file must be there for its one true path to be known
         self.write("locking", |_| Ok(()))?;
-        let raise = || self.raise_epoch(name);
-        Ok(Box::new(lock::take(&self.lock_path(name), name, holder, wait, raise)?))
+        let first = self.lock_path(name);
+        let raise = |held: &Path| self.raised(name, || lock::counts(&first, held));
+        Ok(Box::new(lock::take(&first, name, holder, wait, raise)?))
     }
 
     fn holder(&self, name: &str) -> Result<Option<Holder>> {
@@ -355,14 +371,8 @@ impl State for Sqlite {
     }
 
     fn raise_epoch(&self, name: &str) -> Result<u64> {
-        let key = epoch_key(name);
-        self.write("raising the epoch", |rows| {
-            let raised = || -> rusqlite::Result<u64> {
-                rows.execute(words::PUT, params![key, Json::Null.to_string()])?;
-                rows.query_row(words::GET, [&key], |row| count(row, 0))
-            };
-            raised().map_err(|e| self.failed("raising the epoch", &e))
-        })
+        let first = self.lock_path(name);
+        self.raised(name, || lock::pass_over(&first))
     }
 
     fn epoch(&self, name: &str) -> Result<u64> {
