@@ -129,6 +129,8 @@ fn a_backup_is_taken_once_proven_pinned_pruned_and_restored() {
     let first = pin("pin", &["--label", "pre; 'up'"]);
     let _ = call(&scene, &first[1..]).run().exits(0);
     settled_only_by(&scene, &pin("pin", &["--newest"]), &pin("unpin", &["--label", "pre; 'up'"]));
+    // what a tool unpinned is nobody's doing by hand
+    let _ = scene.tool("rs-journal").args(["verify"]).run().exits(0);
 }
 
 #[test]

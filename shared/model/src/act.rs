@@ -205,7 +205,17 @@ mod tests {
     fn a_clock_settles_only_what_may_be() {
         let (debt, early, late) = (debt(), "2026-01-01T11:00:00.000Z", "2026-01-01T12:30:00.000Z");
         assert_eq!(by_the_clock(&debt, None, &[]), Ok(()));
-        assert!(by_the_clock(&debt, Some("u-2"), &[]).unwrap_err().contains("u-2"));
+        for run in ["u-1", "u-2"] {
+            // its own run still is at work: the operator will put it back
+            assert!(by_the_clock(&debt, Some(run), &[]).unwrap_err().contains(run));
+        }
+        let at_once = migrate(&debt.since, None, "site");
+        assert!(by_the_clock(&debt, None, &[at_once]).is_err(), "begun in the same moment");
+        for (tool, verb) in [("rs-dbsync", "hold"), ("rs-journal", "migrate")] {
+            let (tool, verb) = (tool.into(), verb.into());
+            let other = Act { tool, verb, ..migrate(late, None, "site") };
+            assert_eq!(by_the_clock(&debt, None, &[other]), Ok(()), "that is no migration");
+        }
         let unasked = Debt { undo_on_deadline: false, ..debt.clone() };
         assert!(by_the_clock(&unasked, None, &[]).unwrap_err().contains("--undo-on-deadline"));
         for act in [migrate(late, None, "site"), migrate(early, Some("u-1"), "site")] {

@@ -132,6 +132,10 @@ fn forget(found: &mut BTreeMap<Key, Claim>, act: &Act) {
                 _ => true,
             },
             ("rs-cleanup", "retire") => !matches!(claim.says, Says::Record(..)),
+            // servers of one lineage share their backups: another may have pinned it
+            ("rs-snapshot", "unpin") => {
+                !matches!(&claim.says, Says::Pinned(id) if act.after["id"] == *id)
+            }
             // the members of one call belong together: with --only they are all that is left
             ("rs-lbctl", "connect" | "disconnect") => match &claim.says {
                 Says::Members(name, _) => {
@@ -197,7 +201,8 @@ fn says(act: &Act) -> Vec<(String, Says)> {
         }
         ("rs-snapshot", "pin" | "unpin") => {
             let id = after["id"].as_str().filter(|_| after["pinned"] == true);
-            one("pinned", id.map(|id| Says::Pinned(id.to_owned())))
+            let says = id.map(|id| Says::Pinned(id.to_owned()));
+            one(&format!("pinned {}", id.unwrap_or_default()), says)
         }
         ("rs-snapshot", "schedule on" | "schedule off") => {
             one("backups", flag("enabled").map(Says::Backups))

@@ -124,3 +124,73 @@ fn a_part_that_was_taken_away_is_claimed_no_more() {
     let none = act(2, "rs-server mark", "server A", json!({"part": null}));
     assert!(claims(&[marked, none]).is_empty());
 }
+
+#[test]
+fn every_pin_is_claimed_until_it_is_taken_away_through_whichever_server() {
+    let turn = |seq, verb: &str, server: &str, id: &str| {
+        let after = json!({"id": id, "pinned": verb == "pin"});
+        act(seq, &format!("rs-snapshot {verb}"), &format!("server {server}"), after)
+    };
+    let pins = [turn(1, "pin", "M", "s1"), turn(2, "pin", "M", "s2")];
+    let pinned = |name: &str, id: &str| (name.to_owned(), Says::Pinned(id.to_owned()));
+    assert_eq!(told(&pins), [pinned("M", "s1"), pinned("M", "s2")]);
+    for server in ["M", "S"] {
+        let acts = [pins.as_slice(), &[turn(3, "unpin", server, "s1")]].concat();
+        assert_eq!(told(&acts), [pinned("M", "s2")], "unpinned through {server}");
+    }
+}
+
+#[test]
+fn what_failed_or_was_launched_elsewhere_takes_nothing_from_others() {
+    let claim = act(1, "rs-server lock", "server A", json!({"locked": true}));
+    type Change = fn(&mut Act);
+    let others: [Change; 3] = [
+        |a| a.deployment = "e".into(),
+        |a| a.subject = "server B".into(),
+        |a| a.tool = "rs-run".into(),
+    ];
+    for change in others {
+        let mut failed = act(2, "rs-server lock", "server A", Json::Null);
+        failed.outcome = Outcome::Failed;
+        change(&mut failed);
+        assert_eq!(told(&[claim.clone(), failed]).len(), 1);
+    }
+    let up = act(1, "rs-server launch", "server A", json!({"state": "operational"}));
+    let mut other = act(2, "rs-server relaunch", "server A", json!({"state": "booting"}));
+    assert_eq!(told(&[up.clone(), other.clone()]), [], "it does not run so far");
+    other.deployment = "e".into();
+    assert_eq!(told(&[up, other]), [("A".into(), Says::Up)]);
+}
+
+#[test]
+fn what_a_verb_changes_besides_is_claimed_no_more() {
+    let told = |before: (&str, &str, Json), later: (&str, &str, Json)| -> Vec<Says> {
+        let acts = [act(1, before.0, before.1, before.2), act(2, later.0, later.1, later.2)];
+        claims(&acts).into_iter().filter(|claim| claim.act.seq == 1).map(|c| c.says).collect()
+    };
+    let lock = ("rs-server lock", "server S", json!({"locked": true}));
+    let off = ("rs-dbsync writes off", "server M", json!({"off": true}));
+    let name = ("rs-lbctl point", "server L", json!({"name": "t.x", "addresses": ["127.0.0.9"]}));
+    let next = ("rs-inputs set", "server S", json!({"next": {"V": "text:1"}}));
+    let hold = ("rs-dbsync hold", "server S", json!({"held": true}));
+    let promote = ("rs-dbsync promote", "server S", json!({"old_master": "M"}));
+    let retire = ("rs-cleanup retire", "server X", json!({"state": "terminated"}));
+    let apply = ("rs-server apply", "deployment d", json!({}));
+    for (before, later) in [(&lock, &hold), (&off, &promote), (&name, &retire), (&next, &apply)] {
+        assert_eq!(told(before.clone(), later.clone()), [], "{} {}", before.0, later.0);
+    }
+    for (before, later) in [(&lock, &apply), (&off, &hold), (&name, &promote), (&next, &retire)] {
+        assert_eq!(told(before.clone(), later.clone()).len(), 1, "{} {}", before.0, later.0);
+    }
+}
+
+#[test]
+fn an_entry_is_as_it_was_left_or_it_is_said_what_is_there() {
+    let value = |text: &str| Value::parse(text).unwrap();
+    let inputs = Inputs::from([("V".to_owned(), value("text:1"))]);
+    assert_eq!(entry(&inputs, "V", Some(&value("text:1"))), Ok(()));
+    assert_eq!(entry(&inputs, "W", None), Ok(()));
+    assert_eq!(entry(&inputs, "V", Some(&value("text:2"))), Err("V is text:1".into()));
+    assert_eq!(entry(&inputs, "V", None), Err("V is text:1".into()));
+    assert_eq!(entry(&inputs, "W", Some(&value("text:1"))), Err("there is no W".into()));
+}

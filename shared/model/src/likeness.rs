@@ -220,11 +220,22 @@ mod tests {
         let tags = set(&[
             "load_balancer:active_www=true",
             "database:master_active=shop",
+            "application:active_www=true",
+            "database:slave_active=shop",
+            "database:slave_active=crm",
             "a",
             "rs_upgrade:u=old",
+            "isolation:shares=X",
         ]);
         let renamed = [("www".into(), "stage".into()), ("shop".into(), "shop2".into())];
-        let wanted = set(&["load_balancer:active_stage=true", "database:master_active=shop2", "a"]);
+        let wanted = set(&[
+            "load_balancer:active_stage=true",
+            "database:master_active=shop2",
+            "application:active_stage=true",
+            "database:slave_active=shop2",
+            "database:slave_active=crm",
+            "a",
+        ]);
         assert_eq!(retag(&tags, &renamed), wanted);
     }
 
@@ -240,7 +251,35 @@ mod tests {
             "database:slave_active=x",
             "database:reads=true",
             "rs_upgrade:u-1=new",
+            "isolation:shares=LB_HOSTNAME",
         ]);
         assert_eq!(like.tags_of(&tags), set(&["database:slave_active=x", "rs_upgrade:u-2=warm"]));
+    }
+
+    #[test]
+    fn a_clone_is_a_definition_with_the_original_s_entries_and_its_own() {
+        let value = |text: &str| crate::Value::parse(text).unwrap();
+        let inputs = |pairs: &[(&str, &str)]| -> Inputs {
+            pairs.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
+        };
+        let like =
+            Likeness { set: inputs(&[("B", "text:own"), ("C", "inherit")]), ..Likeness::default() };
+        let original = Server {
+            name: "App 1".into(),
+            locked: true,
+            state: crate::State::Operational,
+            template: crate::TemplateRef::parse("App@3").ok(),
+            ..Server::default()
+        };
+        let entries = inputs(&[("A", "text:a"), ("B", "text:b"), ("C", "text:c")]);
+        let clone = like.server(&original, &entries, "App 3");
+        let wanted = Server {
+            name: "App 3".into(),
+            template: original.template.clone(),
+            next: inputs(&[("A", "text:a"), ("B", "text:own")]),
+            cloned_from: Some("App 1".into()),
+            ..Server::default()
+        };
+        assert_eq!(clone, wanted);
     }
 }

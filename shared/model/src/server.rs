@@ -246,3 +246,55 @@ impl Array {
         self.tags.iter().find_map(|tag| tag.strip_prefix(&prefix))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tagged(tags: &[&str]) -> Server {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        Server { name: "A".into(), tags, ..Server::default() }
+    }
+
+    #[test]
+    fn only_what_has_a_machine_can_be_asked() {
+        use State::{
+            Booting, Decommissioning, Inactive, Operational, Pending, StrandedInBooting,
+            StrandedInDecommissioning, Terminated,
+        };
+        for (state, up, none) in [
+            (Inactive, false, true),
+            (Pending, true, true),
+            (Booting, true, false),
+            (StrandedInBooting, true, false),
+            (Operational, true, false),
+            (Decommissioning, true, false),
+            (StrandedInDecommissioning, true, false),
+            (Terminated, false, true),
+        ] {
+            let server = Server { state, ..tagged(&[]) };
+            assert_eq!((state.is_up(), server.no_machine().is_some()), (up, none), "{state:?}");
+            let foreign = Server { foreign: true, ..server };
+            assert_eq!(foreign.no_machine(), None, "somebody else launched it");
+        }
+    }
+
+    #[test]
+    fn an_abandoned_master_belongs_to_its_set_and_is_its_master_no_more() {
+        for (tags, of, roles) in [
+            (&["database:master_active=shop"][..], Ok(("shop", true)), &["db", "master"][..]),
+            (&["database:slave_active=shop"], Ok(("shop", false)), &["db", "slave"]),
+            (&["database:fenced=shop"], Ok(("shop", false)), &[]),
+            (&["application:active_www=true"], Err(()), &["app"]),
+        ] {
+            let server = tagged(tags);
+            assert_eq!(server.in_set().map_err(drop), of, "{tags:?}");
+            let played: Vec<&str> =
+                ROLES.into_iter().filter(|role| server.has_role(role)).collect();
+            let sorted =
+                |roles: &[&str]| roles.iter().map(|r| (*r).to_owned()).collect::<BTreeSet<_>>();
+            assert_eq!(sorted(&played), sorted(roles), "{tags:?}");
+        }
+        assert_eq!(tagged(&["database:fenced=shop"]).database_set(), None);
+    }
+}

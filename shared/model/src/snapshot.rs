@@ -156,6 +156,7 @@ mod tests {
             one("4", true, false),
             one("5", true, false),
             one("6", false, false),
+            one("7", false, true),
         ];
         all[5].taking = true;
         let ids = |keep| prunable(&all, keep).iter().map(|s| s.id.clone()).collect::<Vec<_>>();
@@ -173,9 +174,17 @@ mod tests {
         assert_eq!(demand.unmet(&[], |_| Some(1)).len(), 1);
         let mut good = one("1", true, false);
         good.proven_at = Some("x".into());
-        assert!(demand.unmet(&[good], |_| Some(7199)).is_empty());
+        assert!(demand.unmet(std::slice::from_ref(&good), |_| Some(7199)).is_empty());
+        let mut under_way = one("2", false, false);
+        under_way.taking = true;
+        let all = [good, under_way];
+        assert!(demand.unmet(&all, |_| Some(7199)).is_empty(), "what is being taken is not broken");
         for bad in ["", "age<", "age<2", "age<0h", "age>1h", "young"] {
             Demand::parse(bad).unwrap_err();
+        }
+        for (age, seconds) in [("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86_400)] {
+            let demand = Demand::parse(&format!("age<{age}")).unwrap();
+            assert_eq!(demand.max_age_seconds, Some(seconds), "{age}");
         }
     }
 }
