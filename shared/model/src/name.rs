@@ -120,7 +120,8 @@ mod tests {
         for name in ["Load Balancer-1", "a;b", "$(reboot)", "it's \"this\"", "Ünï"] {
             object("server", name).unwrap();
         }
-        for name in ["", " a", "a\nb", "a\u{0}", &"x".repeat(201)] {
+        object("server", &"x".repeat(200)).unwrap();
+        for name in ["", " a", "a ", "a\nb", "a\u{0}", "a\u{7f}", &"x".repeat(201)] {
             object("server", name).unwrap_err();
         }
     }
@@ -148,5 +149,27 @@ mod tests {
         host("test1.mysite.com").unwrap();
         host("test1.mysite.com\nquit").unwrap_err();
         host("a..b").unwrap_err();
+        for bad in ["", "-a.b", "a-.b", ".", "a b", "ü.de"] {
+            host(bad).unwrap_err();
+        }
+        let label = |long: usize| "x".repeat(long);
+        host(&label(63)).unwrap();
+        host(&label(64)).unwrap_err();
+        let dotted = |last: usize| [label(63), label(63), label(63), label(last)].join(".");
+        host(&dotted(61)).unwrap();
+        host(&format!("{}.", dotted(61))).unwrap();
+        host(&dotted(62)).unwrap_err();
+        // what becomes a variable, a tag or a word of a configuration file
+        for bad in ["", "ÜBER", "A-B", "A=B", "A;B", &"A".repeat(129)] {
+            input(bad).unwrap_err();
+        }
+        for (name, good) in [("u-1.a_b", true), ("u:1", false), ("u=1", false), ("-u", false)] {
+            assert_eq!((run(name).is_ok(), pool(name).is_ok()), (good, good), "{name}");
+        }
+        for (long, good) in [(64, true), (65, false)] {
+            let name = label(long);
+            assert_eq!((run(&name).is_ok(), pool(&name).is_ok()), (good, good), "{long}");
+        }
+        assert!(run("").is_err() && pool("").is_err());
     }
 }

@@ -163,3 +163,26 @@ impl Template {
         TemplateRef { name: self.name.clone(), revision: Some(self.revision) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_number_from_one_behind_the_last_at() {
+        for (written, name, revision) in [
+            ("App", "App", None),
+            ("App@3", "App", Some(3)),
+            ("ops@site App@12", "ops@site App", Some(12)),
+            ("ops@site", "ops@site", None),
+            ("App@", "App@", None),
+        ] {
+            let read = TemplateRef::parse(written).unwrap();
+            assert_eq!((read.name.as_str(), read.revision), (name, revision), "{written}");
+            assert_eq!(read.to_string(), written);
+        }
+        for bad in ["App@0", "App@99999999999", "", "@3", "a\nb@1"] {
+            TemplateRef::parse(bad).unwrap_err();
+        }
+    }
+}
