@@ -81,6 +81,11 @@ fn a_backup_is_taken_once_proven_pinned_pruned_and_restored() {
     assert_eq!(record["snapshot"]["position"]["gtid"], sql(&scene, "SELECT @@gtid_binlog_pos"));
     assert!(!taken.stdout.contains("p\\\"a'ss") && !taken.stderr.contains("p\"a'ss"));
     assert_eq!(debts(&scene), ["pin:mysite prod/pre; 'up'"]);
+    // the lineage is not called like the set
+    let audit = scene.tool("rs-cleanup").args(["audit", "--json"]).run();
+    let owed: serde_json::Value =
+        serde_json::from_str(audit.stdout.lines().next().unwrap()).unwrap();
+    assert!(owed["seen"].as_str().unwrap().ends_with("is pinned"), "{audit}");
     // the same position: once is enough; another one: that label is taken
     let again =
         call(&scene, &["take", "Master DB", "--label", "pre; 'up'", "--pin"]).run().exits(0);

@@ -167,9 +167,16 @@ mod tests {
         assert_eq!(duration("90").unwrap(), Duration::from_secs(90));
         assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
         assert_eq!(duration("1.5m").unwrap(), Duration::from_secs(90));
-        for bad in ["", "0", "-1", "1y", "m", "1e99h"] {
+        duration("999999999").unwrap();
+        for bad in ["", "0", "-1", "1y", "m", "1e99h", "1000000000", "0.0000000001"] {
             duration(bad).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_run_s_name_is_checked_and_said_where_it_comes_from() {
+        assert_eq!(run("u-42").unwrap(), "u-42");
+        assert!(run("u 42").unwrap_err().what.contains("RS_UPGRADE"));
     }
 
     #[test]

@@ -121,6 +121,8 @@ mod tests {
         assert!(gave_up(&limit), "nothing has begun");
         limit.over();
         assert!(!gave_up(&limit), "an act has begun");
+        limit.reading(|| ());
+        assert!(!gave_up(&limit), "what is read after that brings the limit not back");
         let limit = Limit::default();
         std::thread::scope(|scope| {
             let watching = limit.reading(|| {

@@ -8,7 +8,7 @@ use rs_contract::{Cloud, Error, Kind, Result};
 use rs_model::input::Resolution;
 use rs_model::lint::{self, Shared};
 use rs_model::promote;
-use rs_model::{Array, Deployment, Inputs, Level, Server, State, Template, TemplateRef};
+use rs_model::{Array, Deployment, Inputs, Server, State, Template, TemplateRef};
 
 /// A deployment with everything that inputs hang on, read once.
 pub struct Book<'a> {
@@ -197,16 +197,6 @@ impl<'a> Book<'a> {
     }
 }
 
-/// Declines the first launch of a server that still shares something with production; for whoever launches.
-pub fn decline_shared(cloud: &dyn Cloud, deployment: &str, server: &Server) -> Result<()> {
-    Book::read(cloud, deployment)?.isolated_server(server)
-}
-
-/// Declines the first launch into an array that still shares something with production.
-pub fn decline_shared_array(cloud: &dyn Cloud, deployment: &str, array: &Array) -> Result<()> {
-    Book::read(cloud, deployment)?.isolated_array(array)
-}
-
 fn refuse(kind: &str, name: &str, shared: Vec<Shared>) -> Result<()> {
     let Some(first) = shared.first() else { return Ok(()) };
     let list: Vec<String> = shared.iter().map(ToString::to_string).collect();
@@ -237,9 +227,4 @@ pub fn overrides_from_current(book: &Book<'_>, party: &promote::Party) -> Option
         found.insert(name.clone(), rs_model::Value::Ignore);
     }
     Some(found)
-}
-
-/// The level at which a server's or an array's own entries stand.
-pub fn own_level(party: &promote::Party) -> Level {
-    if party.array || party.instance { Level::Array } else { Level::Server }
 }

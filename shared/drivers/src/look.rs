@@ -71,10 +71,6 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn settings(&self, server: &Server) -> Result<Settings> {
-        Settings::among(self.cloud, self.deployment, server, &self.servers)
-    }
-
     fn channel(&self, server: &Server) -> Result<Option<Box<dyn rs_contract::Channel>>> {
         match self.cloud.channel(server) {
             Ok(channel) => Ok(Some(channel)),
@@ -86,22 +82,22 @@ impl<'a> Look<'a> {
 
     /// A balancer's driver.
     pub fn balancer(&self, server: &Server) -> Result<Box<dyn Balancer>> {
-        crate::balancer(server, &self.settings(server)?, self.channel(server)?)
+        crate::balancer(server, &self.settings_of(server)?, self.channel(server)?)
     }
 
     /// A balancer's page.
     pub fn page(&self, server: &Server) -> Result<Box<dyn PageSwitch>> {
-        crate::page(server, &self.settings(server)?, self.channel(server)?)
+        crate::page(server, &self.settings_of(server)?, self.channel(server)?)
     }
 
     /// A database server's driver.
     pub fn database(&self, server: &Server) -> Result<Box<dyn Database>> {
-        crate::database(server, &self.settings(server)?, self.channel(server)?, None)
+        crate::database(server, &self.settings_of(server)?, self.channel(server)?, None)
     }
 
     /// A server's settings.
     pub fn settings_of(&self, server: &Server) -> Result<Settings> {
-        self.settings(server)
+        Settings::among(self.cloud, self.deployment, server, &self.servers)
     }
 
     /// Balancers that are up.
@@ -185,13 +181,18 @@ impl<'a> Look<'a> {
         })
     }
 
+    /// The lineage that the backups of a server of this set belong to.
+    pub fn lineage(&self, server: &Server, set: &str) -> Result<String> {
+        self.settings_of(server)?.or("DB_LINEAGE_NAME", set)
+    }
+
     /// Complete backups of a set's lineages.
     fn backups(&self, set: &str, servers: &[&Server]) -> Result<usize> {
         let mut complete = 0;
         let mut seen = BTreeSet::new();
         for server in servers {
-            let settings = self.settings(server)?;
-            let lineage = settings.or("DB_LINEAGE_NAME", set)?;
+            let settings = self.settings_of(server)?;
+            let lineage = self.lineage(server, set)?;
             if seen.insert(lineage.clone()) {
                 let all = crate::snapshots(&settings, self.channel(server)?)?.list(&lineage)?;
                 complete += all.iter().filter(|one| one.perfect).count();

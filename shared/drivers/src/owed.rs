@@ -293,10 +293,17 @@ fn pin(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
     let Some((lineage, label)) = subject.split_once('/') else {
         return Ok(Seen::Unknown("its key names no lineage and label".into()));
     };
-    let server =
-        look.servers.iter().find(|s| s.database_set().is_some_and(|(set, _)| set == lineage));
-    let Some(server) = server else {
-        return Ok(Seen::Unknown(format!("no server of the set {lineage} is defined")));
+    let mut of_it = None;
+    for server in &look.servers {
+        if let Some((set, _)) = server.database_set()
+            && look.lineage(server, set)? == lineage
+        {
+            of_it = Some(server);
+            break;
+        }
+    }
+    let Some(server) = of_it else {
+        return Ok(Seen::Unknown(format!("no server of the lineage {lineage} is defined")));
     };
     let store = crate::snapshots(&look.settings_of(server)?, None)?;
     let mut found = store.list(lineage)?.into_iter();

@@ -204,9 +204,9 @@ fn differs(look: &Look<'_>, world: &World, claim: &Claim) -> Result<Option<Strin
         }
         Says::Pinned(id) => {
             let Some(server) = server else { return Ok(None) };
-            let Some((lineage, _)) = server.database_set() else { return Ok(None) };
+            let Some((set, _)) = server.database_set() else { return Ok(None) };
             let store = rs_drivers::snapshots(&look.settings_of(server)?, None)?;
-            let all = store.list(lineage)?;
+            let all = store.list(&look.lineage(server, set)?)?;
             match all.iter().find(|snapshot| snapshot.id == *id) {
                 None => Ok(Some(format!("there is no snapshot {id}"))),
                 Some(snapshot) => unless(snapshot.pinned, format!("snapshot {id} is not pinned")),
