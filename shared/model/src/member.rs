@@ -226,6 +226,8 @@ mod tests {
         assert!(of(503, None).not_open()[0].contains("answers 503"));
         let old = [("the old worker 7".to_owned(), true)];
         assert!(of(200, None).still_on(&old)[0].contains("old worker"));
+        let new = [("the worker 8".to_owned(), false)];
+        assert!(of(200, None).still_on(&new).is_empty());
         assert!(page(false, Some(true), vec![]).still_on(&[])[0].contains("reload"));
     }
 }

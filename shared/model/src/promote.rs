@@ -420,6 +420,11 @@ mod tests {
             !plan.removals["App-3"].contains("X"),
             "its original has it too: nothing of the release"
         );
+        // what is stated goes, though the original has it too
+        let mut stated = with("H", "text:www");
+        stated.original = inputs(&[("H", "text:www")]);
+        let plan = plan_promote(&inputs(OLD), &[stated], &[], &temporary(), &wish(&[])).unwrap();
+        assert!(plan.removals["App-3"].contains("H"));
         let kept = Wish { keep: BTreeSet::from(["X".to_owned()]), ..wish(&[]) };
         plan_promote(&inputs(OLD), &[with("X", "text:own")], &[], &temporary(), &kept).unwrap();
     }
