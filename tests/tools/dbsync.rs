@@ -394,6 +394,7 @@ fn a_held_slave_resumes_and_bad_input_is_refused(engines: Engines) {
     let set = set_on(engines, "dbsync-resume");
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
+    super::hold::a_master_that_was_migrated_by_hand_keeps_it_held(&set);
     assert_eq!(did(&set.dbsync(&["resume", "Slave2 DB"], 0))["changed"], true);
     assert_eq!(did(&set.dbsync(&["resume", "Slave2 DB"], 0))["changed"], false);
     set.dbsync(&["status", "Slave2 DB", "--proof"], 0);

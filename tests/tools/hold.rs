@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rs_tests::{Engines, each_engine, until};
 
-use super::dbsync::{did, managed_on, names, sql};
+use super::dbsync::{Set, did, managed_on, names, sql};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -25,7 +25,9 @@ fn a_held_slave_stays_held_over_kill_start_boot_and_relaunch_while_the_master_wr
     let launch = scene.tool("rs-server").args(["launch", "--all"]).limit(Duration::from_secs(300));
     let _ = launch.run().exits(0);
     master(
-        "CREATE TABLE appdb.t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO appdb.t VALUES (1)",
+        "CREATE TABLE appdb.t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO appdb.t VALUES (1);\n\
+         DELIMITER //\nCREATE PROCEDURE appdb.go() BEGIN WHILE TRUE DO \
+         INSERT INTO appdb.t VALUES (NULL); DO SLEEP(0.02); END WHILE; END//",
     );
     dbsync(&["init", "Slave DB"], 0);
 
@@ -53,10 +55,6 @@ fn a_held_slave_stays_held_over_kill_start_boot_and_relaunch_while_the_master_wr
     dbsync(&["writes", "on", "Master DB"], 0);
     let home = tool("rs-server", &["list", "Master DB"], 0).record();
     let home = home["current"]["home"].as_str().unwrap().to_owned();
-    master(
-        "DELIMITER //\nCREATE PROCEDURE appdb.go() BEGIN WHILE TRUE DO \
-         INSERT INTO appdb.t VALUES (NULL); DO SLEEP(0.02); END WHILE; END//",
-    );
     let mut writer = scene
         .call(&rs_tests::program("mariadb").display().to_string(), "writer")
         .args([&format!("--defaults-file={home}/etc/admin.cnf"), "-e"])
@@ -126,4 +124,42 @@ fn a_held_slave_stays_held_over_kill_start_boot_and_relaunch_while_the_master_wr
     assert!(names(&ran).contains("held"), "{ran}");
     let ran = dbsync(&["promote", "Slave DB", "--lose-writes", "--json"], 5);
     assert!(names(&ran).contains("hold unbroken"), "{ran}");
+}
+
+/// No journal and no note knows of it: the master's schema does, and a master that does not answer says nothing.
+pub fn a_master_that_was_migrated_by_hand_keeps_it_held(set: &Set) {
+    let answer = |ran: &rs_tests::Ran| {
+        assert!(names(ran).contains("would be gone: "), "{ran}");
+        let error: serde_json::Value =
+            serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
+        let one = error["found"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == "schema-unchanged");
+        let one = one.unwrap_or_else(|| panic!("schema-unchanged is not named: {ran}"));
+        assert_eq!(one["subject"], "Slave2 DB", "{ran}");
+        one["answer"].clone()
+    };
+    set.master.force("ALTER TABLE appdb.t ADD COLUMN by_hand INT");
+    let declined = set.dbsync(&["resume", "Slave2 DB", "--json"], 5);
+    assert!(names(&declined).ends_with("would be gone: schema-unchanged"), "{declined}");
+    assert_eq!(answer(&declined), "no", "{declined}");
+    let declined = declined.says("the schema \"appdb\" of its master \"Master DB\"");
+    let _ = declined.says("scripts/rollback.sh").says("--override schema-unchanged");
+    set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
+    assert_eq!(
+        set.warm.sql("SELECT COUNT(*) FROM information_schema.columns WHERE column_name='by_hand'"),
+        "0"
+    );
+    set.dbsync(&["resume", "Slave2 DB", "--dry-run", "--override", "schema-unchanged"], 0);
+    set.master.force("ALTER TABLE appdb.t DROP COLUMN by_hand");
+
+    let pid = std::fs::read_to_string(set.master.dir.join("db.pid")).unwrap();
+    set.scene.kill(pid.trim().parse().unwrap());
+    let declined = set.dbsync(&["resume", "Slave2 DB", "--json"], 5);
+    assert_eq!(answer(&declined), "unknown", "{declined}");
+    set.scene.start_database(&set.master);
+    set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
+    set.dbsync(&["writes", "off", "Master DB"], 0);
 }

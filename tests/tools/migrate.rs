@@ -93,7 +93,7 @@ fn a_rollback_from_the_middle_is_taken_back(set: &super::dbsync::Set) {
     );
     let sql = ["migrate", "Master DB", "--sql", &file, "--token", "u-3"];
     let migrate = [&sql[..], &ROOM].concat();
-    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["resume", "Slave2 DB", "--override", "schema-unchanged"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
     set.dbsync(&migrate, 1);
     let promote = |server: &'static str, code: i32| {
@@ -129,7 +129,7 @@ fn a_rollback_from_the_middle_is_taken_back(set: &super::dbsync::Set) {
 
 /// MySQL's strongest lock stops the migration too: lowered for it, and a debt that its own command settles.
 fn a_lock_left_lowered_is_owed(set: &super::dbsync::Set) {
-    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["resume", "Slave2 DB", "--override", "schema-unchanged"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
     let file = set.scene.file("slow.sql", "DO SLEEP(600);\n");
     let migrate = ["migrate", "Master DB", "--sql", &file, "--token", "u-2"];

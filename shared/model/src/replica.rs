@@ -444,5 +444,43 @@ pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     checks
 }
 
+/// The name of [`judge_resume`]'s answer.
+pub const SCHEMA_UNCHANGED: &str = "schema-unchanged";
+
+/// Whether a held slave may follow its master again: the master's schema is the one that both had when the slave was
+/// held. What was migrated since, by whatever tool, it would replay, and the way back would be gone. `known` is what was
+/// noted at the hold with the master's fingerprint now; what nobody knows is no yes.
+pub fn judge_resume(
+    slave: &str,
+    master: &str,
+    known: Option<(&HeldAt, Result<String, String>)>,
+) -> Check {
+    let (answer, detail) = match known {
+        None => (
+            Answer::Unknown,
+            format!("what the schema of {master:?} was when it was held is noted nowhere"),
+        ),
+        Some((held, Err(why))) => (
+            Answer::Unknown,
+            format!(
+                "the schema {:?} of its master {master:?} could not be read: {why}; when it was held, at {}, it had \
+                 the fingerprint {}",
+                held.schema, held.at, held.schema_fingerprint
+            ),
+        ),
+        Some((held, Ok(now))) => (
+            if now == held.schema_fingerprint { Answer::Ok } else { Answer::No },
+            format!(
+                "the schema {:?} of its master {master:?} has the fingerprint {now}, when it was held, at {}, it had {}",
+                held.schema, held.at, held.schema_fingerprint
+            ),
+        ),
+    };
+    Check::new(SCHEMA_UNCHANGED, slave, answer, detail).hint(format!(
+        "scripts/rollback.sh (rs-dbsync promote) goes back with it; rs-dbsync resume --override {SCHEMA_UNCHANGED} \
+         gives the way back up and lets it follow into what its master has"
+    ))
+}
+
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, Result, Target};
 use rs_model::migration::half;
-use rs_model::replica::HeldAt;
+use rs_model::replica::{HeldAt, SCHEMA_UNCHANGED, judge_resume};
 use rs_model::{Answer, Check, Due};
 use serde_json::{Value as Json, json};
 
@@ -40,8 +40,9 @@ pub struct Hold {
 pub struct Resume {
     #[command(flatten)]
     select: Select,
-    /// Go on although this is not so: the slave follows into the schema that is half
-    #[arg(long = "override", value_name = "CONDITION", value_parser = [SCHEMA_WHOLE])]
+    /// Go on although this is not so, or not known: the slave follows into the schema that is half (schema-whole) or
+    /// was changed since the hold (schema-unchanged), and is no way back any more
+    #[arg(long = "override", value_name = "CONDITION", value_parser = [SCHEMA_WHOLE, SCHEMA_UNCHANGED])]
     overrides: Vec<String>,
     #[command(flatten)]
     changing: Changing,
@@ -49,6 +50,7 @@ pub struct Resume {
 
 /// What must be so before a held slave goes on.
 const SCHEMA_WHOLE: &str = "schema-whole";
+const GONE: &str = "the only way back would be gone";
 
 /// Proves again in this process, then holds.
 pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
@@ -100,9 +102,12 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
                 step.expect = json!({ "held": true, "position": held.position });
             }
             known => {
-                if known.is_some() && !cx.dry() {
+                if known.is_some() {
                     // an earlier hold was cut off in the middle: from the beginning, with a fresh proof
-                    open.db.resume(&source)?;
+                    refuse(Kind::Declined, GONE, &may_follow(&site, open)?)?;
+                    if !cx.dry() {
+                        open.db.resume(&source)?;
+                    }
                 }
                 let (facts, checks) = proof::sync(&site, open, hold.wait, &hold.checksum)?;
                 refuse(Kind::Declined, "not in sync", &checks)?;
@@ -183,9 +188,10 @@ pub fn resume(resume: &Resume, cx: &Context) -> anyhow::Result<Exit> {
             .into());
         }
         let needed = now.is_held() || known.is_some() || open.server.tags.contains(&tag(&open.set));
-        if needed && resume.overrides.is_empty() {
-            let check = schema_whole(&site, open)?;
-            refuse(Kind::Declined, "the only way back would be gone", &[check])?;
+        if needed {
+            let mut checks = may_follow(&site, open)?.to_vec();
+            checks.retain(|check| !resume.overrides.contains(&check.name));
+            refuse(Kind::Declined, GONE, &checks)?;
         }
         steps.push(Step {
             at: *at,
@@ -216,15 +222,32 @@ pub fn resume(resume: &Resume, cx: &Context) -> anyhow::Result<Exit> {
     cx.pass_on(&subjects, exit)
 }
 
-/// A slave that goes on follows into what its master has: while that is half, the held copy is the only way back.
-fn schema_whole(site: &Site<'_>, open: &Open) -> Result<Check> {
-    let migrations = site.open(site.master(&open.set)?)?.db.migrations()?;
-    let left: Vec<String> = half(&migrations).iter().map(|one| one.words()).collect();
-    Ok(match left.as_slice() {
-        [] => Check::new(SCHEMA_WHOLE, &open.server.name, Answer::Ok, "no migration is half"),
-        left => Check::new(SCHEMA_WHOLE, &open.server.name, Answer::No, left.join("; "))
+/// A slave that goes on follows into what its master has: a schema that is half, or one that somebody migrated since,
+/// of which the journal and the notes beside the data need not know. The held copy is the only way back then.
+fn may_follow(site: &Site<'_>, open: &Open) -> Result<[Check; 2]> {
+    let (name, master) = (&open.server.name, site.master(&open.set)?);
+    let held = site.held(name)?;
+    let asked = site.open(master).and_then(|master| {
+        let schema = held.as_ref().map(|held| master.db.schema_fingerprint(&held.schema));
+        Ok((master.db.migrations()?, schema.transpose()?))
+    });
+    let asked = asked.map_err(|why| why.to_string());
+    let whole = match &asked {
+        Err(why) => (Answer::Unknown, format!("{:?} could not be asked: {why}", master.name)),
+        Ok((migrations, _)) => {
+            let left: Vec<String> = half(migrations).iter().map(|one| one.words()).collect();
+            match left.as_slice() {
+                [] => (Answer::Ok, "no migration is half".to_owned()),
+                left => (Answer::No, left.join("; ")),
+            }
+        }
+    };
+    let now = asked.map(|(_, schema)| schema.unwrap_or_default());
+    Ok([
+        Check::new(SCHEMA_WHOLE, name, whole.0, whole.1)
             .hint(format!("the same rs-dbsync migrate goes on; or --override {SCHEMA_WHOLE}")),
-    })
+        judge_resume(name, &master.name, held.as_ref().map(|held| (held, now))),
+    ])
 }
 
 /// Whether no other slave of the set is held: nobody needs the master's old binary logs then.

@@ -74,7 +74,7 @@ enum Verb {
     /// End a hold: the slaves go on from the exact position
     #[command(before_help = "Examples:
   rs-dbsync resume --as warm
-  rs-dbsync resume 'Slave2 DB' --override schema-whole")]
+  rs-dbsync resume 'Slave2 DB' --override schema-unchanged")]
     Resume(hold::Resume),
     /// Settings of the servers that a run changes for a time
     #[command(

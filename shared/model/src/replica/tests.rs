@@ -285,6 +285,33 @@ fn a_held_slave_that_writes_no_binary_log_of_its_own_has_none_later_either() {
 }
 
 #[test]
+fn a_held_slave_follows_again_only_into_the_schema_that_it_was_held_with() {
+    let held = HeldAt {
+        schema: "shop".into(),
+        schema_fingerprint: "f00".into(),
+        at: "2026-01-01T00:00:00Z".into(),
+        ..HeldAt::default()
+    };
+    let ask = |now: Result<&str, &str>| {
+        let now = now.map(str::to_owned).map_err(str::to_owned);
+        judge_resume("Slave2 DB", "Master DB", Some((&held, now)))
+    };
+    assert_eq!(ask(Ok("f00")).answer, Answer::Ok);
+    let moved = ask(Ok("f01"));
+    assert_eq!(moved.answer, Answer::No);
+    for word in ["\"Master DB\"", "\"shop\"", "f01", "f00", "2026-01-01T00:00:00Z"] {
+        assert!(moved.detail.contains(word), "{word}: {}", moved.detail);
+    }
+    assert!(moved.hint.unwrap().contains("--override schema-unchanged"));
+    // a master that does not answer, or answers nothing, has not said that it is unchanged
+    assert_eq!(ask(Ok("")).answer, Answer::No);
+    let dead = ask(Err("connection refused"));
+    assert_eq!(dead.answer, Answer::Unknown);
+    assert!(dead.detail.contains("connection refused") && dead.detail.contains("f00"));
+    assert_eq!(judge_resume("Slave2 DB", "Master DB", None).answer, Answer::Unknown);
+}
+
+#[test]
 fn a_fenced_master_that_follows_anybody_or_was_written_is_no_way_back() {
     let held = HeldAt {
         position: at("0-10-42"),
