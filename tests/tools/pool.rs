@@ -174,6 +174,55 @@ fn a_pool_is_connected_switched_and_emptied_on_every_balancer_at_once() {
     assert!(site.members().is_empty());
     let twice = site.lbctl(&["disconnect", "--pool", "www", NAMES[2]]).run().exits(0).record();
     assert_eq!(twice["did"][0]["changed"], false);
+    an_array_says_what_its_instances_are(&site);
+}
+
+/// What an array launches later is in the pool by its tags, as those are that it has.
+fn an_array_says_what_its_instances_are(site: &Site) {
+    site.scene.file("say.sh", "# ---\n# RightScript Name: say\n# Inputs: {}\n# ...\n");
+    site.scene.file("small.yml", "Name: Small\nRightScripts: {Boot: [say.sh]}\n");
+    let more = site.scene.file(
+        "more.yml",
+        "Deployment: production\nTemplates: [small.yml]\nArrays:\n  \
+         - {Name: pack, Template: Small, Minimum: 0, Maximum: 3}\n",
+    );
+    let rs = |args: &[&str]| site.scene.tool("rs-server").args(args).run().exits(0);
+    rs(&["apply", &more]);
+    rs(&["launch", "pack", "--to", "2"]);
+    let tags = |name: &str| rs(&["list", "--all"]).by_name()[name]["tags"].to_string();
+    let is = "application:active_www=true";
+    let connect = |args: &[&str]| {
+        let call = site.lbctl(&["connect", "--pool", "www", "--no-probe"]).args(args);
+        call.run().exits(0).records().remove(0)
+    };
+    let pack = ["pack #1", "pack #2"];
+    site.lbctl(&["connect", "--pool", "www", "--standby", pack[0]]).run().exits(0);
+    connect(&[pack[0], "--dry-run"]);
+    assert!(!tags("pack").contains(is), "nothing of it gets traffic: {}", tags("pack"));
+    connect(&[pack[0], NAMES[0]]);
+    assert!(tags("pack").contains(is), "{}", tags("pack"));
+    connect(&[pack[1]]);
+    rs(&["launch", "pack", "--to", "3"]);
+    let listed = rs(&["list", "--role", "app", "--pool", "www", "--array", "pack"]).records();
+    assert_eq!(listed.len(), 3, "what it launched since is one too: {listed:?}");
+    // as long as one of them is in it
+    let _ = site.lbctl(&["disconnect", "--pool", "www", pack[1]]).run().exits(0);
+    assert!(tags("pack").contains(is) && !tags(pack[1]).contains(is));
+    connect(&["--only", NAMES[0], "--dry-run"]);
+    assert!(tags("pack").contains(is), "a dry run changes nothing");
+    connect(&["--only", NAMES[0]]);
+    for name in ["pack", pack[0], "pack #3"] {
+        assert!(tags(name).contains("application:active_www=false"), "{name}: {}", tags(name));
+        assert!(!tags(name).contains(is), "{name}: {}", tags(name));
+    }
+    let before = rs(&["list", "--all"]).stdout;
+    assert_eq!(connect(&["--only", NAMES[0]])["did"][0]["changed"], false);
+    assert_eq!(rs(&["list", "--all"]).stdout, before);
+    connect(&["--only", pack[0], pack[1]]);
+    assert!(tags("pack").contains(is), "and back");
+    let out = ["disconnect", "--pool", "www", "--allow-empty", pack[0], pack[1]];
+    let _ = site.lbctl(&out).run().exits(0);
+    assert!(!tags("pack").contains(is), "{}", tags("pack"));
 }
 
 #[test]

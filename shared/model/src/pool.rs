@@ -1,6 +1,6 @@
 //! What a pool is and should be: who balances it, who is in it, what has to change, what must not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::member::{Admin, Member};
@@ -37,6 +37,20 @@ pub fn doubtful<'a>(servers: &'a [Server], pool: &str) -> Vec<&'a Server> {
 /// What the tags of an application server say of a pool: the first when it is in, the second when it was.
 pub fn tags(pool: &str) -> (String, String) {
     (format!("application:active_{pool}=true"), format!("application:active_{pool}=false"))
+}
+
+/// The arrays whose instances come into a pool or go out of it, each with whether it is in the pool then: as long as
+/// one of its instances is. `left`: who else is in the pool.
+pub fn arrays<'a>(
+    servers: &'a [Server],
+    come: &[&str],
+    gone: &[&str],
+    left: &[&str],
+) -> BTreeMap<&'a str, bool> {
+    let of = |name: &&str| servers.iter().find(|server| server.name == **name)?.array.as_deref();
+    let stay = left.iter().filter(|name| !gone.contains(name));
+    let there: BTreeSet<&str> = come.iter().chain(stay).filter_map(of).collect();
+    come.iter().chain(gone).filter_map(of).map(|array| (array, there.contains(array))).collect()
 }
 
 /// Names the server that each member is. By address; where several servers have that address, by port too.
@@ -355,6 +369,33 @@ mod tests {
         name_members(&mut members, &servers, |s| if s.name == "c" { 8000 } else { 9000 });
         let names: Vec<_> = members.iter().map(|m| m.server.as_deref()).collect();
         assert_eq!(names, [Some("a"), Some("c"), None]);
+    }
+
+    #[test]
+    fn an_array_is_in_a_pool_as_long_as_an_instance_of_it_is() {
+        let instance = |name: &str, array: Option<&str>| Server {
+            name: name.into(),
+            array: array.map(str::to_owned),
+            ..Server::default()
+        };
+        let servers = [
+            instance("a1", Some("a")),
+            instance("a2", Some("a")),
+            instance("b1", Some("b")),
+            instance("alone", None),
+        ];
+        let found = |come: &[&str], gone: &[&str], left: &[&str]| -> Vec<(String, bool)> {
+            let found = arrays(&servers, come, gone, left).into_iter();
+            found.map(|(name, there)| (name.to_owned(), there)).collect()
+        };
+        let so = |pairs: &[(&str, bool)]| -> Vec<(String, bool)> {
+            pairs.iter().map(|(name, there)| ((*name).to_owned(), *there)).collect()
+        };
+        assert_eq!(found(&["a1", "alone"], &["b1"], &[]), so(&[("a", true), ("b", false)]));
+        assert_eq!(found(&[], &["a1"], &["a2", "b1"]), so(&[("a", true)]), "one of two stays");
+        assert_eq!(found(&[], &["a1", "a2"], &["a2"]), so(&[("a", false)]), "the last goes");
+        assert_eq!(found(&["a2"], &["a1"], &[]), so(&[("a", true)]), "another one is wished for");
+        assert_eq!(found(&["alone", "nobody"], &["a"], &["b1"]), so(&[]), "nothing of an array");
     }
 
     #[test]

@@ -398,15 +398,25 @@ impl<'a> Plan<'a> {
         results.into_iter().collect()
     }
 
-    /// Tags find things, the runtime is the truth: a tag that cannot be set is told, and nothing is taken back.
+    /// Tags find things, the runtime is the truth: a tag that cannot be set is told, and nothing is taken back. With
+    /// `--only`, whoever is tagged as in the pool and does not belong there is out of it, also when an earlier call was
+    /// cut off before it came to the tags.
     fn tag(&self, cx: &Context, cloud: &dyn Cloud, args: &Connect) {
-        let (is, was) = pool::tags(&self.pool.name);
-        let come = self.targets.iter().filter(|_| !args.standby).map(|t| t.server.name.as_str());
-        let gone: BTreeSet<&str> =
-            self.extras.iter().flatten().filter_map(|m| m.server.as_deref()).collect();
-        let come = come.map(|name| (name, &*is, &*was));
-        let gone = gone.into_iter().map(|name| (name, &*was, &*is));
-        set_tags(cx, cloud, self.pool, &come.chain(gone).collect::<Vec<_>>());
+        let come: BTreeSet<&str> = self.targets.iter().map(|t| t.server.name.as_str()).collect();
+        let extras = self.extras.iter().flatten().filter_map(|m| m.server.as_deref());
+        let (is, _) = pool::tags(&self.pool.name);
+        let tagged = self
+            .pool
+            .servers
+            .iter()
+            .filter(|s| args.only && s.tags.contains(&is) && (s.state.is_up() || s.foreign));
+        let gone: BTreeSet<&str> = extras
+            .chain(tagged.map(|s| s.name.as_str()))
+            .filter(|name| !come.contains(name))
+            .collect();
+        let come: Vec<&str> = if args.standby { Vec::new() } else { come.into_iter().collect() };
+        let gone: Vec<&str> = gone.into_iter().collect();
+        set_tags(cx, cloud, self.pool, &come, &gone, &[]);
     }
 }
 
@@ -421,33 +431,59 @@ fn extras(args: &Connect, before: &[Vec<Member>], wishes: &[Wish]) -> Vec<Vec<Me
         .collect()
 }
 
-/// Puts one tag in the place of another: each with the server's name, the tag that it gets and the one that it loses.
-pub fn set_tags(cx: &Context, cloud: &dyn Cloud, pool: &Pool, changes: &[(&str, &str, &str)]) {
-    let one = |tag: &str| BTreeSet::from([tag.to_owned()]);
-    let known = |name: &str| pool.servers.iter().find(|server| server.name == name);
-    let is_so = |(name, add, remove): &&(&str, &str, &str)| {
-        known(name).is_some_and(|s| s.tags.contains(*add) && !s.tags.contains(*remove))
-    };
-    let changes: Vec<Retag> = changes
-        .iter()
-        .filter(|change| !is_so(change))
-        .map(|(name, add, remove)| Retag {
-            server: (*name).to_owned(),
-            add: one(add),
-            remove: one(remove),
+/// Tags servers as in the pool (`come`) and as out of it (`gone`), and the arrays that they are instances of as what
+/// their instances are. `left`: who else is in the pool.
+pub fn set_tags(
+    cx: &Context,
+    cloud: &dyn Cloud,
+    pool: &Pool,
+    come: &[&str],
+    gone: &[&str],
+    left: &[&str],
+) {
+    let one = |tag: &String| BTreeSet::from([tag.clone()]);
+    let (is, was) = pool::tags(&pool.name);
+    let swap = |there: bool| if there { (&is, &was) } else { (&was, &is) };
+    let both = come.iter().map(|name| (name, true)).chain(gone.iter().map(|name| (name, false)));
+    let changes: Vec<Retag> = both
+        .filter_map(|(name, there)| {
+            let (add, remove) = swap(there);
+            let known = pool.servers.iter().find(|server| server.name == **name);
+            let so = known.is_some_and(|s| s.tags.contains(add) && !s.tags.contains(remove));
+            let change = || Retag { server: (*name).into(), add: one(add), remove: one(remove) };
+            (!so).then(change)
         })
         .collect();
-    if changes.is_empty() {
-        return;
-    }
-    if cloud.retag(&pool.deployment, &changes).is_ok() {
-        return;
-    }
-    // one that cannot be tagged does not keep the others from it
-    for change in &changes {
-        if let Err(e) = cloud.retag(&pool.deployment, std::slice::from_ref(change)) {
-            cx.warn(&format!("{:?} cannot be tagged {:?}: {e}", change.server, change.add));
+    if !changes.is_empty() && cloud.retag(&pool.deployment, &changes).is_err() {
+        // one that cannot be tagged does not keep the others from it
+        for change in &changes {
+            if let Err(e) = cloud.retag(&pool.deployment, std::slice::from_ref(change)) {
+                cx.warn(&format!("{:?} cannot be tagged {:?}: {e}", change.server, change.add));
+            }
         }
+    }
+    let wanted = pool::arrays(&pool.servers, come, gone, left);
+    if wanted.is_empty() {
+        return;
+    }
+    let told = cloud.arrays(&pool.deployment).and_then(|arrays| {
+        for array in arrays {
+            let Some((add, remove)) = wanted.get(array.name.as_str()).map(|there| swap(*there))
+            else {
+                continue;
+            };
+            if !array.tags.contains(add) || array.tags.contains(remove) {
+                let target = rs_contract::Target::Array(array.name.clone());
+                cloud.set_tags(&pool.deployment, &target, &one(add), &one(remove))?;
+            }
+        }
+        Ok(())
+    });
+    if let Err(e) = told {
+        cx.warn(&format!(
+            "arrays cannot be tagged as their instances are in the pool {:?}: {e}",
+            pool.name
+        ));
     }
 }
 

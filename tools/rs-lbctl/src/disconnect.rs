@@ -212,10 +212,9 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
         let gone =
             job.changes(&going, |m| Some(Change::Absent { address: m.address, port: m.port }));
         job.pool.switch(&job.before.members, &gone)?;
-        let (is, was) = pool::tags(&job.pool.name);
         let after = job.pool.members(job.cloud())?;
-        let names = going.iter().map(|target| target.server.name.as_str());
-        set_tags(cx, job.cloud(), &job.pool, &names.map(|n| (n, &*was, &*is)).collect::<Vec<_>>());
+        let names: Vec<&str> = going.iter().map(|target| target.server.name.as_str()).collect();
+        set_tags(cx, job.cloud(), &job.pool, &[], &names, &served(&after));
         going
             .iter()
             .zip(receipts)
@@ -227,17 +226,21 @@ pub fn disconnect(cx: &Context, mut args: Disconnect) -> anyhow::Result<Exit> {
     })?;
     if !cx.dry() {
         // those that were out already: an earlier call may have been cut off before it came to the tags
-        let (is, was) = pool::tags(&job.pool.name);
-        let left: Vec<_> = job
-            .targets
-            .iter()
-            .filter(|target| !there(target) && target.server.tags.contains(&is))
-            .map(|target| (target.server.name.as_str(), &*was, &*is))
+        let out = job.targets.iter().filter(|target| !there(target));
+        let tagged: Vec<&str> = out
+            .filter(|target| target.server.tags.contains(&pool::tags(&job.pool.name).0))
+            .map(|target| target.server.name.as_str())
             .collect();
-        set_tags(cx, job.cloud(), &job.pool, &left);
+        set_tags(cx, job.cloud(), &job.pool, &[], &tagged, &served(&job.before.members));
     }
     cx.refresh(job.cloud(), &job.deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
+}
+
+/// The servers that get traffic on any balancer.
+fn served(members: &[Vec<Member>]) -> Vec<&str> {
+    let serving = |m: &&Member| m.is_there() && m.admin != Admin::Maint;
+    members.iter().flatten().filter(serving).filter_map(|m| m.server.as_deref()).collect()
 }
 
 pub fn drain(cx: &Context, mut args: Drain) -> anyhow::Result<Exit> {
