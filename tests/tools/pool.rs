@@ -153,6 +153,16 @@ fn a_pool_is_connected_switched_and_emptied_on_every_balancer_at_once() {
         [1, 2].map(|n| (format!("Load Balancer-{n}"), NAMES[2].to_owned(), "ready".to_owned()));
     assert_eq!(site.members(), expected);
     assert!(site.debts().is_empty());
+    // also of those that are members already
+    for (release, exit) in [("9.9", 5), ("2.0", 0)] {
+        let args = ["connect", "--pool", "www", "--only", NAMES[2], "--answer-within", "100ms"];
+        let ran = site.lbctl(&args).args(["--expect-release", release]).run().exits(exit);
+        if exit == 5 {
+            let ran = ran.says(NAMES[2]).says("it says \"2.0\"");
+            assert!(ran.stdout.is_empty(), "{ran}");
+        }
+        assert_eq!(site.members(), expected);
+    }
     for (address, _) in site.balancers() {
         assert_eq!(site.get(&address, "/"), (200, NAMES[2].to_owned()));
     }

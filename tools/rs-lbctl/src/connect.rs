@@ -70,6 +70,8 @@ pub fn run(cx: &Context, mut args: Connect) -> anyhow::Result<Exit> {
         plan.ask_first(&args)?;
         // that may have taken its time
         plan.look_again(cloud, &args)?;
+    } else if !plan.is_needed() && args.expect_release.is_some() {
+        plan.ask_first(&args)?;
     }
     let steps: Vec<Step> = plan.targets.iter().map(|target| plan.step(&args, target)).collect();
     let exit = cx.together(world.state.as_ref(), &deployment, &mut subjects, &steps, |todo| {
