@@ -1,5 +1,6 @@
 //! `rs-inputs`: values, where they come from, and how they change.
 
+use rs_tests::Scene;
 use serde_json::Value as Json;
 
 use super::small_site::{ISOLATED, ODD, all, debts, piped, rs, settled_only_by, site};
@@ -185,6 +186,7 @@ fn an_override_during_a_run_is_a_debt_until_it_is_gone() {
         );
         assert_eq!(ran.record()["did"][0]["changed"], changed, "{ran}");
     }
+    what_is_unset_at_current_shows_the_level_below(&scene);
     // one that is cut off is repeated by one of the same input at the same level, whatever the value
     let set = |args: &[&'static str]| [&["rs-inputs", "set", "--on", "web 1"][..], args].concat();
     for (cut, other) in [
@@ -197,6 +199,57 @@ fn an_override_during_a_run_is_a_debt_until_it_is_gone() {
     rs(&scene, "rs-inputs", &["set", "--deployment-level", "RELEASE=text:a"]).exits(0);
     let level = |name| ["rs-inputs", "unset", "--deployment-level", name];
     settled_only_by(&scene, &level("LB_HOSTNAME"), &level("RELEASE"));
+}
+
+/// `web 1` is launched and runs with the deployment's release.
+fn what_is_unset_at_current_shows_the_level_below(scene: &Scene) {
+    let on = |args: &[&str]| {
+        let at = [&args[..1], &["--on", "web 1", "--current"], &args[1..]].concat();
+        rs(scene, "rs-inputs", &at)
+    };
+    let now = |name: &str| -> (Json, Json) {
+        let found = rs(scene, "rs-server", &["list", "web 1"]).exits(0).record();
+        let value = &found["current"]["inputs"][name];
+        (value["value"].clone(), value["from"].clone())
+    };
+    let so = |value: &str, from: &str| -> (Json, Json) { (value.into(), from.into()) };
+    let undo = |record: &Json| {
+        let line = record["did"][0]["undo"].as_str().unwrap();
+        scene.call("bash", "bash").args(["-c", line]).run().exits(0);
+    };
+    for (name, value, from) in [
+        ("RELEASE", "text:one", "deployment"),
+        ("GREETING", "text:hello", "template"),
+        ("AT_BOOT", "text:true", "script"),
+    ] {
+        on(&["set", &format!("{name}=text:own")]).exits(0);
+        on(&["unset", name, "--dry-run"]).exits(0);
+        assert_eq!(now(name), so("text:own", "current"));
+        let record = on(&["unset", name]).exits(0).record();
+        assert_eq!(now(name), so(value, from), "{record}");
+        assert_eq!(record["did"][0]["after"]["current"][name], value, "{record}");
+        assert_eq!(on(&["unset", name]).exits(0).record()["did"][0]["changed"], false);
+        undo(&record);
+        assert_eq!(now(name), so("text:own", "current"), "{record}");
+        on(&["unset", name]).exits(0);
+    }
+    // nothing below: an optional one is gone, a required one stays
+    let record = on(&["set", "PEER=text:x"]).exits(0).record();
+    on(&["unset", "PEER"]).exits(0);
+    assert_eq!(now("PEER"), (Json::Null, Json::Null));
+    on(&["set", "PEER=text:x"]).exits(0);
+    undo(&record);
+    assert_eq!(now("PEER").0, "ignore", "no script saw one");
+    on(&["unset", "PEER"]).exits(0);
+    let level = |verb: &str, args: &[&str]| {
+        rs(scene, "rs-inputs", &[&[verb, "--deployment-level"], args].concat()).exits(0);
+    };
+    level("unset", &["RELEASE", "LB_HOSTNAME"]);
+    let ran = on(&["unset", "RELEASE", "LB_HOSTNAME", "GREETING"]).exits(5);
+    let ran = ran.says("LB_HOSTNAME, RELEASE of \"web 1\"");
+    assert!(ran.stdout.is_empty(), "{ran}");
+    assert_eq!(now("RELEASE"), so("text:one", "deployment"));
+    level("set", &["RELEASE=text:one", "LB_HOSTNAME=text:shop.example"]);
 }
 
 #[test]

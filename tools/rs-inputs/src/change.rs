@@ -10,7 +10,7 @@ use rs_model::{Deployment, Inputs, Level, Value};
 use rs_records::Record;
 use serde_json::json;
 
-use crate::plan::{self, Changes, Levels, Work};
+use crate::plan::{self, Changes, CurrentChanges, Levels, Work};
 use crate::{CopyArgs, FromLevel, On, SetArgs, ToLevel, UnsetArgs};
 
 /// `set NAME=TYPE:VALUE…`
@@ -56,14 +56,40 @@ pub(crate) fn unset(cx: &Context, world: &World, args: UnsetArgs) -> anyhow::Res
     }
     let rules = Rules { settle: args.at.next(), ..Rules::default() };
     let (next, current) = (args.at.next(), args.at.current);
-    on_subjects(cx, world, args.on, &args.changing, &rules, |_, party, known| {
+    on_subjects(cx, world, args.on, &args.changing, &rules, |book, party, known| {
         // it may have been one until the last call: nothing to do is no error
         for name in wanted.keys().filter(|name| !known.contains(*name)) {
             cx.warn(&format!("{name} of {:?} is not there, and no script declares it", party.name));
         }
-        let values = wanted.keys().map(|name| (name.clone(), None));
-        Ok((next.then(|| wanted.clone()), current.then(|| values.collect())))
+        let values = current.then(|| shown_through(book, party, wanted.keys())).transpose()?;
+        Ok((next.then(|| wanted.clone()), values))
     })
+}
+
+/// What a current set gets in the place of its own values: those of the levels below, as they are now.
+fn shown_through<'n>(
+    book: &Book<'_>,
+    party: &Party,
+    names: impl Iterator<Item = &'n String>,
+) -> Result<CurrentChanges> {
+    let below = book.resolve(&Party { next: Inputs::new(), ..party.clone() });
+    let names: Vec<&String> = names.collect();
+    let without = |name: &&str| below.missing.iter().chain(&below.ambiguous).any(|n| n == name);
+    let lost: Vec<&str> = names.iter().map(|name| name.as_str()).filter(without).collect();
+    if party.current.is_some() && !lost.is_empty() {
+        return Err(Error::new(
+            Kind::Declined,
+            format!(
+                "{} of {:?} would have no value: a script needs it, and no level below gives one",
+                lost.join(", "),
+                party.name
+            ),
+        )
+        .hint("rs-inputs set --current NAME=VALUE, or give it one at --deployment-level first")
+        .untouched());
+    }
+    let shown = |name: &&String| below.values.get(*name).map(|r| (r.value.clone(), r.from));
+    Ok(names.iter().map(|name| ((*name).clone(), shown(name))).collect())
 }
 
 /// `copy --from LEVEL --to LEVEL NAME…`
@@ -125,7 +151,7 @@ struct Rules {
 }
 
 /// Next entries and current values that are wanted of one subject.
-type Wanted = (Option<Changes>, Option<BTreeMap<String, Option<(Value, Level)>>>);
+type Wanted = (Option<Changes>, Option<CurrentChanges>);
 
 fn on_subjects(
     cx: &Context,

@@ -10,6 +10,9 @@ use serde_json::{Map, Value as Json, json};
 /// Entries that are wanted at a level: `None` removes one.
 pub(crate) type Changes = BTreeMap<String, Option<Value>>;
 
+/// Values that are wanted in a current set, each with the level that it comes from: `None` removes one.
+pub(crate) type CurrentChanges = BTreeMap<String, Option<(Value, Level)>>;
+
 /// A change of one subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
@@ -18,7 +21,7 @@ pub(crate) struct Work {
     /// Next entries of a server or an array, with where they hang.
     pub next: Option<(Target, Changes)>,
     /// Current values, with the level that they come from.
-    pub current: Option<BTreeMap<String, Option<(Value, Level)>>>,
+    pub current: Option<CurrentChanges>,
     /// What is there now.
     pub before: Levels,
 }
@@ -137,7 +140,11 @@ impl Work {
         }
         if let Some(changes) = &self.current {
             let current = self.before.current.clone().unwrap_or_default();
-            let was = |n: &String| (n.clone(), current.get(n).map(|r| r.value.clone()));
+            // without its entry the level below would show through: `ignore` is what it was to a script
+            let was = |n: &String| {
+                let value = current.get(n).map_or(Value::Ignore, |r| r.value.clone());
+                (n.clone(), Some(value))
+            };
             back("--current", changes.keys().map(was).collect());
         }
         (!lines.is_empty()).then(|| lines.join(" && "))
