@@ -425,7 +425,7 @@ fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
     let site = scene.file(
         "site.yml",
         &format!(
-            "Deployment: production\nInputs:\n  DNS_SERVER: text:{}\n  DNS_ZONE: text:mysite.com\n  DNS_TSIG_NAME: text:updater\n  DNS_TSIG_KEY: cred:DNS_TSIG_KEY\nServers:\n  - Name: Load Balancer-1\n    Address: 127.0.7.1\n  - Name: Load Balancer-2\n    Address: 127.0.7.2\n",
+            "Deployment: production\nInputs:\n  LB_HOSTNAME: text:www.mysite.com\n  DNS_SERVER: text:{}\n  DNS_ZONE: text:mysite.com\n  DNS_TSIG_NAME: text:updater\n  DNS_TSIG_KEY: cred:DNS_TSIG_KEY\nServers:\n  - Name: Load Balancer-1\n    Address: 127.0.7.1\n  - Name: Load Balancer-2\n    Address: 127.0.7.2\n",
             named.server
         ),
     );
@@ -464,6 +464,23 @@ fn a_name_points_where_it_is_told_and_a_temporary_one_is_owed() {
         let ran = scene.tool("rs-lbctl").args(["point", "--remove", "--", bad]).run().exits(2);
         assert!(ran.stdout.is_empty(), "{ran}");
     }
+    // a name that running servers go by is not taken away, unless it was for an upgrade only
+    let www =
+        |args: &[&str]| scene.tool("rs-lbctl").args(["point", "www.mysite.com"]).args(args).run();
+    let at = ["--at", "Load Balancer-1"];
+    for remove in [&["--remove"][..], &["--remove", "--dry-run"]] {
+        let _ = www(&at).exits(0);
+        let ran = www(remove).exits(5).says("--allow-used");
+        let ran =
+            ran.says("LB_HOSTNAME of \"Load Balancer-1\", LB_HOSTNAME of \"Load Balancer-2\"");
+        assert_eq!(named.dig("www.mysite.com"), ["127.0.7.1"], "{ran}");
+    }
+    let _ = www(&["--remove", "--allow-used"]).exits(0);
+    assert!(named.dig("www.mysite.com").is_empty());
+    assert_eq!(www(&["--remove"]).exits(0).record()["did"][0]["changed"], false);
+    let _ = www(&[&at[..], &["--temp"]].concat()).exits(0);
+    let _ = www(&["--remove"]).exits(0);
+    assert!(named.dig("www.mysite.com").is_empty());
     let six = ["point", "six.mysite.com", "--at", "Load Balancer-1"];
     scene.tool("rs-lbctl").args(six).run().exits(5).says("AAAA");
 }

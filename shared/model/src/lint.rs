@@ -27,6 +27,17 @@ pub fn is_identity(name: &str) -> bool {
     POOL.contains(&name) || LINEAGE.contains(&name) || RECORDS.contains(&name)
 }
 
+/// The inputs of which the value is this host name: what has one asks for it, or answers to it.
+pub fn named_as<'a>(values: &'a BTreeMap<String, Resolved>, host: &str) -> Vec<&'a str> {
+    let names = |name: &&String| *name == "LB_HOSTNAME" || RECORDS.contains(&name.as_str());
+    let is = |value: &Value| match value {
+        Value::Text(text) => text.trim_end_matches('.').eq_ignore_ascii_case(host),
+        _ => false,
+    };
+    let all = values.iter().filter(|(name, resolved)| names(name) && is(&resolved.value));
+    all.map(|(name, _)| name.as_str()).collect()
+}
+
 /// The tag by which a clone says that it shares an input on purpose: `isolation:shares=NAME`.
 pub fn sharing_tag(name: &str) -> String {
     format!("isolation:shares={name}")
@@ -328,6 +339,25 @@ mod tests {
         }
         let names = POOL.iter().chain(&LINEAGE).chain(&RECORDS);
         assert!(names.into_iter().all(|name| is_identity(name)) && !is_identity("APPLICATION"));
+    }
+
+    #[test]
+    fn a_host_name_is_used_where_an_input_of_names_holds_it() {
+        let values = party(
+            "x",
+            None,
+            &[],
+            &[
+                ("LB_HOSTNAME", "text:WWW.my.site."),
+                ("DB_HOST_NAME", "text:www.my.site"),
+                ("DB_READ_HOST_NAME", "text:ww.my.site"),
+                ("APPLICATION", "text:www.my.site"),
+                ("WEBSITE_DNS", "ignore"),
+            ],
+        )
+        .values;
+        assert_eq!(named_as(&values, "www.my.site"), ["DB_HOST_NAME", "LB_HOSTNAME"]);
+        assert!(named_as(&values, "my.site").is_empty());
     }
 
     #[test]

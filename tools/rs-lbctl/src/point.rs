@@ -3,10 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use clap::Args;
-use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Step, Subject, Subjects, What};
-use rs_contract::{Error, Kind, Result};
+use rs_cli::{
+    Changing, Context, DebtSpec, Done, Exit, Journal, Owing, Step, Subject, Subjects, What,
+};
+use rs_contract::{Error, Kind, Result, World};
 use rs_drivers::settings::Settings;
 use rs_model::act::Due;
+use rs_model::lint;
 use rs_records::Record;
 use serde_json::json;
 
@@ -24,6 +27,9 @@ pub struct Point {
     /// Remove its A records
     #[arg(long, conflicts_with_all = ["at", "address", "temp"])]
     remove: bool,
+    /// With --remove: also where running servers have it in an input (DB_HOST_NAME, LB_HOSTNAME and such)
+    #[arg(long, requires = "remove")]
+    allow_used: bool,
     /// For this upgrade only: owed until the old servers are retired
     #[arg(long)]
     temp: bool,
@@ -56,6 +62,9 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
     wanted.dedup();
     // a place that knows no time to live has none that could differ
     let same = before == wanted && (wanted.is_empty() || ttl.is_none_or(|ttl| ttl == args.ttl));
+    if args.remove && !args.allow_used && !same {
+        unused(&world, &deployment, &host)?;
+    }
     let back = ["rs-lbctl", "point", &host, "--deployment", &deployment];
     let mut back: Vec<String> = back.map(str::to_owned).into();
     if before.is_empty() {
@@ -117,6 +126,30 @@ pub fn run(cx: &Context, args: &Point) -> anyhow::Result<Exit> {
         }
     }
     cx.pass_on(&subjects, exit)
+}
+
+/// Declines to take a name away that running servers go by, unless it was pointed for the time of an upgrade only.
+fn unused(world: &World, deployment: &str, host: &str) -> Result<()> {
+    let debts = Journal::new(world.state.as_ref()).debts(deployment)?;
+    if debts.iter().any(|debt| debt.key == format!("record:{host}")) {
+        return Ok(());
+    }
+    let cloud = world.cloud.as_ref();
+    let servers = cloud.servers(deployment)?;
+    let mut users = Vec::new();
+    for server in servers.iter().filter(|server| server.state.is_up() || server.foreign) {
+        let settings = Settings::among(cloud, deployment, server, &servers)?;
+        for input in lint::named_as(&settings.values, host) {
+            users.push(format!("{input} of {:?}", server.name));
+        }
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Declined, format!("running servers go by {host}"))
+        .because(users.join(", "))
+        .hint("point it at where they should go, or --allow-used removes it all the same")
+        .untouched())
 }
 
 /// What is passed on: the servers, or the deployment when only addresses are at stake.
