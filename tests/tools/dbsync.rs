@@ -98,6 +98,11 @@ fn from_status_over_proof_hold_and_migration_to_promotion(engines: Engines) {
     assert_eq!(record["schema"], "rs.replica/1");
     assert_eq!((&record["role"], &record["behind_transactions"]), (&"slave".into(), &0.into()));
     set.dbsync(&["status", "--role", "slave", "--require", "replicating"], 0);
+    // a master is nobody's slave: nothing is asked of it, which alone is no yes
+    let all = ["status", "--role", "db", "--require", "replicating"];
+    set.dbsync(&all, 0).says("nothing was asked of \"Master DB\"");
+    let ran = set.dbsync(&["status", "--role", "master", "--require", "replicating"], 3);
+    assert!(ran.says("\"Master DB\"").says("--role slave").stdout.is_empty());
 
     // nothing is proven while somebody could write, and nothing is printed by a gate that says no
     let ran = set.dbsync(&["status", "Slave2 DB", "--proof", "--json"], 3);
@@ -407,6 +412,11 @@ fn a_held_slave_resumes_and_bad_input_is_refused(engines: Engines) {
     ran.says("root@localhost").says("appdb.t");
     assert_eq!(set.debts(), Vec::<String>::new());
     holder.end();
+    // one that is not there is named, and is no error
+    let allow = ["--allow", "rot", "--allow", "root", "--allow", "repl", "--dry-run"];
+    let ran = set.dbsync(&[&["writes", "off", "Master DB"], &allow[..]].concat(), 0);
+    let ran = ran.says("\"Master DB\" has no account of --allow rot");
+    assert_eq!(ran.stderr.matches("--allow").count(), 1, "{ran}");
 
     set.dbsync(&["writes", "off", "Slave DB"], 2);
     set.dbsync(&["hold", "Master DB"], 2);

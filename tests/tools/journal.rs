@@ -230,7 +230,20 @@ fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
     }
     let error: Json = serde_json::from_str(ran.stderr.lines().last().unwrap()).unwrap();
     assert_eq!((&error["exit"], &error["found"][0]["answer"]), (&json!(3), &json!("no")));
-    tool(&scene).args(["verify", "--run", "u-2"]).run().exits(0);
+    begin(
+        &scene,
+        &mut [Act { outcome: Outcome::Done, ..act("server App Server-2", "connect", "u-2") }],
+    );
+    tool(&scene).args(["verify", "--no-world", "--run", "u-2"]).run().exits(0);
+    // of a run that never was nothing is open: that is no yes
+    for verb in ["verify", "report"] {
+        let ran = tool(&scene).args([verb, "--run", "u-3"]).run().exits(4).says("\"u-3\"");
+        assert!(ran.stdout.is_empty() && ran.stderr.contains("u-1"), "{ran}");
+    }
+    tool(&scene)
+        .args(["verify", "--no-world", "--run", "u-3", "--marked", "step 38"])
+        .run()
+        .exits(3);
 
     let before = std::fs::read(scene.path("site.db")).unwrap();
     let close = ["close", "2", "--because", "looked"];
@@ -240,7 +253,7 @@ fn an_act_that_was_cut_off_is_a_no_until_somebody_sees_to_it() {
     let closed = tool(&scene).args(close).run().exits(0).record();
     assert_eq!(closed["outcome"], "failed");
     tool(&scene).args(["verify"]).run().exits(0);
-    tool(&scene).args(["close", "3", "--because", "x"]).run().exits(4);
+    tool(&scene).args(["close", "4", "--because", "x"]).run().exits(4);
 }
 
 #[test]

@@ -212,7 +212,14 @@ fn a_balancer_is_asked_for_ties_drift_and_old_processes() {
     is(&ran, "nothing rewrites configuration", "Load Balancer-1", "ok");
 
     // nothing is recorded while something is not well
-    ask(&["--record"]).exits(3);
+    let ran = ask(&["--record"]).exits(3).says("says no: of ");
+    assert!(!ran.stderr.contains(" 0 are"), "nothing is told of none\n{ran}");
+    for (gate, known) in [
+        (ask(&["--accept", "DNS"]), "DNS answers"),
+        (drift(&["--accept", "DNS answers"]), "no old process serves"),
+    ] {
+        gate.exits(2).says("no question is called").says(known);
+    }
     drift(&[]).exits(4).says("--record");
     let _ = drift(&["--allow-none"]).exits(0);
     let _ = site.scene.tool("rs-journal").args(["watch", "--once"]).run().exits(0);

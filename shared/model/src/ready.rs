@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::migration::ROOM;
 use crate::silence::{Session, SilenceFacts};
-use crate::{Answer, Check};
+use crate::{Answer, Bad, Check};
 
 /// A failover manager or proxy that watches whether a database is read-only, and acts when it becomes so.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct BinaryLog {
 pub struct Survey {
     /// Every session but the server's own, replication's and ours.
     pub sessions: Vec<Session>,
+    /// The users that it has accounts of.
+    #[serde(default)]
+    pub users: Vec<String>,
     /// Who watches it.
     pub watchers: Vec<Watcher>,
     /// Events that are enabled, `schema.name`.
@@ -57,6 +61,58 @@ pub struct Wanted<'a> {
     pub horizon_seconds: u64,
     /// Free bytes where the binary log lies; absent: not known.
     pub free_bytes: Option<u64>,
+}
+
+/// The questions of a preflight by name, some of them asked of some sites only.
+pub const PREFLIGHT: [&str; 37] = [
+    "space for the state",
+    "inputs are known",
+    "credential",
+    "DNS answers",
+    "DNS key",
+    "name",
+    "balancer answers",
+    "changes survive a reload",
+    "one process serves",
+    "users can change members",
+    "outside probe",
+    "certificate",
+    "database answers",
+    "database tells of itself",
+    "migration account",
+    "replication account",
+    "application account",
+    "slave replicates",
+    "clock",
+    "nobody watches read-only",
+    "no long statement",
+    "events",
+    "no prepared XA transaction",
+    "no incoming replication",
+    "no application account that writes in spite of read-only",
+    "migration account writes in spite of read-only",
+    "binary log is kept long enough",
+    "space for the binary log",
+    ROOM,
+    "backup is young",
+    "backup is proven",
+    "space for backups",
+    "no backup in the window",
+    "settled",
+    "nothing rewrites configuration",
+    "clock runs",
+    "rehearsal fits the window",
+];
+/// The questions of a drift by name.
+pub const DRIFT: [&str; 2] = ["configuration is as recorded", "no old process serves"];
+
+/// The name of a question as it is asked: an answer to another one cannot be accepted.
+pub fn question(written: &str, known: &[&str]) -> Result<String, Bad> {
+    if known.contains(&written) {
+        return Ok(written.to_owned());
+    }
+    let known = format!("they are: {}", known.join("; "));
+    Err(Bad::new(format!("no question is called {written:?}"), known))
 }
 
 fn ask(name: &str, subject: &str, good: bool, detail: impl Into<String>, hint: &str) -> Check {

@@ -4,7 +4,7 @@ use rs_cli::{Context, Exit, now};
 use rs_contract::{Error, Kind, Result, Txn, World};
 use rs_drivers::settings::Settings;
 use rs_model::ready::{self, Configured};
-use rs_model::{Answer, Check, Server};
+use rs_model::{Answer, Bad, Check, Server};
 use serde_json::json;
 
 use crate::gate;
@@ -19,8 +19,12 @@ pub struct Drift {
     #[arg(long)]
     allow_none: bool,
     /// A question whose answer does not count; it is asked and shown all the same
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = question)]
     accept: Vec<String>,
+}
+
+fn question(written: &str) -> std::result::Result<String, Bad> {
+    ready::question(written, &ready::DRIFT)
 }
 
 /// Asks.
@@ -52,7 +56,7 @@ pub fn run(drift: &Drift, cx: &Context) -> anyhow::Result<Exit> {
             .hint("rs-check preflight --record, or rs-check drift --record")
             .into());
     }
-    gate::accept(&mut checks, &drift.accept);
+    gate::accept(&mut checks, &drift.accept, &ready::DRIFT);
     gate::answer(cx, &deployment, "rs-check drift", &checks)
 }
 

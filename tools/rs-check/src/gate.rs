@@ -37,18 +37,25 @@ pub fn answer(
         cx.warn(&format!("{word}: {}, {}: {}{hint}", check.name, check.subject, check.detail));
     }
     let unknown = bad.iter().filter(|check| check.answer == Answer::Unknown).count();
+    let mut counted = Vec::new();
+    for (count, word) in [(bad.len() - unknown, "no"), (unknown, "unknown, which is not ok")] {
+        if count > 0 {
+            counted.push(format!("{count} {} {word}", if count == 1 { "is" } else { "are" }));
+        }
+    }
     Err(Error::new(
         Kind::No,
-        format!("{gate} says no: {} of {} answers are no", bad.len() - unknown, checks.len()),
+        format!("{gate} says no: of {} answers {}", checks.len(), counted.join(", ")),
     )
-    .because(format!("{} are unknown, which is not ok", unknown))
     .hint("the lines above say what and what to do; nothing was changed")
     .found(records.into_iter().map(|record| Json::Object(record.body)).collect())
     .into())
 }
 
-/// Answers that do not count, by the name of their question: shown as accepted.
-pub fn accept(checks: &mut [Check], names: &[String]) {
+/// Answers that do not count, by the name of their question (one of `known`): shown as accepted.
+pub fn accept(checks: &mut [Check], names: &[String], known: &[&str]) {
+    let listed = |check: &Check| known.contains(&check.name.as_str());
+    debug_assert!(checks.iter().all(listed), "a question is not listed in the model: {checks:?}");
     for check in checks.iter_mut().filter(|check| check.answer != Answer::Ok) {
         if names.contains(&check.name) {
             check.detail = format!("accepted by --accept: {}", check.detail);

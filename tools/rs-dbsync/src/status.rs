@@ -63,6 +63,9 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
     let mut records = Vec::new();
     let mut refused: Vec<(Check, usize)> = Vec::new();
     let all = site.ask_all(&subjects)?;
+    if status.require == Some(Require::Replicating) && !status.proof {
+        masters(cx, &all)?;
+    }
     let begun = Instant::now();
     let asked = cx.side_by_side(&all, |one| {
         let open = match one {
@@ -115,6 +118,24 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
         }
     }
     Err(answers.refuse(cx, error).into())
+}
+
+/// Whether a master replicates is not asked: each is named, and where there are no others, that is no yes.
+fn masters(cx: &Context, all: &[Asked]) -> Result<()> {
+    let master = |one: &Asked| match one {
+        Asked::Open(open) if open.is_master => Some(open.server.name.clone()),
+        _ => None,
+    };
+    let names: Vec<String> = all.iter().filter_map(master).collect();
+    for name in &names {
+        cx.warn(&format!("nothing was asked of {name:?}: it is the master"));
+    }
+    if names.is_empty() || names.len() < all.len() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::No, format!("nobody was asked whether he replicates: {names:?}"))
+        .because("a master has nobody to replicate from")
+        .hint("--role slave"))
 }
 
 /// One without a machine: named as such, and no yes of a gate.

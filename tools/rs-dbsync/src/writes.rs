@@ -6,7 +6,7 @@ use rs_cli::{
     Answers, Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words,
 };
 use rs_contract::{Error, Kind, Result, WritesState};
-use rs_model::silence::judge_silence;
+use rs_model::silence::{SilenceFacts, judge_silence};
 use rs_model::{Answer, Due};
 use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
@@ -68,6 +68,7 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         site.master(&open.set)?;
         let before = open.db.writes()?;
         let silence = open.db.silence(&off.allow)?;
+        unknown_allowed(cx, open, &off.allow, &silence);
         let silent = judge_silence(&open.server.name, &silence)
             .iter()
             .all(|check| check.answer == Answer::Ok);
@@ -121,6 +122,24 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         Ok(done)
     })?;
     cx.pass_on(&subjects, exit)
+}
+
+/// Names the accounts that may write and are not there: a slip in a name lets nobody in, and somebody be ended.
+fn unknown_allowed(cx: &Context, open: &Open, allowed: &[String], seen: &SilenceFacts) {
+    let is_there = |user: &String| {
+        let of = |account: &str| account.rsplit_once('@').is_some_and(|(name, _)| name == user);
+        seen.accounts.iter().any(|one| of(&one.account))
+            || seen.sessions.iter().any(|session| session.user == *user)
+    };
+    let rest: Vec<&String> = allowed.iter().filter(|user| !is_there(user)).collect();
+    if rest.is_empty() {
+        return;
+    }
+    // who sees no accounts can say nothing of them
+    let Ok(survey) = open.db.survey() else { return };
+    for user in rest.into_iter().filter(|user| !survey.users.contains(user)) {
+        cx.warn(&format!("{:?} has no account of --allow {user}", open.server.name));
+    }
 }
 
 /// That writes are off, and that events are, which were on.

@@ -10,6 +10,7 @@ mod lock;
 mod watch;
 mod world;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -187,7 +188,10 @@ fn run(args: Args, cx: &Context) -> Result<Exit> {
         }
         Verb::Verify(of) => verify(cx, of),
         Verb::Report(of) => {
-            let acts = journal::select(acts(cx)?, &wanted(cx, of));
+            let all = acts(cx)?;
+            let wanted = wanted(cx, of);
+            let acts = journal::select(all.clone(), &wanted);
+            something(&all, &acts, &wanted)?;
             let reports = journal::report(&acts);
             if cx.common.json {
                 cx.emit(&reports.iter().map(Record::of).collect::<Vec<_>>())?;
@@ -229,6 +233,25 @@ fn acts(cx: &Context) -> Result<Vec<Act>> {
     Ok(acts)
 }
 
+/// A run that is named is in the journal: of one that never was, nothing is open and nothing differs.
+fn something(all: &[Act], found: &[Act], wanted: &Wanted) -> Result<()> {
+    let Some(run) = wanted.run.as_deref().filter(|_| found.is_empty()) else { return Ok(()) };
+    let of = wanted.deployment.as_deref();
+    let known: BTreeSet<&str> = all
+        .iter()
+        .filter(|act| of.is_none_or(|of| act.deployment == of))
+        .filter_map(|act| act.owner.run.as_deref())
+        .collect();
+    let place = of.map(|of| format!(" of {of:?}")).unwrap_or_default();
+    Err(Error::new(Kind::NotFound, format!("the journal{place} has no act of a run {run:?}"))
+        .hint(match rs_model::name::did_you_mean(run, known.iter().copied()) {
+            Some(near) => near,
+            None if known.is_empty() => "rs-journal show lists what is there".into(),
+            None => format!("its runs: {}", Vec::from_iter(known).join(", ")),
+        })
+        .into())
+}
+
 /// Every act, of whatever there was.
 fn written(cx: &Context) -> Result<Vec<Act>> {
     let state = rs_drivers::state(&cx.place()?)?;
@@ -255,6 +278,9 @@ fn verify(cx: &Context, what: Verify) -> Result<Exit> {
     let all = if what.no_world && !what.marked.is_empty() { written(cx)? } else { acts(cx)? };
     let wanted = wanted(cx, what.of);
     let acts = journal::select(all.clone(), &wanted);
+    if what.marked.is_empty() {
+        something(&all, &acts, &wanted)?;
+    }
     let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
     let mut checks = if what.no_world {
         journal::verify(&all, &asked, &alive, &|_| Left::All)

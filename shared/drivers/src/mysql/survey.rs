@@ -30,9 +30,11 @@ pub fn survey(db: &Mysql) -> Result<Survey> {
     let mut sessions = writes::sessions(db, &mut session, dialect, &[], &[])?;
     sessions.retain(|session| session.exempt.is_empty());
     let mut watchers: Vec<Watcher> = Vec::new();
-    let users = session.rows("SELECT DISTINCT User AS account_user FROM mysql.user")?;
-    for row in &users {
+    let mut users = Vec::new();
+    let rows = session.rows("SELECT DISTINCT User AS account_user FROM mysql.user")?;
+    for row in &rows {
         let user = column(row, "account_user")?.unwrap_or_default();
+        users.push(user.to_owned());
         if let Some(program) = watcher(user) {
             let of = sessions.iter().filter(|session| session.user == user);
             watchers.push(Watcher {
@@ -63,7 +65,7 @@ pub fn survey(db: &Mysql) -> Result<Survey> {
     } else {
         None
     };
-    Ok(Survey { sessions, watchers, events, events_on, log })
+    Ok(Survey { sessions, users, watchers, events, events_on, log })
 }
 
 #[cfg(test)]

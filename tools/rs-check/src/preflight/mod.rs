@@ -10,7 +10,7 @@ use rs_cli::{Context, Exit, Journal};
 use rs_contract::{Channel, Cloud, Error, Kind, Result, State, World};
 use rs_drivers::settings::Settings;
 use rs_model::check::enough;
-use rs_model::{Answer, Check, Server, State as Life, Value, ready};
+use rs_model::{Answer, Bad, Check, Server, State as Life, Value, ready};
 
 use crate::{drift, gate};
 
@@ -48,7 +48,7 @@ pub struct Preflight {
     #[arg(long)]
     record: bool,
     /// A question whose answer does not count; it is asked and shown all the same
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = question)]
     accept: Vec<String>,
 }
 
@@ -58,6 +58,10 @@ const STATE_BYTES: u64 = 100 << 20;
 const TTL_SECONDS: u32 = 60;
 /// What needs a clock must have run within this, seconds.
 const BEAT_SECONDS: i64 = 15 * 60;
+
+fn question(written: &str) -> std::result::Result<String, Bad> {
+    ready::question(written, &ready::PREFLIGHT)
+}
 
 /// Asks everything.
 pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
@@ -83,7 +87,7 @@ pub fn run(preflight: &Preflight, cx: &Context) -> anyhow::Result<Exit> {
         }
         (None, None) => {}
     }
-    gate::accept(&mut checks, &preflight.accept);
+    gate::accept(&mut checks, &preflight.accept, &ready::PREFLIGHT);
     if preflight.record && checks.iter().all(|check| check.answer == Answer::Ok) {
         drift::record(cx, &world, &deployment, &servers)?;
     }
