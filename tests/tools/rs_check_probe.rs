@@ -217,7 +217,10 @@ fn a_site_that_is_not_there_is_errors_and_bad_input_is_refused() {
     call(&["--url", &url, "--for", "1s", "--rate", "0"]).exits(2);
     call(&["--summarise", &scene.text("none")]).exits(4);
     let broken = scene.file("broken.log", "{\"schema\":\"rs.request/1\"}\nnope\n");
-    call(&["--summarise", &broken]).exits(2).says("line 1");
+    call(&["--summarise", &broken]).exits(2).says(&format!("line 1 of {broken}"));
+    let text = scene.file("text.log", "nope\n");
+    let ran = call(&["--summarise", &text]).exits(2).says(&format!("line 1 of {text} is not JSON"));
+    assert!(!ran.stderr.contains("stdin"), "{ran}");
     let forged = scene.file(
         "forged.log",
         r#"{"schema":"rs.request/1","seq":1,"sent":"x","due_us":1,"sent_us":1,"answered_us":2,"balancer":"b","class":"ok","number":"'; DROP TABLE x; -1"}"#,

@@ -57,6 +57,10 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
     for (text, parts) in [
         ("Deployment: x\nServer: []\n", ["bad.yml:2", "\"Server\""]),
         ("Servers: []\n", ["bad.yml:1", "\"Deployment\""]),
+        (
+            "Deployment: x\nMachines:\n  Local:\n    Root: machines\n    Addresses: 10.0.0.0/24\n",
+            ["bad.yml:5", "Addresses \"10.0.0.0/24\""],
+        ),
         ("Deployment: x\nServers:\n- Name: a\n", ["bad.yml:3", "\"Address\""]),
         ("Deployment: x\nServers:\n- Name: a\n  Address: here\n", ["bad.yml:4", "IP address"]),
         (
