@@ -246,7 +246,10 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
     owing.settle("binlogs:Master DB");
     owing.settle("rebuild:Slave DB");
     until("replication", LIMIT, || sql(&owing.scene, "Slave DB", "SELECT @@read_only") == "1");
+    let locked = || run("rs-server", &["list", "Master DB"]).record()["locked"].clone();
+    assert_eq!(locked(), true);
     owing.settle("fenced:Master DB");
+    assert_eq!(locked(), false, "as it was before the run");
     run("rs-check", &["site", "--pool", "www", "--bypass"]);
     owing.settle("page:www");
     let keys = owing.keys();

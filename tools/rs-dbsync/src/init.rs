@@ -173,6 +173,7 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     let checks = judge_replicating(name, &now, &master.db.identity()?);
     crate::sets::refuse(Kind::Failed, "it does not replicate as it should", &checks)?;
     if open.server.database_set().is_none() {
+        crate::promote::unlock_fenced(site, &open.server)?;
         let tag = |kind: &str| BTreeSet::from([format!("database:{kind}={}", open.set)]);
         site.cloud().set_tags(
             &site.deployment,

@@ -376,11 +376,14 @@ fn unfence(site: &Site<'_>, plan: &Plan) -> Result<()> {
         events_before: before.events_before,
         ..WritesState::default()
     })?;
-    let name = &plan.slave.server.name;
-    let fence = site.debt(&fenced_key(name))?;
-    if fence.is_some_and(|debt| debt.before["locked"] == json!(false)) && !plan.slave.server.foreign
-    {
-        site.cloud().set_lock(&site.deployment, name, false)?;
+    unlock_fenced(site, &plan.slave.server)
+}
+
+/// Unlocks a fenced master that was not locked before the fence.
+pub fn unlock_fenced(site: &Site<'_>, server: &Server) -> Result<()> {
+    let fence = site.debt(&fenced_key(&server.name))?;
+    if fence.is_some_and(|debt| debt.before["locked"] == json!(false)) && !server.foreign {
+        site.cloud().set_lock(&site.deployment, &server.name, false)?;
     }
     Ok(())
 }
