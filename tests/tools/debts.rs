@@ -257,4 +257,26 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
         !keys.iter().any(|key| key.starts_with("fenced") || key.starts_with("rebuild")),
         "{keys:?}"
     );
+    a_pin_outlives_the_server_that_it_was_taken_from(&owing);
+}
+
+/// The command that settles it names a server that is there.
+fn a_pin_outlives_the_server_that_it_was_taken_from(owing: &Owing) {
+    let run = |tool: &str, args: &[&str]| owing.run(tool, args, 0);
+    run("rs-snapshot", &["take", "Slave DB", "--label", "it's kept", "--pin"]);
+    let key = "pin:shop/it's kept";
+    let settle = || -> String {
+        let debts = owing.audit().0;
+        let debt = debts.iter().find(|debt| debt["key"] == key).unwrap();
+        debt["settle"].as_str().unwrap().to_owned()
+    };
+    assert!(settle().ends_with("-- 'Slave DB'"), "{}", settle());
+    let plan = run("rs-cleanup", &["plan", "--", "Slave DB"]);
+    let plan = owing.scene.file("plan.json", &plan.stdout);
+    run("rs-cleanup", &["retire", "--plan", &plan, "--delete"]);
+    let line = settle();
+    assert!(line.ends_with("-- 'Slave2 DB'"), "the master of the set now: {line}");
+    owing.run("rs-cleanup", &["audit"], 3).says(&line);
+    let ran = owing.scene.call("bash", "bash").args(["-c", &line]).run().exits(0);
+    assert!(!owing.keys().contains(&key.to_owned()), "{ran}");
 }

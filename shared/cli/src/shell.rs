@@ -12,12 +12,17 @@ pub fn words(argv: &[String]) -> String {
 /// What a person types to settle a debt as things stand: its inverse, or a plan of the end of what it is about, and that.
 ///
 /// - `part`: what its subject is in the run that owes it.
+/// - `stand_in`: who is named in the place of the server that its inverse ends with, when that is gone.
 /// - `acts`: the journal.
-pub fn settling(debt: &Debt, part: Option<&str>, acts: &[Act]) -> String {
+pub fn settling(debt: &Debt, part: Option<&str>, stand_in: Option<&str>, acts: &[Act]) -> String {
     let run = debt.owner.run.as_deref();
     let stands = run.map_or(Stands::Before, |run| stands(acts, &debt.deployment, run));
     if !is_ended(debt, part, stands) {
-        return words(&debt.inverse);
+        let mut inverse = debt.inverse.clone();
+        if let (Some(gone), Some(name)) = (inverse.last_mut(), stand_in) {
+            name.clone_into(gone);
+        }
+        return words(&inverse);
     }
     let plan = ["rs-cleanup", "plan", "--deployment", &debt.deployment, "--", &debt.subject];
     format!("{} >plan && rs-cleanup retire --plan plan --delete", words(&plan.map(str::to_owned)))

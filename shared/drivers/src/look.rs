@@ -71,6 +71,32 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// The database server that is asked for the backups of a lineage: the master where there is one.
+    pub fn of_lineage(&self, lineage: &str) -> Result<Option<&Server>> {
+        let mut found = None;
+        for server in &self.servers {
+            if let Some((set, master)) = server.database_set()
+                && (master || found.is_none())
+                && self.lineage(server, set)? == lineage
+            {
+                found = Some(server);
+                if master {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Who is named in the place of the server with which a debt of a backup ends, when that is defined no more: the
+    /// backup stays.
+    pub fn stand_in(&self, debt: &Debt) -> Option<&str> {
+        let named = debt.inverse.last().filter(|_| debt.kind == "pin")?;
+        let (lineage, _) = debt.key.strip_prefix("pin:")?.split_once('/')?;
+        let gone = self.server(named).is_none();
+        gone.then(|| self.of_lineage(lineage).ok()?).flatten().map(|server| server.name.as_str())
+    }
+
     fn channel(&self, server: &Server) -> Result<Option<Box<dyn rs_contract::Channel>>> {
         match self.cloud.channel(server) {
             Ok(channel) => Ok(Some(channel)),

@@ -293,16 +293,7 @@ fn pin(look: &Look<'_>, subject: &str) -> rs_contract::Result<Seen> {
     let Some((lineage, label)) = subject.split_once('/') else {
         return Ok(Seen::Unknown("its key names no lineage and label".into()));
     };
-    let mut of_it = None;
-    for server in &look.servers {
-        if let Some((set, _)) = server.database_set()
-            && look.lineage(server, set)? == lineage
-        {
-            of_it = Some(server);
-            break;
-        }
-    }
-    let Some(server) = of_it else {
+    let Some(server) = look.of_lineage(lineage)? else {
         return Ok(Seen::Unknown(format!("no server of the lineage {lineage} is defined")));
     };
     let store = crate::snapshots(&look.settings_of(server)?, None)?;

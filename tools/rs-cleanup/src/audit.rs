@@ -41,7 +41,8 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
         let acts = journal.acts()?;
         for debt in &debts {
             let run = debt.owner.run.as_deref();
-            let settle = settling(debt, run.and_then(|run| look.part(&debt.subject, run)), &acts);
+            let part = run.and_then(|run| look.part(&debt.subject, run));
+            let settle = settling(debt, part, look.stand_in(debt), &acts);
             let seen = see(&look, world.state.as_ref(), debt)
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
             let (word, text) = match &seen {
