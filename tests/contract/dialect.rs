@@ -104,7 +104,12 @@ impl Pair<'_> {
                 s.sql(&format!("SET GLOBAL {lax}='IDEMPOTENT'"));
                 assert_eq!(value(s, text), format!("{lax}=IDEMPOTENT"));
                 s.sql(&format!("SET GLOBAL {lax}='STRICT'"));
+                let lossy = s.or("slave_type_conversions", "replica_type_conversions");
+                s.sql(&format!("SET GLOBAL {lossy}='ALL_LOSSY'"));
+                assert_eq!(value(s, text), format!("{lossy}=ALL_LOSSY"));
+                s.sql(&format!("SET GLOBAL {lossy}=''"));
             }
+            "marked" => assert_eq!(value(s, text), "REPLICATE"),
             "own_position" | "own_state" => assert_eq!(value(m, text), m.position()),
             "applied" => assert_eq!(value(s, text), m.position()),
             "log_status" => shows(m, text, "File Position", "bin.0"),

@@ -236,6 +236,14 @@ fn options() -> Vec<Lie> {
             w.set.master.sql("SET gtid_domain_id=7; INSERT INTO appdb.t VALUES (503, '')");
         })
         .not_on(Engines::Newer, "CHANGE REPLICATION SOURCE TO IGNORE_DOMAIN_IDS=(7)"),
+        lie("the slave drops what its master marks: the row is not there", &["no filters"], |w| {
+            drops_marked(w, "FILTER_ON_SLAVE");
+        })
+        .not_on(Engines::Newer, "SET GLOBAL replicate_events_marked_for_skip='FILTER_ON_SLAVE'"),
+        lie("the master keeps back what it marks: the row is not there", &["no filters"], |w| {
+            drops_marked(w, "FILTER_ON_MASTER");
+        })
+        .not_on(Engines::Newer, "SET GLOBAL replicate_events_marked_for_skip='FILTER_ON_MASTER'"),
         lie("an UNTIL that is far away", &["no UNTIL"], |w| {
             let (master, warm) = w.both();
             let until_then = match warm.engine {
@@ -280,6 +288,17 @@ fn options() -> Vec<Lie> {
             ));
             },
         ),
+        lie("values that do not fit are cut", &["no errors skipped"], |w| {
+            let (master, warm) = w.both();
+            let lossy = warm.or("slave_type_conversions", "replica_type_conversions");
+            again(warm, &format!("SET GLOBAL {lossy}='ALL_LOSSY'"));
+            warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t MODIFY note VARCHAR(5)");
+            master
+                .force("SET binlog_format=ROW; INSERT INTO appdb.t VALUES (516, 'whole and long')");
+            until("the cut row", LIMIT, || {
+                warm.sql("SELECT note FROM appdb.t WHERE id=516") == "whole"
+            });
+        }),
         lie("the next transaction will be skipped", &["no errors skipped"], |w| {
             again(&w.set.warm, "SET GLOBAL sql_slave_skip_counter=1");
         })
@@ -293,6 +312,16 @@ fn options() -> Vec<Lie> {
             w.set.warm.sql(&format!("SET GLOBAL server_id={}", w.set.master.server_id));
         }),
     ]
+}
+
+/// A slave that is told so passes over what a session of the master has marked, and reaches the position all the same.
+fn drops_marked(w: &World, how: &str) {
+    let (master, warm) = w.both();
+    again(warm, &format!("SET GLOBAL replicate_events_marked_for_skip='{how}'"));
+    master.sql("SET skip_replication=1; INSERT INTO appdb.t VALUES (515, '')");
+    let position = master.position();
+    until("the position", LIMIT, || warm.applied() == position);
+    assert!(!there(warm, 515));
 }
 
 /// Of where a slave gets its rows from, and what it has that nobody sent.

@@ -198,16 +198,17 @@ impl World {
         let (unlearn, position) = (
             warm.or(
                 "SET GLOBAL replicate_wild_ignore_table=''; SET GLOBAL replicate_rewrite_db=''; \
+                 SET GLOBAL replicate_events_marked_for_skip='REPLICATE'; SET GLOBAL slave_type_conversions=''; \
                  SET GLOBAL slave_exec_mode='STRICT'; SET GLOBAL sql_slave_skip_counter=0; \
                  SET GLOBAL gtid_strict_mode=1; RESET MASTER",
                 "CHANGE REPLICATION FILTER REPLICATE_WILD_IGNORE_TABLE=(), REPLICATE_REWRITE_DB=(); \
-                 SET GLOBAL replica_exec_mode='STRICT'; SET GLOBAL sql_replica_skip_counter=0; RESET BINARY LOGS AND GTIDS",
+                 SET GLOBAL replica_exec_mode='STRICT'; SET GLOBAL replica_type_conversions=''; SET GLOBAL sql_replica_skip_counter=0; RESET BINARY LOGS AND GTIDS",
             ),
             warm.or("gtid_slave_pos", "gtid_purged"),
         );
         warm.force(&format!(
             "STOP REPLICA; RESET REPLICA ALL; SET sql_log_bin=0; DROP DATABASE IF EXISTS elsewhere; \
-             DELETE FROM appdb.t WHERE id > 500; {rows} UPDATE rs_tools.canary SET nonce='{nonce}'; \
+             ALTER TABLE appdb.t MODIFY note VARCHAR(200); DELETE FROM appdb.t WHERE id > 500; {rows} UPDATE rs_tools.canary SET nonce='{nonce}'; \
              SET GLOBAL server_id={}; {unlearn}; SET GLOBAL {position}='{}'",
             warm.server_id,
             master.position()

@@ -52,7 +52,10 @@ pub struct Dialect {
     pub channels: &'static str,
     /// Their columns.
     pub columns: Columns,
-    /// What a slave is told to pass over without a word: errors, rows that do not fit, a number of events. `OFF`: nothing.
+    /// What a slave is told to do with events that their master has marked for being passed over; `REPLICATE`: nothing.
+    pub marked: Cell,
+    /// What a slave is told to pass over without a word: errors, rows that do not fit, what of a value does not fit, a
+    /// number of events. `OFF`: nothing.
     pub skips: &'static str,
     /// Whether writes are off: 1 or 0.
     pub read_only: &'static str,
@@ -187,7 +190,10 @@ pub static MARIADB: Dialect = Dialect {
         gtid: ("Using_Gtid", &["Slave_Pos", "Current_Pos"]),
         received: "Gtid_IO_Pos",
     },
+    marked: Cell::Is("SELECT @@global.replicate_events_marked_for_skip"),
     skips: "SELECT COALESCE(NULLIF(CONCAT_WS(', ', NULLIF(@@slave_skip_errors, 'OFF'), \
+            IF(@@global.slave_type_conversions = '', NULL, \
+            CONCAT('slave_type_conversions=', @@global.slave_type_conversions)), \
             IF(@@global.slave_exec_mode = 'STRICT', NULL, CONCAT('slave_exec_mode=', @@global.slave_exec_mode)), \
             IF(@@global.sql_slave_skip_counter = 0, NULL, \
             CONCAT('sql_slave_skip_counter=', @@global.sql_slave_skip_counter))), ''), 'OFF') AS skips",
@@ -283,7 +289,13 @@ pub static MYSQL: Dialect = Dialect {
         gtid: ("Auto_Position", &["1"]),
         received: "Retrieved_Gtid_Set",
     },
+    marked: Cell::Unsupported {
+        refused: "SELECT @@global.replicate_events_marked_for_skip",
+        why: "a master marks no events for being passed over",
+    },
     skips: "SELECT COALESCE(NULLIF(CONCAT_WS(', ', NULLIF(@@replica_skip_errors, 'OFF'), \
+            IF(@@global.replica_type_conversions = '', NULL, \
+            CONCAT('replica_type_conversions=', @@global.replica_type_conversions)), \
             IF(@@global.replica_exec_mode = 'STRICT', NULL, \
             CONCAT('replica_exec_mode=', @@global.replica_exec_mode)), \
             IF(@@global.sql_replica_skip_counter = 0, NULL, \
@@ -373,6 +385,7 @@ impl Dialect {
             wait_applied,
             channels,
             columns,
+            marked,
             skips,
             read_only,
             set_read_only,
@@ -424,6 +437,7 @@ impl Dialect {
             ("wait", Cell::Is(wait)),
             ("wait_applied", Cell::Is(wait_applied)),
             ("channels", Cell::Is(channels)),
+            ("marked", *marked),
             ("skips", Cell::Is(skips)),
             ("read_only", Cell::Is(read_only)),
             ("set_read_only", Cell::Is(set_read_only)),

@@ -62,6 +62,12 @@ pub fn replica(session: &mut Session, dialect: &Dialect, version: &str) -> Resul
         .iter()
         .map(|row| channel(row, &dialect.columns))
         .collect::<Result<Vec<_>>>()?;
+    let marked = dialect.marked.get().map(|question| session.must(question)).transpose()?;
+    if let Some(marked) = marked.filter(|marked| marked != "REPLICATE") {
+        for channel in &mut channels {
+            channel.filters.push(format!("Replicate_Events_Marked_For_Skip={marked}"));
+        }
+    }
     if channels.iter().any(|channel| !channel.last_error.is_empty()) {
         workers_errors(session, &mut channels)?;
     }
