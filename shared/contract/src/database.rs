@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rs_model::Position;
@@ -143,6 +144,8 @@ pub trait Database: Send + Sync {
 
     /// A fingerprint of every table's definition in a schema (SHA-256, hexadecimal).
     fn schema_fingerprint(&self, schema: &str) -> Result<String>;
+    /// What makes up that fingerprint, by name: tables, routines and the like, each with its definition as text.
+    fn schema_parts(&self, schema: &str) -> Result<BTreeMap<String, String>>;
     /// Every migration that this server's data knows, from the token table beside it, in the order of their begin.
     fn migrations(&self) -> Result<Vec<Migration>>;
     /// How many statements of a migration are done, and of how many: `None` when nothing of it was noted.

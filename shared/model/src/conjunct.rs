@@ -74,6 +74,45 @@ impl Rows {
     }
 }
 
+/// A schema on both sides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schemas {
+    /// Its name.
+    pub name: String,
+    /// Its fingerprint on the master.
+    pub master: String,
+    /// Its fingerprint on the slave.
+    pub slave: String,
+    /// Tables, routines and the like that are not the same on both sides, as far as that could be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differ: Vec<String>,
+}
+
+impl Schemas {
+    /// Whether both were read and are the same.
+    pub fn same(&self) -> bool {
+        !self.master.is_empty() && self.master == self.slave
+    }
+
+    /// In words; `versions` are the master's and the slave's: another engine may write the same definition otherwise.
+    pub fn words(&self, versions: [&str; 2]) -> String {
+        let mut words = match (self.same(), self.differ.as_slice()) {
+            (true, _) => format!("schema {:?}: {}", self.name, self.slave),
+            (false, []) => {
+                format!("schema {:?}: {}, the master's {}", self.name, self.slave, self.master)
+            }
+            (false, differ) => format!("schema {:?} differs in {}", self.name, differ.join(", ")),
+        };
+        if !self.same() && versions[0] != versions[1] {
+            words.push_str(&format!(
+                "; the master is {}, the slave {}, which may write down the same differently",
+                versions[0], versions[1]
+            ));
+        }
+        words
+    }
+}
+
 /// A conjunct: ok only if it is so.
 pub fn conjunct(name: &str, subject: &str, good: bool, detail: impl Into<String>) -> Check {
     let good = good || switched_off(name);

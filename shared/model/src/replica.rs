@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use crate::conjunct::{Reading, Rows, conjunct, read_conjunct};
+use crate::conjunct::{Reading, Rows, Schemas, conjunct, read_conjunct};
 use crate::position::stray;
 use crate::silence::{SilenceFacts, judge_silence};
 use crate::{Answer, Check, Position};
@@ -122,6 +122,9 @@ pub struct SyncFacts {
     pub slave: Replica,
     /// Whether the wait for `position` on the slave ended with exactly "applied".
     pub waited: bool,
+    /// The application's schema: the master's read after its position, the slave's after the wait.
+    #[serde(default)]
+    pub schema: Schemas,
     /// Rows compared at the frozen position; absent when that was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Rows>,
@@ -130,7 +133,7 @@ pub struct SyncFacts {
 }
 
 /// Every conjunct of [`judge_sync`], by name, in its order. The last one only when rows were asked for.
-pub const SYNC: [&str; 21] = [
+pub const SYNC: [&str; 22] = [
     "one master",
     "one channel",
     "source is the master",
@@ -149,6 +152,7 @@ pub const SYNC: [&str; 21] = [
     "master's position unchanged",
     "position applied",
     "no errant transaction",
+    "same schema",
     "canary seen",
     "readings fresh",
     "rows equal",
@@ -248,6 +252,13 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
         },
         &["slave", "master"],
         json!([slave.own_state, master.own_state]),
+    ));
+    checks.push(check(
+        "same schema",
+        facts.schema.same(),
+        facts.schema.words([&master.identity.version, &slave.identity.version]),
+        &["master_schema", "slave_schema"],
+        json!(facts.schema),
     ));
     checks.push(check(
         "canary seen",

@@ -208,7 +208,7 @@ impl World {
         );
         warm.force(&format!(
             "STOP REPLICA; RESET REPLICA ALL; SET sql_log_bin=0; DROP DATABASE IF EXISTS elsewhere; \
-             ALTER TABLE appdb.t MODIFY note VARCHAR(200); DELETE FROM appdb.t WHERE id > 500; {rows} UPDATE rs_tools.canary SET nonce='{nonce}'; \
+             ALTER TABLE appdb.t MODIFY note VARCHAR(200), ENGINE=InnoDB; DELETE FROM appdb.t WHERE id > 500; {rows} UPDATE rs_tools.canary SET nonce='{nonce}'; \
              SET GLOBAL server_id={}; {unlearn}; SET GLOBAL {position}='{}'",
             warm.server_id,
             master.position()

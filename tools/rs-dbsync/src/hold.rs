@@ -109,7 +109,8 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
                         open.db.resume(&source)?;
                     }
                 }
-                let (facts, checks) = proof::sync(&site, open, hold.wait, &hold.checksum)?;
+                let (facts, checks) =
+                    proof::sync(&site, open, hold.wait, &hold.checksum, hold.schema.as_deref())?;
                 refuse(Kind::Declined, "not in sync", &checks)?;
                 let schema = match &hold.schema {
                     Some(schema) => schema.clone(),

@@ -1,10 +1,10 @@
 //! Gathers what a proof rests on, each fact after the one before it; the model judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
-use rs_model::conjunct::Reading;
+use rs_model::conjunct::{Reading, Schemas};
 use rs_model::replica::{HeldAt, Identity, Replica, SyncFacts, judge_held, judge_sync};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position, Server};
@@ -90,7 +90,12 @@ pub fn sync(
     slave: &Open,
     wait: Duration,
     checksum: &Checksum,
+    schema: Option<&str>,
 ) -> Result<(SyncFacts, Vec<Check>)> {
+    let schema = match schema {
+        Some(schema) => schema.to_owned(),
+        None => slave.settings.need("DB_SCHEMA_NAME")?,
+    };
     let (set, name) = (slave.set.as_str(), slave.server.name.as_str());
     let mut asking = Asking {
         begun: Instant::now(),
@@ -117,6 +122,9 @@ pub fn sync(
     let canary = nonce.filter(|nonce| canary.as_ref() == Some(nonce));
     let position =
         asking.of(its, "position", "position of its binary log", || master.db.position())?;
+    let master_schema = asking.of(its, "master_schema", "fingerprint of its schema", || {
+        master.db.schema_fingerprint(&schema)
+    })?;
     let waited = asking.of(name, "waited", "wait for the master's position", || {
         if position.set().is_some() { slave.db.wait_applied(&position, wait) } else { Ok(false) }
     })?;
@@ -124,6 +132,9 @@ pub fn sync(
         asking.of(name, "slave", "all channels, what is applied, its binary log", || {
             settled(slave, wait.min(CONNECTING))
         })?;
+    let slave_schema = asking.of(name, "slave_schema", "fingerprint of its schema", || {
+        slave.db.schema_fingerprint(&schema)
+    })?;
     let canary_seen =
         asking.of(name, "canary_seen", "the newest canary", || slave.db.read_canary())?;
     let rows = if checksum.asked() {
@@ -151,6 +162,7 @@ pub fn sync(
         canary,
         canary_seen,
         waited,
+        schema: schemas(&master, slave, schema, [master_schema, slave_schema]),
         slave: replica,
         position_after,
         master: replicates,
@@ -159,6 +171,22 @@ pub fn sync(
     };
     let checks = judge_sync(name, &facts);
     Ok((facts, checks))
+}
+
+/// A schema on both sides; where it is not the same, what differs, as far as both tell.
+fn schemas(master: &Open, slave: &Open, name: String, found: [String; 2]) -> Schemas {
+    let [on_master, on_slave] = found;
+    let mut differ = Vec::new();
+    if !on_master.is_empty()
+        && !on_slave.is_empty()
+        && on_master != on_slave
+        && let (Ok(theirs), Ok(its)) = (master.db.schema_parts(&name), slave.db.schema_parts(&name))
+    {
+        let names: BTreeSet<&String> = theirs.keys().chain(its.keys()).collect();
+        let other = names.into_iter().filter(|name| theirs.get(*name) != its.get(*name));
+        differ.extend(other.cloned());
+    }
+    Schemas { name, master: on_master, slave: on_slave, differ }
 }
 
 /// Other slaves of the set that say to be the same server: their master ends the connection of one for the other, and

@@ -172,7 +172,7 @@ fn ask(status: &Status, wait: Duration, site: &Site<'_>, open: &Open) -> Result<
             )
             .hint("--role slave, or --as warm"));
         }
-        let (facts, checks) = proof::sync(site, open, wait, &status.checksum)?;
+        let (facts, checks) = proof::sync(site, open, wait, &status.checksum, None)?;
         let position = Some(facts.position);
         return Ok(Told { replica: facts.slave, position, checks, silent: None });
     }

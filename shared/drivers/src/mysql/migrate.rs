@@ -1,6 +1,8 @@
 //! Migrations: each statement once, under a token that lives beside the data. After a crash the world is asked, not
 //! the exit status: a statement that still runs is waited for, and the schema says whether a definition was made.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -60,6 +62,20 @@ pub fn fingerprint(session: &mut Session, schema: &str) -> Result<String> {
         hash.update("\u{c}");
     }
     Ok(hex(hash))
+}
+
+/// The same by the name of what is defined: to tell what two fingerprints differ in.
+pub fn parts(session: &mut Session, schema: &str) -> Result<BTreeMap<String, String>> {
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    for question in DEFINITIONS {
+        for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
+            let named = ["TABLE_NAME", "TRIGGER_NAME", "ROUTINE_NAME", "EVENT_NAME"];
+            let name = named.iter().find_map(|name| row.get(*name)?.clone()).unwrap_or_default();
+            // a text cannot refuse what is written to it
+            let _ = writeln!(parts.entry(name).or_default(), "{row:?}");
+        }
+    }
+    Ok(parts)
 }
 
 fn hex(hash: Sha256) -> String {

@@ -16,6 +16,7 @@ mod settings;
 mod survey;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -264,6 +265,10 @@ impl Database for Mysql {
 
     fn schema_fingerprint(&self, schema: &str) -> Result<String> {
         migrate::fingerprint(&mut self.link.open()?, schema)
+    }
+
+    fn schema_parts(&self, schema: &str) -> Result<BTreeMap<String, String>> {
+        migrate::parts(&mut self.link.open()?, schema)
     }
 
     fn migrations(&self) -> Result<Vec<Migration>> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::conjunct::TableSum;
+use crate::conjunct::{Schemas, TableSum};
 use crate::silence::SilenceFacts;
 
 fn at(gtid: &str) -> Position {
@@ -13,6 +13,8 @@ fn in_sync() -> SyncFacts {
         "silence",
         "position",
         "position_after",
+        "master_schema",
+        "slave_schema",
         "canary",
         "canary_seen",
         "slave",
@@ -69,6 +71,12 @@ fn in_sync() -> SyncFacts {
             ..Replica::default()
         },
         waited: true,
+        schema: Schemas {
+            name: "appdb".into(),
+            master: "f".into(),
+            slave: "f".into(),
+            differ: vec![],
+        },
     }
 }
 
@@ -121,6 +129,8 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("no errant transaction", |f| f.slave.own_state = Some("0-11-43".into())),
         ("no errant transaction", |f| f.slave.own_state = None),
         ("no errant transaction", |f| f.master.own_state = None),
+        ("same schema", |f| f.schema.slave = "g".into()),
+        ("same schema", |f| f.schema = Schemas::default()),
         ("canary seen", |f| f.canary_seen = None),
         ("canary seen", |f| f.canary_seen = Some("older".into())),
         ("canary seen", |f| f.canary = None),
@@ -162,7 +172,7 @@ fn each_conjunct_says_what_was_asked_of_whom_and_when_and_unread_is_unknown() {
     .concat();
     let of_the_master =
         ["source is the master", "own server id", "master logs all", "no errant transaction"];
-    let rests: [(&str, &[&str]); 10] = [
+    let rests: [(&str, &[&str]); 12] = [
         ("masters", &["one master"]),
         ("master", &of_the_master),
         ("silence", &["master frozen"]),
@@ -175,6 +185,8 @@ fn each_conjunct_says_what_was_asked_of_whom_and_when_and_unread_is_unknown() {
         ("canary_seen", &["canary seen"]),
         ("slave", &of_the_slave),
         ("waited", &["position applied"]),
+        ("master_schema", &["same schema"]),
+        ("slave_schema", &["same schema"]),
         ("rows", &["rows equal"]),
     ];
     assert!(in_sync().readings.keys().all(|field| rests.iter().any(|(one, _)| one == field)));
@@ -189,8 +201,8 @@ fn each_conjunct_says_what_was_asked_of_whom_and_when_and_unread_is_unknown() {
 
 #[test]
 fn readings_are_fresh_up_to_the_limit_and_none_are_not() {
-    let facts = SyncFacts { fresh_ms: 9, ..in_sync() };
-    assert_eq!(refused(&facts), Vec::<String>::new(), "9 ms from the first to the last");
+    let facts = SyncFacts { fresh_ms: 11, ..in_sync() };
+    assert_eq!(refused(&facts), Vec::<String>::new(), "11 ms from the first to the last");
     let none = SyncFacts { readings: BTreeMap::new(), ..in_sync() };
     assert!(refused(&none).contains(&"readings fresh".to_owned()));
 }
@@ -334,6 +346,21 @@ fn a_fenced_master_that_follows_anybody_or_was_written_is_no_way_back() {
     assert_eq!(refused(&master), ["own binary log unmoved", "held read-only"]);
     master.channels = in_sync().slave.channels;
     assert_eq!(refused(&master), ["fenced", "own binary log unmoved", "held read-only"]);
+}
+
+#[test]
+fn a_schema_that_differs_names_what_differs_and_engines_that_do() {
+    let mut facts = in_sync();
+    let detail = |facts: &SyncFacts| {
+        let checks = judge_sync("Slave2 DB", facts);
+        checks.into_iter().find(|check| check.name == "same schema").unwrap().detail
+    };
+    facts.schema.slave = "g".into();
+    assert_eq!(detail(&facts), "schema \"appdb\": g, the master's f");
+    facts.schema.differ = vec!["orders".into(), "users".into()];
+    assert_eq!(detail(&facts), "schema \"appdb\" differs in orders, users");
+    facts.slave.identity.version = "11.8.3-MariaDB".into();
+    assert!(detail(&facts).contains("users; the master is , the slave 11.8.3-MariaDB"));
 }
 
 #[test]
