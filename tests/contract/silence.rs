@@ -1,6 +1,7 @@
 //! Silence, on real servers of both engines: every way to write although writes are off is found and named, what was before
 //! comes back exactly, and what a killed tool of ours left is ended.
 
+use std::io::{BufRead, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ each_engine!(
     on_restores_what_was_there_and_no_more,
     waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_stay,
     our_own_sessions_that_come_and_go_are_never_taken_for_somebodys,
+    a_server_without_a_connection_left_is_tried_again_and_a_commit_that_waits_for_a_slave_is_named,
 );
 
 fn filled(scene: &Scene) -> Db {
@@ -261,6 +263,69 @@ fn waiters_that_a_killed_tool_left_are_found_and_ended_and_those_of_living_ones_
         client.kill().unwrap();
         client.wait().unwrap();
     }
+}
+
+fn a_server_without_a_connection_left_is_tried_again_and_a_commit_that_waits_for_a_slave_is_named(
+    engines: Engines,
+) {
+    let scene = Scene::on(engines, "quiet-full");
+    let db = filled(&scene);
+    let m = open(&db, "admin");
+    m.write_canary("first").unwrap();
+    // all but the one in reserve, and that one is ours: it sees whether somebody was sent away
+    db.sql("SET GLOBAL max_connections=10");
+    let mut inside = std::process::Command::new(program("mariadb"))
+        .args(["--no-defaults", "-uroot", "-N", "-B", "-n", "-S"])
+        .arg(&db.socket)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut to, mut from) =
+        (inside.stdin.take().unwrap(), std::io::BufReader::new(inside.stdout.take().unwrap()));
+    let mut ask = |sql: &str| {
+        writeln!(to, "{sql};").unwrap();
+        let mut line = String::new();
+        from.read_line(&mut line).unwrap();
+        line.trim_end().rsplit('\t').next().unwrap().to_owned()
+    };
+    let used = "SELECT COUNT(*) FROM information_schema.processlist WHERE USER IN ('root', 'app')";
+    let sleepers: Vec<_> = (0..10).map(|_| client(&scene, &db, "app", "DO SLEEP(600)")).collect();
+    until("all connections to be used", LIMIT, || ask(used).parse::<u32>().unwrap() >= 10);
+    let errors = "SHOW GLOBAL STATUS LIKE 'Connection_errors_max_connections'";
+    let before: u64 = ask(errors).parse().unwrap();
+    std::thread::scope(|scope| {
+        let admins: Vec<_> = (0..3).map(|_| scope.spawn(|| m.writes_off(&[], LIMIT))).collect();
+        until("one to be sent away", LIMIT, || ask(errors).parse::<u64>().unwrap() > before);
+        let kill = "SELECT GROUP_CONCAT(ID) FROM information_schema.processlist WHERE USER = 'app'";
+        for id in ask(kill).split(',') {
+            ask(&format!("KILL {id}; SELECT 1"));
+        }
+        for admin in admins {
+            admin.join().unwrap().unwrap();
+        }
+    });
+    drop(to);
+    inside.wait().unwrap();
+    for mut sleeper in sleepers {
+        let _ = sleeper.wait();
+    }
+    // a master that waits for a slave which is not there
+    db.force(db.or(
+        "SET GLOBAL rpl_semi_sync_master_timeout=60000; SET GLOBAL rpl_semi_sync_master_enabled=1",
+        "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; SET GLOBAL rpl_semi_sync_source_timeout=60000; \
+         SET GLOBAL rpl_semi_sync_source_enabled=1",
+    ));
+    db.sql(db.or("SET GLOBAL read_only=0", "SET GLOBAL super_read_only=0; SET GLOBAL read_only=0"));
+    let waits = m.write_canary("second").unwrap_err();
+    assert_eq!(waits.kind(), rs_contract::Kind::TimedOut, "{waits}");
+    assert!(waits.what().contains("semi-synchronous acknowledgement"), "{waits}");
+    assert!(waits.cause().unwrap().to_lowercase().contains("semi-sync"), "{waits}");
+    assert!(waits.advice().unwrap().contains("rpl_semi_sync"), "{waits}");
+    db.sql(db.or(
+        "SET GLOBAL rpl_semi_sync_master_enabled=0",
+        "SET GLOBAL rpl_semi_sync_source_enabled=0",
+    ));
 }
 
 fn our_own_sessions_that_come_and_go_are_never_taken_for_somebodys(engines: Engines) {

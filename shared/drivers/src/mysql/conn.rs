@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, SslOpts, Value};
@@ -12,6 +12,11 @@ use rs_contract::{Endpoint, Error, Kind, Result, Secret};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an ordinary question may take.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long a connection is tried again when the server has none left: a site under load gives some back each moment.
+const FULL: Duration = Duration::from_secs(20);
+/// Between two such tries.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// TLS as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,7 +164,16 @@ impl Link {
                     .with_danger_skip_domain_validation(!tls.verify_name),
             ));
         }
-        let conn = Conn::new(Opts::from(opts)).map_err(|e| self.error(fault(&e), "connecting"))?;
+        let (opts, begun) = (Opts::from(opts), Instant::now());
+        let conn = loop {
+            match Conn::new(opts.clone()).map_err(|e| fault(&e)) {
+                Ok(conn) => break conn,
+                Err(Fault::Server(1040, _)) if begun.elapsed() < FULL => {
+                    std::thread::sleep(TRY_AGAIN);
+                }
+                Err(fault) => return Err(self.error(fault, "connecting")),
+            }
+        };
         let mut session = Session { conn, link: self.clone() };
         session.run(MARK)?;
         Ok(session)
@@ -179,6 +193,15 @@ impl Link {
             )
             .because(why)
             .hint("is it frozen or overloaded? look at its machine; then again"),
+            Fault::Server(1040, why) => Error::new(
+                Kind::TimedOut,
+                format!("{} had no connection left for {FULL:?}", self.place),
+            )
+            .because(why)
+            .hint(
+                "end sessions of the application, or raise max_connections; an account with SUPER or CONNECTION_ADMIN has one \
+                 connection in reserve, and MariaDB's extra_port has its own (the input DB_PORT)",
+            ),
             Fault::Server(1045 | 1698, why) => Error::new(
                 Kind::Failed,
                 format!("{} refuses the account {:?}", self.place, self.user),
@@ -203,16 +226,19 @@ impl Link {
 }
 
 fn fault(error: &mysql::Error) -> Fault {
+    let io = match error {
+        mysql::Error::IoError(e) => Some(e),
+        mysql::Error::CodecError(e) => {
+            std::error::Error::source(e).and_then(|source| source.downcast_ref::<std::io::Error>())
+        }
+        _ => None,
+    };
+    let late = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
+    if let Some(e) = io.filter(|e| late.contains(&e.kind())) {
+        return Fault::Late(e.to_string());
+    }
     match error {
         mysql::Error::MySqlError(e) => Fault::Server(e.code, e.message.clone()),
-        mysql::Error::IoError(e)
-            if matches!(
-                e.kind(),
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-            ) =>
-        {
-            Fault::Late(e.to_string())
-        }
         mysql::Error::IoError(e) => Fault::Lost(e.to_string()),
         mysql::Error::DriverError(e) => Fault::Lost(e.to_string()),
         mysql::Error::TlsError(e) => Fault::Lost(format!("TLS: {e}")),

@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long replication may take to start or stop its threads.
 const THREADS: Duration = Duration::from_secs(20);
 
+/// How long our own small row may take: a commit that does not come about waits for somebody else.
+const CANARY: Duration = Duration::from_secs(10);
+
 /// Our own schema: small, on the master, replicated. `IF NOT EXISTS` would be logged each time, so we look first.
 const TABLES: [(&str, &str); 3] = [
     (
@@ -61,7 +64,7 @@ pub fn ensure_tables(session: &mut Session) -> Result<()> {
 
 pub fn write_canary(db: &Mysql, nonce: &str) -> Result<()> {
     let dialect = db.dialect()?;
-    let mut session = db.link.open()?;
+    let mut session = db.link.open_for(CANARY)?;
     if !session.rows(dialect.channels)?.is_empty() {
         return Err(Error::new(
             Kind::Declined,
@@ -72,12 +75,32 @@ pub fn write_canary(db: &Mysql, nonce: &str) -> Result<()> {
         )
         .hint("the canary is written on the master"));
     }
-    ensure_tables(&mut session)?;
     let nonce = literal(nonce);
-    session.run(&format!(
+    let insert = format!(
         "INSERT INTO rs_tools.canary (id, nonce, written) VALUES (1, {nonce}, 1) \
          ON DUPLICATE KEY UPDATE nonce = {nonce}, written = written + 1, written_at = CURRENT_TIMESTAMP"
-    ))
+    );
+    ensure_tables(&mut session).and_then(|()| session.run(&insert)).map_err(|e| {
+        if e.kind() == Kind::TimedOut { unacknowledged(db, &session).unwrap_or(e) } else { e }
+    })
+}
+
+/// The error of a write of ours that waits for a slave's acknowledgement, if it is that which it waits for.
+fn unacknowledged(db: &Mysql, waits: &Session) -> Option<Error> {
+    let id = waits.id();
+    let state = format!("SELECT STATE FROM information_schema.processlist WHERE ID = {id}");
+    let state = db.link.open().ok()?.value(&state).ok()??;
+    state.to_lowercase().contains("semi-sync").then(|| {
+        Error::new(
+            Kind::TimedOut,
+            format!("a commit on {} waits for a semi-synchronous acknowledgement", db.link.place()),
+        )
+        .because(format!("session {id}: {state}: no slave acknowledges what the master commits"))
+        .hint(
+            "bring a semi-synchronous slave back (rs-dbsync status --role slave); or let the master go on without: SET GLOBAL \
+             rpl_semi_sync_master_enabled=0 (MySQL: rpl_semi_sync_source_enabled)",
+        )
+    })
 }
 
 pub fn read_canary(db: &Mysql) -> Result<Option<String>> {
