@@ -212,6 +212,12 @@ impl Pair<'_> {
                 assert!(row(m, text).is_empty());
             }
             "progress" => self.progresses(text),
+            "indexes" => {
+                shows(m, &text.replace("{schema}", "'appdb'"), "TABLE_NAME INDEX_NAME", "PRIMARY")
+            }
+            "checks" => {
+                shows(m, &text.replace("{schema}", "'appdb'"), "TABLE_NAME CHECK_CLAUSE", "few")
+            }
             "log_growth" => assert!(value(m, text).parse::<f64>().unwrap() > 0.0),
             "server_threads" => {
                 m.sql("SET GLOBAL event_scheduler = ON");
@@ -251,7 +257,7 @@ fn every_cell_of_the_dialect_holds_on_the_real_server(engines: Engines) {
     let master = scene.database("m");
     master.sql(&format!(
         "CREATE DATABASE appdb; USE appdb; \
-         CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; \
+         CREATE TABLE t (id INT PRIMARY KEY, note VARCHAR(200), CONSTRAINT few CHECK (id > -9)) ENGINE=InnoDB; \
          INSERT INTO t SELECT seq, REPEAT('y', 150) FROM {}; \
          CREATE PROCEDURE sly() INSERT INTO t VALUES (-1, ''); \
          CREATE ROLE some; GRANT some TO app@'127.%'; GRANT EXECUTE ON PROCEDURE sly TO app@'127.%'",

@@ -5,6 +5,7 @@ mod balancer;
 mod channel;
 mod cloud;
 mod database;
+mod definitions;
 mod dialect;
 mod dns;
 mod lies;

@@ -164,5 +164,31 @@ fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engin
     let ran = ran.says("Slave DB: does not apply it: ").says("Duplicate column name 'n'");
     let ran = ran.says("Slave DB serves reads and does not apply it");
     assert_eq!(did(&ran)["after"]["slaves"][0]["stopped"], true, "{ran}");
+    later_ones_mend_forward_and_none_is_done_twice(&set);
     a_rollback_from_the_middle_is_taken_back(&set);
+}
+
+/// The held slave is no pair with this master any more, and need not be.
+fn later_ones_mend_forward_and_none_is_done_twice(set: &super::dbsync::Set) {
+    let file = set.scene.file("fix.sql", "ALTER TABLE t ADD COLUMN fixed INT;\n");
+    let fix = ["migrate", "Master DB", "--sql", &file, "--token", "fix", "--json"];
+    let ran = set.dbsync(&[&fix[..], &ROOM].concat(), 5);
+    assert!(names(&ran).contains("master unmoved since the hold"), "{ran}");
+    let forward = [&fix[..], &ROOM, &["--no-rollback-copy"]].concat();
+    assert_eq!(did(&set.dbsync(&forward, 0))["after"]["done"], 1);
+    set.dbsync(&["writes", "on", "Master DB"], 0);
+    let open =
+        [&forward[..3], &[&file, "--token", "fix-2"], &ROOM, &["--no-rollback-copy"]].concat();
+    set.dbsync(&open, 5).says("read_only");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+
+    // what could be done twice, or what nobody would see: before anything is run
+    for (text, words) in [
+        ("SET @a = 1;\nCALL backfill();\n", "bad.sql: line 2: "),
+        ("/*!50000 CALL backfill() */;\n", "--script"),
+        ("ALTER TABLE other.t ADD COLUMN n INT;\n", "changes the schema \"other\""),
+    ] {
+        let file = set.scene.file("bad.sql", text);
+        set.dbsync(&["migrate", "Master DB", "--sql", &file, "--token", "bad"], 2).says(words);
+    }
 }

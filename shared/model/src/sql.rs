@@ -53,18 +53,163 @@ pub fn split(text: &str) -> Result<Vec<String>, Bad> {
 pub enum Kind {
     /// Only of this session (`SET`): repeated at every start.
     Session,
-    /// Changes rows: done in one transaction with the note that it is done.
+    /// Changes or reads rows: done in one transaction with the note that it is done.
     Rows,
-    /// Everything else commits by itself: whether it was done is seen from the schema.
+    /// Commits by itself: whether it was done is seen from the schema, or it does no harm twice.
     Definition,
 }
 
-/// The kind, by the first word.
-pub fn kind(statement: &str) -> Kind {
-    match first_word(statement).as_str() {
-        "SET" => Kind::Session,
-        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH" => Kind::Rows,
-        _ => Kind::Definition,
+/// What may be defined: the schema shows it.
+const OBJECTS: [&str; 8] =
+    ["TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE"];
+
+/// The kind. What is in no list is none: it could be done twice, and nobody would know.
+pub fn kind(statement: &str) -> Option<Kind> {
+    let words = code(statement)?;
+    let capitals: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let said: Vec<&str> = capitals.iter().map(String::as_str).collect();
+    let says = |word: &str| said.contains(&word);
+    let early = |word: &str| said.iter().take(3).any(|one| *one == word);
+    match *said.first()? {
+        // of the whole server, or a statement of its own behind it
+        "SET"
+            if ["GLOBAL", "PERSIST", "PERSIST_ONLY", "PASSWORD", "STATEMENT"]
+                .iter()
+                .any(|word| says(word)) =>
+        {
+            None
+        }
+        "SET" => Some(Kind::Session),
+        // what it leaves in a variable, a later start would miss
+        "SELECT" if says("INTO") => None,
+        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "WITH" | "SELECT" | "DO" | "SHOW" => {
+            Some(Kind::Rows)
+        }
+        // rows change their place, and come back the second time
+        "ALTER" if says("EXCHANGE") || says("TABLESPACE") => None,
+        "RENAME" if early("TABLE") => (!swaps(&words)).then_some(Kind::Definition),
+        "CREATE" | "ALTER" | "DROP" => {
+            let header = said.iter().position(|word| OBJECTS.contains(word))?;
+            let foreign =
+                |word: &&str| ["TEMPORARY", "USER", "DATABASE", "SCHEMA", "SERVER"].contains(word);
+            // behind DEFINER = `user`@`host` and the like
+            (header < 20 && !said[..header].iter().any(foreign)).then_some(Kind::Definition)
+        }
+        "OPTIMIZE" | "ANALYZE" | "CHECK" | "REPAIR" => early("TABLE").then_some(Kind::Definition),
+        "TRUNCATE" | "GRANT" => Some(Kind::Definition),
+        _ => None,
+    }
+}
+
+/// The words of a statement. One that begins in a comment that is code to the server (`/*!50000 … */`, `/*M!100000 … */`)
+/// is all of it in there: what stands behind it would be another statement where the comment is not read.
+fn code(statement: &str) -> Option<Vec<String>> {
+    let statement = uncommented(statement);
+    let inner = match ["/*!", "/*M!"].iter().find_map(|open| statement.strip_prefix(open)) {
+        None => return Some(words(statement)),
+        Some(inner) => inner,
+    };
+    let (inside, behind) = inner.split_once("*/")?;
+    if !uncommented(behind).is_empty() {
+        return None;
+    }
+    let inside = inside.trim_start_matches(|c: char| c.is_ascii_digit());
+    let words = words(inside);
+    (!words.is_empty()).then_some(words)
+}
+
+/// Whether a `RENAME TABLE` gives the names it takes: the second time takes it back, and the schema need not show it.
+fn swaps(words: &[String]) -> bool {
+    let mut names: Vec<(String, bool)> = Vec::new();
+    let mut rest = words.iter().skip(2).peekable();
+    let mut target = false;
+    while let Some(word) = rest.next() {
+        match word.to_ascii_uppercase().as_str() {
+            "TO" => target = true,
+            "," => target = false,
+            "IF" | "EXISTS" | "." => {}
+            _ => {
+                // the last part of a name counts
+                if rest.peek().is_none_or(|next| *next != ".") {
+                    names.push((plain(word), target));
+                }
+            }
+        }
+    }
+    let of = |side: bool| -> std::collections::BTreeSet<&str> {
+        names.iter().filter(|(_, target)| *target == side).map(|(name, _)| name.as_str()).collect()
+    };
+    of(true) == of(false)
+}
+
+/// The schema of another name that a definition changes, when it names one: its effect would not be seen.
+pub fn elsewhere(statement: &str, schema: &str) -> Option<String> {
+    let words = code(statement)?;
+    let capitals: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let first = capitals.first()?.as_str();
+    if !["CREATE", "ALTER", "DROP", "RENAME"].contains(&first) {
+        return None;
+    }
+    let header = capitals.iter().position(|word| OBJECTS.contains(&word.as_str()))?;
+    let object = capitals[header].as_str();
+    let list = first == "RENAME" || first == "DROP" && object != "INDEX";
+    let names_of = |from: usize| {
+        let mut at = from;
+        while ["IF", "NOT", "EXISTS"].contains(&capitals.get(at).map_or("", String::as_str)) {
+            at += 1;
+        }
+        let mut found = Vec::new();
+        while at < words.len() {
+            if words.get(at + 1).is_some_and(|dot| dot == ".") {
+                found.push(plain(&words[at]));
+                at += 2;
+            }
+            at += 1;
+            match capitals.get(at).map(String::as_str) {
+                Some("," | "TO") if list => at += 1,
+                _ => break,
+            }
+        }
+        found
+    };
+    let mut found = names_of(header + 1);
+    if ["INDEX", "TRIGGER"].contains(&object)
+        && let Some(on) = capitals.iter().skip(header).position(|word| word == "ON")
+    {
+        found.extend(names_of(header + on + 1));
+    }
+    found.into_iter().find(|named| named != schema)
+}
+
+/// The one of these tables whose rows a statement may change.
+pub fn changes<'a>(statement: &str, tables: &'a [String]) -> Option<&'a str> {
+    if kind(statement) != Some(Kind::Rows) {
+        return None;
+    }
+    let words = code(statement)?;
+    let capitals: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let until = |word: &str| capitals.iter().position(|one| one == word).unwrap_or(words.len());
+    let part = match capitals.first()?.as_str() {
+        "UPDATE" => until("SET"),
+        "DELETE" => until("WHERE"),
+        "INSERT" | "REPLACE" => {
+            ["(", "SELECT", "VALUES", "VALUE", "SET"].map(until).into_iter().min()?
+        }
+        "SELECT" | "SHOW" | "DO" => return None,
+        _ => words.len(),
+    };
+    let named: Vec<String> = words[..part].iter().map(|word| plain(word)).collect();
+    tables
+        .iter()
+        .find(|table| named.iter().any(|name| name.eq_ignore_ascii_case(table)))
+        .map(String::as_str)
+}
+
+/// A name without its backticks.
+fn plain(word: &str) -> String {
+    match word.strip_prefix('`').and_then(|w| w.strip_suffix('`')) {
+        Some(quoted) => quoted.replace("``", "`"),
+        None => word.to_owned(),
     }
 }
 
@@ -79,15 +224,24 @@ pub fn left_ms(so_far: std::time::Duration, percent: f64) -> Option<u64> {
     (left < 1e11).then_some(left as u64)
 }
 
-/// The first word in capitals, comments skipped.
-fn first_word(statement: &str) -> String {
+/// The statement without the comments and blanks before it.
+fn uncommented(statement: &str) -> &str {
     let mut rest = statement.trim_start();
     while let Ok(Some(len)) = comment(rest, rest, 0) {
         if rest.starts_with("/*!") || rest.starts_with("/*M!") {
             break;
         }
-        rest = rest[len..].trim_start();
+        rest = rest[len.min(rest.len())..].trim_start();
     }
+    rest
+}
+
+/// The first word in capitals, that of a comment that is code too.
+fn first_word(statement: &str) -> String {
+    let rest = uncommented(statement);
+    let inner = ["/*!", "/*M!"].iter().find_map(|open| rest.strip_prefix(open));
+    let rest = inner
+        .map_or(rest, |inner| inner.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start());
     rest.chars()
         .take_while(|c| c.is_alphanumeric() || *c == '_')
         .collect::<String>()
@@ -104,6 +258,11 @@ fn push(found: &mut Vec<String>, text: &str, from: usize, to: usize) -> Result<(
         }
         "LOCK" | "UNLOCK" => Some(("table locks", hint)),
         "USE" => Some(("USE", "name the schema with --schema; nothing has been run")),
+        _ if kind(statement).is_none() => Some((
+            "what may be done twice when it is cut off, or what nothing shows,",
+            "write it as one plain SET, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP or RENAME; or run it by --script; \
+             nothing has been run",
+        )),
         _ => None,
     };
     if let Some((what, hint)) = refused {
@@ -201,10 +360,6 @@ pub fn copies(statement: &str) -> Option<(Option<String>, String)> {
     if is(at, "IF") && is(at + 1, "EXISTS") {
         at += 2;
     }
-    let plain = |word: &String| match word.strip_prefix('`').and_then(|w| w.strip_suffix('`')) {
-        Some(quoted) => quoted.replace("``", "`"),
-        None => word.clone(),
-    };
     let first = plain(words.get(at)?);
     if words.get(at + 1).is_some_and(|dot| dot == ".") {
         return Some((Some(first), plain(words.get(at + 2)?)));
@@ -338,17 +493,124 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_told_by_the_first_word() {
-        assert_eq!(kind("SET foreign_key_checks=0"), Kind::Session);
-        assert_eq!(kind("/* a */ -- b\n update t set a=1"), Kind::Rows);
-        for rows in ["insert into t values (1)", "DELETE FROM t", "REPLACE t SET a=1"] {
-            assert_eq!(kind(rows), Kind::Rows, "{rows}");
+    fn a_kind_has_a_closed_list_of_statements() {
+        use Kind::{Definition, Rows, Session};
+        for (statement, known) in [
+            ("SET foreign_key_checks=0", Some(Session)),
+            ("SET @a = 1", Some(Session)),
+            ("SET GLOBAL read_only = 0", None),
+            ("SET @@global.read_only = 0", None),
+            ("SET PERSIST x = 1", None),
+            ("SET STATEMENT max_statement_time=1 FOR UPDATE t SET a=a+1", None),
+            ("/* a */ -- b\n update t set a=1", Some(Rows)),
+            ("insert into t values (1)", Some(Rows)),
+            ("DELETE FROM t", Some(Rows)),
+            ("REPLACE t SET a=1", Some(Rows)),
+            ("WITH a AS (SELECT 1) UPDATE t SET b=1", Some(Rows)),
+            // a function may change rows: with the note or not at all
+            ("SELECT refill()", Some(Rows)),
+            ("DO refill()", Some(Rows)),
+            ("SHOW TABLES", Some(Rows)),
+            ("SELECT MAX(id) INTO @m FROM t", None),
+            ("ALTER TABLE t ADD c INT", Some(Definition)),
+            ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u", None),
+            ("ALTER TABLE t IMPORT TABLESPACE", None),
+            ("CREATE TABLE t (a INT)", Some(Definition)),
+            ("CREATE TABLE t SELECT * FROM u", Some(Definition)),
+            ("CREATE TEMPORARY TABLE t (a INT)", None),
+            (
+                "CREATE OR REPLACE ALGORITHM=MERGE DEFINER=`a`@`%` SQL SECURITY INVOKER VIEW v AS SELECT 1",
+                Some(Definition),
+            ),
+            ("CREATE UNIQUE INDEX i ON t (a)", Some(Definition)),
+            (
+                "CREATE DEFINER = CURRENT_USER TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @a = 1",
+                Some(Definition),
+            ),
+            ("CREATE USER a", None),
+            ("CREATE DATABASE a", None),
+            ("ALTER USER a ACCOUNT LOCK", None),
+            ("DROP TABLE IF EXISTS t", Some(Definition)),
+            ("DROP DATABASE d", None),
+            ("RENAME TABLE t TO old, new TO t", Some(Definition)),
+            ("RENAME TABLE a TO x, b TO a, x TO b", None),
+            ("RENAME TABLE a TO s.x, s.b TO `a`, s.x TO b", None),
+            ("RENAME USER a TO b", None),
+            ("TRUNCATE t", Some(Definition)),
+            ("OPTIMIZE LOCAL TABLE t", Some(Definition)),
+            ("ANALYZE TABLE t", Some(Definition)),
+            ("ANALYZE UPDATE t SET a=a+1", None),
+            ("ANALYZE FORMAT=JSON UPDATE t SET a=a+1", None),
+            ("GRANT SELECT ON shop.* TO a", Some(Definition)),
+            ("REVOKE SELECT ON shop.* FROM a", None),
+            ("CALL backfill()", None),
+            ("EXECUTE p", None),
+            ("EXECUTE IMMEDIATE 'UPDATE t SET a=a+1'", None),
+            ("PREPARE p FROM 'UPDATE t SET a=a+1'", None),
+            ("LOAD DATA INFILE 'x' INTO TABLE t", None),
+            ("HANDLER t OPEN", None),
+            ("IMPORT TABLE FROM 'x'", None),
+            ("(SELECT 1)", None),
+            ("EXPLAIN ANALYZE UPDATE t SET a=1", None),
+            ("KILL 7", None),
+            ("", None),
+            // code to the server in a comment: by the word in there, and nothing behind it
+            ("/*!40101 SET x=1 */", Some(Session)),
+            ("/*!50000 UPDATE t SET a=a+1 */", Some(Rows)),
+            ("/*! UPDATE t SET a=a+1*/ -- all of it", Some(Rows)),
+            ("/*M!100000 ALTER TABLE t ADD c INT */", Some(Definition)),
+            ("/*!50000 CALL backfill() */", None),
+            ("/*!99999 ALTER TABLE t ADD c INT */ UPDATE t SET a=a+1", None),
+            ("/*!50000 */ UPDATE t SET a=a+1", None),
+            ("/*!50000 */", None),
+        ] {
+            assert_eq!(kind(statement), known, "{statement}");
+            if known.is_none() && !statement.is_empty() {
+                let bad = split(&format!("SET x=1;\n{statement};")).unwrap_err();
+                assert!(bad.what.starts_with("line 2: ") && bad.hint.contains("--script"), "{bad}");
+            }
         }
-        assert_eq!(kind("WITH a AS (SELECT 1) UPDATE t SET b=1"), Kind::Rows);
-        assert_eq!(kind("ALTER TABLE t ADD c INT"), Kind::Definition);
-        // code to the server in a comment, whatever follows it
-        for code in ["/*!40101 SET x=1 */", "/*!40101 ALTER TABLE t */ SET x=1"] {
-            assert_eq!(kind(code), Kind::Definition, "{code}");
+    }
+
+    #[test]
+    fn a_definition_of_another_schema_is_told() {
+        for (statement, named) in [
+            ("ALTER TABLE other.t ADD c INT", Some("other")),
+            ("ALTER TABLE IF EXISTS `o``r`.t ADD c INT", Some("o`r")),
+            ("ALTER TABLE shop.t ADD FOREIGN KEY (a) REFERENCES other.u (a)", None),
+            ("CREATE VIEW v AS SELECT other.t.a FROM other.t", None),
+            ("CREATE VIEW other.v AS SELECT 1", Some("other")),
+            ("DROP TABLE a, shop.b, other.c", Some("other")),
+            ("RENAME TABLE a TO b, c TO other.d", Some("other")),
+            ("CREATE INDEX i ON other.t (a)", Some("other")),
+            ("CREATE TRIGGER x BEFORE INSERT ON other.t FOR EACH ROW SET @a = 1", Some("other")),
+            ("CREATE TABLE IF NOT EXISTS other.t (a INT)", Some("other")),
+            ("/*!50000 ALTER TABLE other.t ADD c INT */", Some("other")),
+            ("CREATE TABLE t (a INT)", None),
+            ("UPDATE other.t SET a=1", None),
+        ] {
+            assert_eq!(elsewhere(statement, "shop").as_deref(), named, "{statement}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_a_statement_changes_is_told_from_one_that_it_reads() {
+        let tables = ["log".to_owned(), "odd`one".to_owned()];
+        for (statement, named) in [
+            ("INSERT INTO log VALUES (1)", Some("log")),
+            ("insert ignore `LOG` (a) values (1)", Some("log")),
+            ("INSERT INTO t SELECT * FROM log", None),
+            ("UPDATE t JOIN log USING (a) SET t.b = 1", Some("log")),
+            ("UPDATE t SET a = (SELECT MAX(a) FROM log)", None),
+            ("DELETE FROM shop.`odd``one` WHERE a = 1", Some("odd`one")),
+            ("DELETE FROM t WHERE a IN (SELECT a FROM log)", None),
+            ("WITH x AS (SELECT 1) UPDATE log SET a = 1", Some("log")),
+            ("/*!50000 REPLACE log SET a = 1 */", Some("log")),
+            ("SELECT * FROM log", None),
+            ("ALTER TABLE log ADD b INT", None),
+            ("UPDATE t SET a = 'log'", None),
+        ] {
+            assert_eq!(changes(statement, &tables), named, "{statement}");
         }
     }
 
@@ -356,6 +618,7 @@ mod tests {
         #[test]
         fn splitting_never_panics(text in r#"[a-z '"`;\\#/*\n-]{0,80}"#) {
             let _ = split(&text);
+            let _ = (kind(&text), elsewhere(&text, "s"), changes(&text, &["t".to_owned()]));
             let _ = copies(&text);
             let _ = copies(&format!("ALTER TABLE {text}"));
         }

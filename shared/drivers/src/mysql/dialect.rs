@@ -105,6 +105,10 @@ pub struct Dialect {
     pub foreign_events: &'static str,
     /// Percent done of a running statement: `{id}`; column `percent`.
     pub progress: &'static str,
+    /// Indexes of a schema, as they are defined: `{schema}`.
+    pub indexes: &'static str,
+    /// CHECK constraints of a schema: `{schema}`.
+    pub checks: &'static str,
     /// How fast the binary log grew since the server started, bytes a second.
     pub log_growth: &'static str,
     /// A role that only some engines know: the sessions' own threads of the server.
@@ -248,6 +252,11 @@ pub static MARIADB: Dialect = Dialect {
                      FROM information_schema.events WHERE STATUS = 'SLAVESIDE_DISABLED'",
     progress: "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
          FROM information_schema.processlist WHERE ID = {id}",
+    indexes: "SELECT TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE, \
+              COLLATION, INDEX_COMMENT, IGNORED \
+              FROM information_schema.statistics WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    checks: "SELECT TABLE_NAME, CONSTRAINT_NAME, LEVEL, CHECK_CLAUSE FROM information_schema.check_constraints \
+             WHERE CONSTRAINT_SCHEMA = {schema} ORDER BY 1, 2, 3",
     log_growth: "SELECT MAX(IF(VARIABLE_NAME = 'BINLOG_BYTES_WRITTEN', VARIABLE_VALUE, 0)) \
                  / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 3600) AS rate \
                  FROM information_schema.global_status",
@@ -364,6 +373,13 @@ pub static MYSQL: Dialect = Dialect {
     progress: "SELECT IF(WORK_ESTIMATED > 0, WORK_COMPLETED / WORK_ESTIMATED * 100, NULL) AS percent \
          FROM performance_schema.events_stages_current s JOIN performance_schema.threads t \
          USING (THREAD_ID) WHERE t.PROCESSLIST_ID = {id}",
+    indexes: "SELECT TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE, \
+              COLLATION, INDEX_COMMENT, IS_VISIBLE, EXPRESSION \
+              FROM information_schema.statistics WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    checks: "SELECT t.TABLE_NAME, t.CONSTRAINT_NAME, t.ENFORCED, c.CHECK_CLAUSE \
+             FROM information_schema.table_constraints t JOIN information_schema.check_constraints c \
+             ON c.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND c.CONSTRAINT_NAME = t.CONSTRAINT_NAME \
+             WHERE t.CONSTRAINT_SCHEMA = {schema} AND t.CONSTRAINT_TYPE = 'CHECK' ORDER BY 1, 2",
     log_growth: "SELECT (SELECT SUM(SUM_NUMBER_OF_BYTES_WRITE) FROM \
                  performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/binlog') \
                  / GREATEST((SELECT VARIABLE_VALUE FROM performance_schema.global_status \
@@ -410,6 +426,8 @@ impl Dialect {
             set_applied,
             foreign_events,
             progress,
+            indexes,
+            checks,
             log_growth,
             server_threads,
         } = self;
@@ -464,6 +482,8 @@ impl Dialect {
             ("change_source", Cell::Is(change_source)),
             ("foreign_events", Cell::Is(foreign_events)),
             ("progress", Cell::Is(progress)),
+            ("indexes", Cell::Is(indexes)),
+            ("checks", Cell::Is(checks)),
             ("log_growth", Cell::Is(log_growth)),
         ];
         let of_a_channel =
@@ -567,7 +587,7 @@ mod tests {
 
     #[test]
     fn every_place_in_a_statement_is_known() {
-        let known = ["position", "seconds", "host", "port", "user", "password", "id"];
+        let known = ["position", "seconds", "host", "port", "user", "password", "id", "schema"];
         for dialect in [&MARIADB, &MYSQL] {
             for template in [
                 dialect.wait,
@@ -575,6 +595,8 @@ mod tests {
                 dialect.change_source,
                 dialect.set_applied,
                 dialect.progress,
+                dialect.indexes,
+                dialect.checks,
             ] {
                 for part in template.split('{').skip(1) {
                     let key = part.split('}').next().unwrap_or_default();

@@ -24,33 +24,50 @@ const QUIET: Duration = Duration::from_secs(1);
 /// A session that slept so long, in seconds, waits for a client that is gone: ours send one statement after another.
 const ORPHAN_SECONDS: u64 = 5;
 
-/// What a definition consists of; row order is fixed, values that change by themselves are left out.
-const DEFINITIONS: [&str; 8] = [
+/// Errors of a definition that may be done already: something exists, or is gone.
+const DONE: [u16; 19] = [
+    1007, 1008, 1050, 1051, 1054, 1060, 1061, 1068, 1091, 1146, 1304, 1305, 1359, 1360, 1537, 1539,
+    1826, 3821, 3822,
+];
+
+/// What a definition consists of, with the dialect's own two; row order is fixed, and what changes by itself is left out:
+/// of events whether they are on, when they ran, and those that end by themselves.
+const DEFINITIONS: [&str; 9] = [
     "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT \
      FROM information_schema.tables WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
     "SELECT TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, \
      CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION \
      FROM information_schema.columns WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2",
-    "SELECT TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE \
-     FROM information_schema.statistics WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
     "SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, \
      k.REFERENCED_COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE FROM information_schema.key_column_usage k \
      LEFT JOIN information_schema.referential_constraints r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
      AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
      WHERE k.TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
-    "SELECT TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_ORDER, ACTION_STATEMENT \
-     FROM information_schema.triggers WHERE TRIGGER_SCHEMA = {schema} ORDER BY 1",
-    "SELECT ROUTINE_TYPE, ROUTINE_NAME, DTD_IDENTIFIER, ROUTINE_DEFINITION FROM information_schema.routines \
+    "SELECT TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_ORDER, ACTION_STATEMENT, \
+     DEFINER, SQL_MODE FROM information_schema.triggers WHERE TRIGGER_SCHEMA = {schema} ORDER BY 1, 2",
+    "SELECT ROUTINE_TYPE, ROUTINE_NAME, DTD_IDENTIFIER, ROUTINE_DEFINITION, DEFINER, SECURITY_TYPE, SQL_MODE, \
+     SQL_DATA_ACCESS, IS_DETERMINISTIC, ROUTINE_COMMENT FROM information_schema.routines \
      WHERE ROUTINE_SCHEMA = {schema} ORDER BY 1, 2",
-    "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.views WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
+    "SELECT ROUTINE_TYPE, SPECIFIC_NAME, ORDINAL_POSITION, PARAMETER_MODE, PARAMETER_NAME, DTD_IDENTIFIER \
+     FROM information_schema.parameters WHERE SPECIFIC_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    "SELECT TABLE_NAME, VIEW_DEFINITION, DEFINER, SECURITY_TYPE, CHECK_OPTION FROM information_schema.views \
+     WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
     "SELECT TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION \
      FROM information_schema.partitions WHERE TABLE_SCHEMA = {schema} AND PARTITION_NAME IS NOT NULL \
      ORDER BY 1, 2",
+    "SELECT EVENT_NAME, DEFINER, EVENT_TYPE, EXECUTE_AT, INTERVAL_VALUE, INTERVAL_FIELD, STARTS, ENDS, TIME_ZONE, \
+     SQL_MODE, ON_COMPLETION, EVENT_COMMENT, EVENT_DEFINITION FROM information_schema.events \
+     WHERE EVENT_SCHEMA = {schema} \
+     AND (ON_COMPLETION = 'PRESERVE' OR EVENT_TYPE = 'RECURRING' AND ENDS IS NULL) ORDER BY 1",
 ];
 
-pub fn fingerprint(session: &mut Session, schema: &str) -> Result<String> {
+fn questions(dialect: &Dialect) -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.into_iter().chain([dialect.indexes, dialect.checks])
+}
+
+pub fn fingerprint(session: &mut Session, dialect: &Dialect, schema: &str) -> Result<String> {
     let mut hash = Sha256::new();
-    for question in DEFINITIONS {
+    for question in questions(dialect) {
         for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
             for (column, value) in row {
                 // NULL and an empty text are two things
@@ -65,17 +82,60 @@ pub fn fingerprint(session: &mut Session, schema: &str) -> Result<String> {
 }
 
 /// The same by the name of what is defined: to tell what two fingerprints differ in.
-pub fn parts(session: &mut Session, schema: &str) -> Result<BTreeMap<String, String>> {
+pub fn parts(
+    session: &mut Session,
+    dialect: &Dialect,
+    schema: &str,
+) -> Result<BTreeMap<String, String>> {
     let mut parts: BTreeMap<String, String> = BTreeMap::new();
-    for question in DEFINITIONS {
+    for question in questions(dialect) {
         for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
-            let named = ["TABLE_NAME", "TRIGGER_NAME", "ROUTINE_NAME", "EVENT_NAME"];
+            let named =
+                ["TABLE_NAME", "TRIGGER_NAME", "ROUTINE_NAME", "SPECIFIC_NAME", "EVENT_NAME"];
             let name = named.iter().find_map(|name| row.get(*name)?.clone()).unwrap_or_default();
             // a text cannot refuse what is written to it
             let _ = writeln!(parts.entry(name).or_default(), "{row:?}");
         }
     }
     Ok(parts)
+}
+
+/// Whoever splits a file knows that already, with its line.
+fn unknown(statement: &str) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("what may be done twice when it is cut off: {}", cut(statement)),
+    )
+    .hint("write it as plain statements, or run it by --script")
+}
+
+/// Rows and their note are one transaction: a table whose engine knows none would be changed twice after a kill.
+fn transactional(session: &mut Session, schema: &str, statements: &[String]) -> Result<()> {
+    let rows = session.rows(&format!(
+        "SELECT t.TABLE_NAME AS name, t.ENGINE AS engine FROM information_schema.tables t \
+         JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
+         WHERE t.TABLE_SCHEMA = {} AND t.TABLE_TYPE = 'BASE TABLE' AND COALESCE(e.TRANSACTIONS, 'NO') <> 'YES'",
+        literal(schema)
+    ))?;
+    let mut tables = Vec::new();
+    for row in &rows {
+        tables.push(column(row, "name")?.unwrap_or_default().to_owned());
+    }
+    let found = statements.iter().enumerate().find_map(|(at, statement)| {
+        sql::changes(statement, &tables).map(|table| (at + 1, table, statement))
+    });
+    let Some((at, table, statement)) = found else { return Ok(()) };
+    Err(Error::new(
+        Kind::Declined,
+        format!(
+            "statement {at} of {} changes rows of {schema}.{table}, whose engine knows no transactions: it would be \
+             done twice when it is cut off: {}",
+            statements.len(),
+            cut(statement)
+        ),
+    )
+    .hint(format!("ALTER TABLE {} ENGINE=InnoDB before, or run it by --script", name(table)))
+    .untouched())
 }
 
 fn hex(hash: Sha256) -> String {
@@ -126,6 +186,10 @@ pub fn migrate(
     };
     let mut notes = db.link.open()?;
     alone(db, &mut notes, token)?;
+    for statement in statements {
+        sql::kind(statement).ok_or_else(|| unknown(statement))?;
+    }
+    transactional(&mut notes, schema, statements)?;
     ensure_tables(&mut notes)?;
     run.begin(&mut notes, statements)?;
     let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
@@ -171,7 +235,7 @@ impl Run<'_> {
         at: usize,
         statement: &str,
     ) -> Result<()> {
-        let kind = sql::kind(statement);
+        let kind = sql::kind(statement).ok_or_else(|| unknown(statement))?;
         let known = notes.rows(&format!(
             "SELECT done, digest, schema_before FROM rs_tools.migration_step WHERE token = {} AND number = {at}",
             literal(self.token)
@@ -182,7 +246,9 @@ impl Run<'_> {
             }
             self.await_other(notes, worker, at, statement)?;
             let before = column(row, "schema_before")?.unwrap_or_default();
-            if kind == sql::Kind::Definition && fingerprint(notes, self.schema)? != before {
+            if kind == sql::Kind::Definition
+                && fingerprint(notes, self.dialect, self.schema)? != before
+            {
                 return self.note_done(notes, at);
             }
             notes.run(&format!(
@@ -191,7 +257,7 @@ impl Run<'_> {
                 literal(self.token)
             ))?;
         } else {
-            let before = fingerprint(notes, self.schema)?;
+            let before = fingerprint(notes, self.dialect, self.schema)?;
             notes.run(&format!(
                 "INSERT INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
                  VALUES ({}, {at}, '{}', '{before}', {}, 0)",
@@ -200,12 +266,12 @@ impl Run<'_> {
                 worker.id()
             ))?;
         }
-        self.perform(notes, worker, at, statement, kind)?;
+        self.perform(notes, worker, (at, !known.is_empty()), statement, kind)?;
         if kind == sql::Kind::Rows { Ok(()) } else { self.note_done(notes, at) }
     }
 
     fn note_done(&self, notes: &mut Session, at: usize) -> Result<()> {
-        let after = fingerprint(notes, self.schema)?;
+        let after = fingerprint(notes, self.dialect, self.schema)?;
         notes.run(&format!(
             "UPDATE rs_tools.migration_step SET done = 1, schema_after = '{after}' \
              WHERE token = {} AND number = {at}",
@@ -291,7 +357,7 @@ impl Run<'_> {
         &self,
         notes: &mut Session,
         worker: &mut Session,
-        at: usize,
+        (at, again): (usize, bool),
         statement: &str,
         kind: sql::Kind,
     ) -> Result<()> {
@@ -319,7 +385,9 @@ impl Run<'_> {
                     });
                 }
                 Err(Fault::Server(number, why)) => {
-                    let half = self.forget_unless_half(notes, at)?;
+                    // begun before, and the error says that what it makes is there, or what it takes is gone
+                    let perhaps = again && kind == sql::Kind::Definition && DONE.contains(&number);
+                    let half = !perhaps && self.forget_unless_half(notes, at)?;
                     let error = Error::new(
                         Kind::Failed,
                         format!(
@@ -330,7 +398,11 @@ impl Run<'_> {
                         ),
                     )
                     .because(format!("{number} {why}"));
-                    return Err(error.hint(if half {
+                    return Err(error.hint(if perhaps {
+                        "it was begun before and cut off, the schema does not show whether it was done, and it stays \
+                         noted as begun: look whether what it makes is there; put back what it was and run the same \
+                         migrate again, or go back"
+                    } else if half {
                         "it changed the schema in part: look at it, put it right by hand or go back"
                     } else {
                         "it changed nothing; the statements before it are done and will be skipped"
@@ -351,7 +423,7 @@ impl Run<'_> {
         let before = notes.must(&format!(
             "SELECT schema_before FROM rs_tools.migration_step WHERE token = {token} AND number = {at}"
         ))?;
-        if fingerprint(notes, self.schema)? != before {
+        if fingerprint(notes, self.dialect, self.schema)? != before {
             return Ok(true);
         }
         notes.run(&format!(

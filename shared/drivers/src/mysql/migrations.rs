@@ -92,7 +92,7 @@ pub fn script(
     let mut session = db.link.open()?;
     alone(db, &mut session, token)?;
     ensure_tables(&mut session)?;
-    let before = fingerprint(&mut session, schema)?;
+    let before = fingerprint(&mut session, db.dialect()?, schema)?;
     let (of, target, digest) = (literal(token), literal(schema), digest("script"));
     let known =
         session.value(&format!("SELECT digest FROM rs_tools.migration WHERE token = {of}"))?;
@@ -112,7 +112,7 @@ pub fn script(
     let result = work();
     // hours may have passed, and the session may be gone
     let mut session = db.link.open()?;
-    let after = fingerprint(&mut session, schema)?;
+    let after = fingerprint(&mut session, db.dialect()?, schema)?;
     let done = if matches!(result, Ok(true)) { 1 } else { FAILED };
     session.run(&format!(
         "UPDATE rs_tools.migration_step SET done = {done}, schema_after = '{after}' \

@@ -264,11 +264,11 @@ impl Database for Mysql {
     }
 
     fn schema_fingerprint(&self, schema: &str) -> Result<String> {
-        migrate::fingerprint(&mut self.link.open()?, schema)
+        migrate::fingerprint(&mut self.link.open()?, self.dialect()?, schema)
     }
 
     fn schema_parts(&self, schema: &str) -> Result<BTreeMap<String, String>> {
-        migrate::parts(&mut self.link.open()?, schema)
+        migrate::parts(&mut self.link.open()?, self.dialect()?, schema)
     }
 
     fn migrations(&self) -> Result<Vec<Migration>> {
