@@ -166,6 +166,9 @@ fn an_unknown_driver_is_named_with_those_that_are_known() {
     set("DB_LINEAGE_NAME=text:shop");
     set("BACKUP_DRIVER=text:tape");
     scene.tool("rs-snapshot").args(list).run().exits(2).says("tape").says("mariabackup");
+    // each family has its table, and says what is in it
+    set("DB_DRIVER=text:oracle");
+    scene.tool("rs-dbsync").args(["status", "One"]).run().exits(2).says("oracle").says("mysql");
     for url in ["gcp:eu", "sqlite", "sqlite:", "", "/tmp"] {
         let ran = scene.tool("rs-server").args(["list", "--all", "--cloud", url]).run().exits(2);
         ran.says("sqlite");

@@ -48,6 +48,18 @@ type OpenDns = fn(&Settings) -> Result<Box<dyn Dns>>;
 /// What opens the backups of a server, over its channel where there is one.
 type OpenSnapshots = fn(&Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn Snapshots>>;
 
+/// What opens the balancer that runs on a server, over its channel where there is one.
+type OpenBalancer = fn(&Server, &Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn Balancer>>;
+/// What opens the page of the balancer that runs on a server.
+type OpenPage = fn(&Server, &Settings, Option<Box<dyn Channel>>) -> Result<Box<dyn PageSwitch>>;
+/// Whose name and password, where it is not the administrator's.
+type Account = Option<(String, Secret)>;
+/// What opens the database that runs on a server.
+type OpenDatabase =
+    fn(&Server, &Settings, Option<Box<dyn Channel>>, Account) -> Result<Box<dyn Database>>;
+/// What opens the alerts that a deployment's inputs name; absent when they name none.
+type OpenAlerts = fn(&Settings) -> Result<Option<Box<dyn Alerts>>>;
+
 /// State stores, by the scheme of `RS_STATE` (or of `RS_CLOUD` for the managed cloud).
 const STATES: &[Line<Box<dyn State>>] = &[("sqlite", sqlite::open)];
 
@@ -59,6 +71,18 @@ pub(crate) const MACHINES: &[(&str, OpenMachines)] = &[("Local", local::open)];
 
 /// DNS drivers, by the input `DNS_DRIVER`.
 const DNS: &[(&str, OpenDns)] = &[("rfc2136", dns::rfc2136), ("hosts", dns::hosts)];
+
+/// Balancers, by the input `LB_DRIVER`.
+const BALANCERS: &[(&str, OpenBalancer)] = &[("haproxy", haproxy::balancer)];
+
+/// Maintenance pages, by the input `LB_DRIVER`: a page is shown by the balancer.
+const PAGES: &[(&str, OpenPage)] = &[("haproxy", haproxy::page)];
+
+/// Databases, by the input `DB_DRIVER`. MariaDB and MySQL are one: which it is, it says itself.
+const DATABASES: &[(&str, OpenDatabase)] = &[("mysql", mysql::database)];
+
+/// Alerts, by the input `ALERTS_DRIVER`.
+const ALERTS: &[(&str, OpenAlerts)] = &[("hook", hook::open)];
 
 /// Snapshot drivers, by the input `BACKUP_DRIVER`.
 const SNAPSHOTS: &[(&str, OpenSnapshots)] = &[
@@ -116,38 +140,39 @@ pub fn machines(written: &serde_json::Value) -> Result<Box<dyn Machines>> {
     }
 }
 
-/// The balancer that runs on a server.
+/// The balancer that runs on a server (`LB_DRIVER`, by default `haproxy`).
 pub fn balancer(
     server: &Server,
     settings: &Settings,
     channel: Option<Box<dyn Channel>>,
 ) -> Result<Box<dyn Balancer>> {
-    haproxy::balancer(server, settings, channel)
+    choose(BALANCERS, "balancer", &settings.or("LB_DRIVER", "haproxy")?)?(server, settings, channel)
 }
 
-/// The maintenance page of the balancer that runs on a server.
+/// The maintenance page of the balancer that runs on a server (`LB_DRIVER`).
 pub fn page(
     server: &Server,
     settings: &Settings,
     channel: Option<Box<dyn Channel>>,
 ) -> Result<Box<dyn PageSwitch>> {
-    haproxy::page(server, settings, channel)
+    choose(PAGES, "page", &settings.or("LB_DRIVER", "haproxy")?)?(server, settings, channel)
 }
 
-/// The database that runs on a server, as its administrator; as another account when one is given.
+/// The database that runs on a server (`DB_DRIVER`, by default `mysql`), as its administrator; as another account when one
+/// is given.
 pub fn database(
     server: &Server,
     settings: &Settings,
     channel: Option<Box<dyn Channel>>,
-    account: Option<(String, Secret)>,
+    account: Account,
 ) -> Result<Box<dyn Database>> {
-    mysql::database(server, settings, channel, account)
+    let name = settings.or("DB_DRIVER", "mysql")?;
+    choose(DATABASES, "database", &name)?(server, settings, channel, account)
 }
 
 /// The DNS that a deployment's inputs name (`DNS_DRIVER`, by default `rfc2136`).
 pub fn dns(settings: &Settings) -> Result<Box<dyn Dns>> {
-    let name = settings.get("DNS_DRIVER")?.unwrap_or_else(|| "rfc2136".into());
-    choose(DNS, "DNS", &name)?(settings)
+    choose(DNS, "DNS", &settings.or("DNS_DRIVER", "rfc2136")?)?(settings)
 }
 
 /// The backups of a database server (`BACKUP_DRIVER`, by default `mariabackup`). Without a channel only the store
@@ -156,11 +181,10 @@ pub fn snapshots(
     settings: &Settings,
     channel: Option<Box<dyn Channel>>,
 ) -> Result<Box<dyn Snapshots>> {
-    let name = settings.get("BACKUP_DRIVER")?.unwrap_or_else(|| "mariabackup".into());
-    choose(SNAPSHOTS, "snapshot", &name)?(settings, channel)
+    choose(SNAPSHOTS, "snapshot", &settings.or("BACKUP_DRIVER", "mariabackup")?)?(settings, channel)
 }
 
-/// The alerts that a deployment's inputs name (`ALERTS_HOOK`); absent when it has none.
+/// The alerts that a deployment's inputs name (`ALERTS_DRIVER`, by default `hook`); absent when it has none.
 pub fn alerts(settings: &Settings) -> Result<Option<Box<dyn Alerts>>> {
-    hook::open(settings)
+    choose(ALERTS, "alerts", &settings.or("ALERTS_DRIVER", "hook")?)?(settings)
 }
