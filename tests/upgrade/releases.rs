@@ -33,11 +33,24 @@ fn cannot_serve(site: &Site, server: &str) {
     let _ = site.tool("rs-run").args(["app stop", server, "--stay"]).run().exits(0);
 }
 
+/// Somebody else on the port of a stopped application is not taken for it.
+fn nobody_answers_in_its_place(site: &Site, server: &str) {
+    let record = site.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let port = format!("{}:8000", record["address"].as_str().unwrap());
+    let foreigner = std::net::TcpListener::bind(port).unwrap();
+    let start = || site.tool("rs-run").args(["app start", server]).run();
+    let _ = start().exits(1).says("somebody else answers in its place");
+    drop(foreigner);
+    let _ = start().exits(0);
+    let _ = site.tool("rs-run").args(["app stop", server, "--stay"]).run().exits(0);
+}
+
 #[test]
 fn neither_release_can_live_with_the_schema_of_the_other() {
     let site = Site::up("releases", "");
     let _ = site.run("scripts/upgrade.sh", &["--until", "12"]).exits(0);
     cannot_serve(&site, "App Server-3");
+    nobody_answers_in_its_place(&site, "App Server-3");
     let _ = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     cannot_serve(&site, "App Server-1");
     assert_eq!(status(&site, "App Server-3", &[], "/health"), "200");

@@ -296,23 +296,31 @@ def is_job(name):
     return os.path.exists(path(name, "every"))
 
 
+def is_ready(name):
+    """Whether there is a question for it, and the answer is yes."""
+    return os.path.exists(path(name, "ready")) and subprocess.call(
+        [path(name, "ready")], cwd=HOME, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+
+
 def start(args):
     for name in known(args.names):
         if os.path.exists(path(name, "mask")) and os.environ.get("RS_REBOOT") == "true":
             print(f"{name}: was stopped to stay, stays stopped")
             continue
-        changed = remove(path(name, "mask")) | remove(path(name, "down"))
         running = alive(name)
+        # a foreigner on its port would answer in its place, and it would die each time unseen
+        if not running and is_ready(name):
+            sys.exit(f"svc: {name} does not run, and somebody else answers in its place; nothing was started")
+        changed = remove(path(name, "mask")) | remove(path(name, "down"))
         wake()
         if is_job(name):
             print(f"{name}: every {read(path(name, 'every'))} s ({'now' if changed else 'already'})")
             continue
         until(lambda: alive(name), args.timeout, f"{name} does not start", name)
         if os.path.exists(path(name, "ready")):
-            ready = lambda: alive(name) and subprocess.call(
-                [path(name, "ready")], cwd=HOME, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
-            until(ready, args.timeout, f"{name} is not ready after {args.timeout:g} s", name)
+            until(lambda: alive(name) and is_ready(name), args.timeout,
+                f"{name} is not ready after {args.timeout:g} s", name)
         pid = alive(name)
         print(f"{name}: up, process {pid} ({'already' if pid == running else 'now'})")
 
