@@ -237,6 +237,10 @@ decision_facts() { # decision_facts NUMBER: what is known without asking again
   esac
 }
 decision_gate() { # decision_gate NUMBER: what no person can say yes to
+  # step 22 asks for the page; when an earlier start did it, somebody may have lifted it since
+  [[ $1 != 1 || -e $results/22.out ]] || command rs-maintenance status --pool "$POOL" --require on >/dev/null ||
+    refuse 'the page is not up, and the migration is next: users would meet a schema that is half' \
+      "rs-maintenance start --pool '$POOL', then upgrade.sh again"
   [[ $1 == 2 && -n $slaves_asked ]] || return 0
   local rc=0
   wait "$slaves_asked" || rc=$?

@@ -81,7 +81,7 @@ close_log() { # all that was said is written and shown before we end
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE SNAPSHOT WINDOW ALERTS WAIT_AT_BOOT CODE_UPDATE APP_START
-  APP_STOP APP_RESTART WORKER_START WORKER_STOP RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
+  APP_STOP APP_RESTART WORKER_START WORKER_STOP WORKERS_IN_ARRAYS RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
   BACK_TIME UNREHEARSED HOOKS HOOK_LIMIT PAGE_WAIT PAGE_KILL)
 # shellcheck disable=SC2034 # the steps read them
 lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
@@ -118,6 +118,7 @@ defaults() {
   : "${EXPECT_RELEASE:=}" "${OLD_RELEASE:=}" "${SNAPSHOT:=held}" "${WINDOW:=10m}"
   : "${PAGE_WAIT:=5s}" "${PAGE_KILL:=yes}"
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
+  : "${WORKERS_IN_ARRAYS:=yes}"
   # empty on purpose: a site without workers, one whose applications never start by themselves
   : "${WORKER_START=worker start}" "${WORKER_STOP=worker stop}" "${RESTART_APP:=no}"
   : "${ALERTS:=yes}" "${WAIT_AT_BOOT=APP_START_AT_BOOT=text:false}"
@@ -138,6 +139,8 @@ defaults() {
   [[ $UNREHEARSED == decline || $UNREHEARSED == go ]] ||
     die 2 "UNREHEARSED is '$UNREHEARSED'" "decline, or go: what was not rehearsed is then not counted"
   [[ $PAGE_KILL == yes || $PAGE_KILL == no ]] || die 2 "PAGE_KILL is '$PAGE_KILL'" "yes, or no to stop where requests go on"
+  [[ $WORKERS_IN_ARRAYS == yes || $WORKERS_IN_ARRAYS == no ]] ||
+    die 2 "WORKERS_IN_ARRAYS is '$WORKERS_IN_ARRAYS'" "yes, or no where only servers run workers and cron jobs"
   [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
@@ -160,6 +163,18 @@ page_on() { # the page up, and what was in flight ended
   local kill=()
   [[ $PAGE_KILL == no ]] || kill=(--kill)
   rs-maintenance start --pool "$POOL" --wait "$PAGE_WAIT" "${kill[@]}"
+}
+
+working() { # of the servers on stdin those that run workers
+  if [[ $WORKERS_IN_ARRAYS == yes ]]; then cat; else sed '/"array":"/d'; fi
+}
+but_working() { # how many of the servers on stdin run none
+  [[ $WORKERS_IN_ARRAYS == no ]] || {
+    cat >/dev/null
+    printf 0
+    return 0
+  }
+  grep -c '"array":"' || true
 }
 
 # SET => VALUE in MIGRATION_SQL and MIGRATION_SCRIPT; without a set it is for every one.

@@ -29,9 +29,11 @@ step_29_workers() {
     return 0
   }
   # an instance that the array has just begun is waited for
-  rs-server list --as new --role server | rs-server launch | rs-run "$WORKER_START"
+  rs-server list --as new --role server | rs-server launch | working | rs-run "$WORKER_START" --allow-none
 }
 step_writes_on() {
+  # somebody may have lifted the page since step 22: users would write before anybody tested
+  rs-maintenance status --pool "$POOL" --require on >/dev/null
   rs-dbsync writes on --role master
 }
 proof_29() {
@@ -45,9 +47,14 @@ proof_29_first() {
   if ((${#MIGRATION_SCRIPT[@]})); then ran "$APP_START" --as new --role server --first; else declared; fi
 }
 proof_29_workers() {
-  if [[ -z $WORKER_START ]]; then declared; else ran "$WORKER_START" --as new --role server; fi
+  if [[ -z $WORKER_START ]]; then
+    declared
+  else
+    LESS=$(rs-server list --as new --role server | but_working) ran "$WORKER_START" --as new --role server
+  fi
 }
 proof_writes_on() {
+  asked rs-maintenance status --pool "$POOL" --require on
   rs-dbsync writes on --role master --dry-run | unchanged
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 29 "$@"; }

@@ -75,6 +75,11 @@ pub fn upgrade_under_load(site: &Site) {
     for there in ["App Server-3", "App Server-4", "array-2 #1", "Master DB", "Slave DB"] {
         assert_eq!(left[there]["state"], "operational", "{there}");
     }
+    // instances of the array ran neither workers nor jobs before, and do not now
+    for (server, state) in [("array-2 #1", "masked"), ("App Server-3", "up")] {
+        let ran = site.tool("rs-run").args(["service status", server, "--json"]).run().exits(0);
+        assert!(ran.stdout.contains(&format!("worker-orders {state}")), "{server}\n{ran}");
+    }
     let _ = site.tool("rs-cleanup").args(["audit", "--due", "after"]).run().exits(0);
     let _ = site.tool("rs-journal").args(["verify"]).run().exits(0);
     for line in readme_lines() {
@@ -193,13 +198,16 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
     assert!(!ran.stderr.contains("back from here"), "{ran}");
     // what it would do is shown to its end, and nothing is done
     let dry = site.run("scripts/rollback.sh", &["--dry-run"]).exits(0);
-    let _ =
-        dry.says("the warm slave becomes the master").says("page off").says("Nothing was changed");
+    for says in ["the warm slave becomes the master", "page off", "Nothing was changed"] {
+        assert!(dry.stdout.contains(says), "{says}\n{dry}");
+    }
     assert_eq!(releases(site), ["2.0"]);
     let back = site.run("scripts/rollback.sh", &[]).exits(0);
     assert_eq!(releases(site), ["1.0"]);
     let dry = site.run("scripts/rollback.sh", &["--undo", "--dry-run"]).exits(0);
-    let _ = dry.says("the migrated master becomes the master").says("Nothing was changed");
+    for says in ["the migrated master becomes the master", "Nothing was changed"] {
+        assert!(dry.stdout.contains(says), "{says}\n{dry}");
+    }
     back_again(site);
     assert_eq!(releases(site), ["1.0"]);
     let servers =

@@ -2,8 +2,8 @@
 //! it, when that promotion is taken back.
 //!
 //! Counted on the master's own position, as a set. Heartbeats are known by the tables that they write to, our own tests
-//! by position: nobody else writes between the migration and the moment at which the site was opened. What cannot be
-//! told apart counts as the users'; what cannot be counted is unknown, which is never 0.
+//! by position: nobody else writes between the migration and the moment at which the site was opened, as long as the page was
+//! up all the time. What cannot be told apart counts as the users'; what cannot be counted is unknown, which is never 0.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,9 @@ pub type Written = BTreeMap<BTreeSet<String>, u64>;
 /// What the tools write beside the data: missed by nobody.
 const OURS: &str = "rs_tools.";
 
+/// Why it may be less than it says.
+const LIFTED: &str =
+    "the page was not up all the time before the site was opened: our tests are counted too";
 /// Why it may be less than it says.
 const BEGUN: &str = "a migration was begun and did not end: what it wrote is counted";
 
@@ -44,6 +47,8 @@ pub struct PriceFacts {
     pub begun: bool,
     /// The moment at which the site was opened to users, after that; absent: nobody noted one.
     pub opened: Option<Moment>,
+    /// Whether the page came down or had to be put up again between the two: users may have written there.
+    pub lifted: bool,
     /// Now.
     pub now: Moment,
     /// What was written between the migration and the opening; absent: it cannot be read.
@@ -57,7 +62,12 @@ pub struct PriceFacts {
 impl PriceFacts {
     /// From when on users' transactions count.
     pub fn users_from(&self) -> &Moment {
-        self.opened.as_ref().or(self.migrated.as_ref()).unwrap_or(&self.held)
+        self.opened().or(self.migrated.as_ref()).unwrap_or(&self.held)
+    }
+
+    /// The opening, where nobody but our tests can have written before it.
+    fn opened(&self) -> Option<&Moment> {
+        self.opened.as_ref().filter(|_| !self.lifted)
     }
 }
 
@@ -157,7 +167,7 @@ pub fn price(facts: &PriceFacts) -> Price {
     let from = facts.users_from();
     let tables = &facts.heartbeat_tables;
     let counted = part(from, &facts.now, facts.written_since.as_ref(), tables);
-    let tests = match (&facts.migrated, &facts.opened) {
+    let tests = match (&facts.migrated, facts.opened()) {
         (Some(migrated), Some(opened)) => {
             part(migrated, opened, facts.written_before.as_ref(), tables).map(|(n, _)| n)
         }
@@ -172,14 +182,15 @@ pub fn price(facts: &PriceFacts) -> Price {
             from.position.text()
         )),
         Some((n, _)) if begun && n > 0 => Some(BEGUN.to_owned()),
+        Some((n, _)) if facts.lifted && n > 0 => Some(LIFTED.to_owned()),
         Some(_) if !apart => Some("its binary log does not tell heartbeats apart".to_owned()),
         Some(_) => None,
     };
     Price {
         transactions: counted.map(|(n, _)| n),
-        at_most: counted.is_some_and(|(n, _)| !apart || (begun && n > 0)),
+        at_most: counted.is_some_and(|(n, _)| !apart || ((begun || facts.lifted) && n > 0)),
         since: from.at.clone(),
-        since_what: match (&facts.opened, &facts.migrated) {
+        since_what: match (facts.opened(), &facts.migrated) {
             _ if facts.promoted => "promoted",
             (Some(_), _) => "opened",
             (None, Some(_)) => "migrated",
@@ -224,6 +235,23 @@ mod tests {
             heartbeat_tables: vec!["heartbeat.beat".into()],
             ..PriceFacts::default()
         }
+    }
+
+    #[test]
+    fn where_the_page_was_lifted_before_the_opening_nothing_is_taken_for_our_tests() {
+        let all = wrote(&[
+            (&["shop.orders"], 138),
+            (&[""], 2),
+            (&["heartbeat.beat"], 14),
+            (&["rs_tools.canary"], 1),
+        ]);
+        let found = price(&PriceFacts { lifted: true, written_since: all, ..opened() });
+        assert_eq!((found.transactions, found.tests, found.at_most), (Some(140), None, true));
+        assert_eq!((found.since_what.as_str(), &found.since[11..19]), ("migrated", "14:01:00"));
+        assert_eq!(found.because.as_deref(), Some(LIFTED));
+        let quiet = PriceFacts { now: at("14:03:00", "0-1-110", 1), ..opened() };
+        let quiet = price(&PriceFacts { lifted: true, written_since: wrote(&[]), ..quiet });
+        assert_eq!((quiet.transactions, quiet.at_most), (Some(0), false));
     }
 
     #[test]

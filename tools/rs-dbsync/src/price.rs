@@ -63,6 +63,16 @@ fn gather(
     let opened = migrated.as_ref().and_then(|migrated| {
         moment(site, acts.iter().filter(|a| a.subject == here), master, &[OPENED], &migrated.at)
     });
+    // a page that a tool took down, or that had to be put up again since somebody had lifted it
+    let lifted = migrated.as_ref().zip(opened.as_ref()).is_some_and(|(migrated, opened)| {
+        acts.iter().any(|act| {
+            act.tool == "rs-maintenance"
+                && ["start", "stop"].contains(&act.verb.as_str())
+                && act.deployment == site.deployment
+                && act.outcome != Outcome::Failed
+                && (migrated.at.as_str()..opened.at.as_str()).contains(&act.at.as_str())
+        })
+    });
     let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
     let begun = acts.iter().any(|act| {
         (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
@@ -76,6 +86,7 @@ fn gather(
         migrated,
         promoted,
         opened,
+        lifted,
         now: Moment {
             at: rs_cli::now(),
             position: master.db.position()?,
