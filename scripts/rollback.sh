@@ -48,6 +48,7 @@ ask() { # ask WHAT: go on, or declined
   [[ $answer == y* ]]
 }
 load
+[[ $mode == run ]] || exec 2>&1 # what it would do is what was asked for
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   again=()
   [[ $yes == no ]] || again+=(--yes)
@@ -139,15 +140,30 @@ part() {
   say "$(printf '%8s  %s' "" "$*")"
 }
 # What users lose: `lost` is their transactions in all sets, `unknown`, or 0 where there is nothing to lose; `price` says it.
+# `unpaid` are those of these servers whose set has a master still: where a promotion that was cut off has fenced that already,
+# nobody wrote since, and the price is paid.
+unpaid=() paid=no
 count() { # count SELECTOR...: of the servers that shall become masters
-  local record n
-  lost=0 price=''
-  while IFS= read -r record; do
+  local server record n rc
+  lost=0 price='' unpaid=() paid=no
+  while IFS= read -r server; do
+    rc=0
+    record=$(command rs-dbsync price --json 2>/dev/null <<<"$server") || rc=$?
+    if ((rc == 4)) && [[ $promoting == yes ]]; then
+      paid=yes
+      continue
+    fi
+    unpaid+=("$server")
     n=$(sed -n 's/.*"transactions":\([0-9]*\),.*/\1/p' <<<"$record")
     if [[ -z $n || $lost == unknown ]]; then lost=unknown; else lost=$((lost + n)); fi
-    price+=${price:+; }$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
-  done < <(command rs-dbsync price "$@" --json 2>/dev/null || true)
-  [[ -n $price ]] || lost=unknown price='unknown: the masters do not answer'
+    record=$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
+    price+=${price:+; }${record:-unknown: its master does not answer}
+  done < <(command rs-server list "$@" --allow-none --json 2>/dev/null || true)
+  if [[ -z $price && $paid == yes ]]; then
+    price='paid, its promotion was begun'
+  elif [[ -z $price ]]; then
+    lost=unknown price='unknown: the masters do not answer'
+  fi
 }
 price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost is accepted, or all is put back
   count "$@"
@@ -178,15 +194,40 @@ give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was foun
   command rs-journal mark "$mark" >/dev/null
   die 5 "$1; $left" "$on; $2"
 }
+left_to_promote() { # whether a warm slave is no master yet
+  local warm masters
+  warm=$(command rs-server list --as warm --allow-none --json)
+  masters=$(command rs-server list --as warm --role master --allow-none --json)
+  [[ $warm != "$masters" ]]
+}
+as_first_found() { # page and writes as the journal has them for when this way back was begun first
+  local line at='' shown=off written=on
+  while IFS= read -r line; do
+    case $line in
+    *'"subject":"step back"'* | *'"subject":"undo"'*)
+      [[ $at == back ]] || page=$shown writes=$written
+      at=back
+      ;;
+    *'"tool":"rs-journal"'*) at='' ;;
+    *'"outcome":"done"'*'"tool":"rs-maintenance","verb":"start"'*) shown=on ;;
+    *'"outcome":"done"'*'"tool":"rs-maintenance","verb":"stop"'*) shown=off ;;
+    *'"outcome":"done"'*'"tool":"rs-dbsync","verb":"writes off"'*) written=off ;;
+    *'"outcome":"done"'*'"tool":"rs-dbsync","verb":"writes on"'*) written=on ;;
+    esac
+  done < <(command rs-journal show --json 2>/dev/null)
+}
 is_back() { # whether the last that the run did was this, and the old release serves everybody
   local site=(rs-check site --pool "$POOL" --each-member)
   [[ $(newest_mark) == 'way back' ]] && ! open page && ! open writes &&
     command "${site[@]}" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null 2>&1
 }
 
+promoting=no promoted=no
 page=off writes=on # as they were found
 open page && page=on
 open writes && writes=off
+# one that was cut off left its own page and its own silence
+[[ $mode != run ]] || ! [[ $(newest_mark) =~ ^(step back|undo)$ ]] || as_first_found
 if [[ $undo == yes ]]; then
   undo
   exit 0
@@ -202,22 +243,36 @@ fi
 
 migrated=no
 did rs-dbsync migrate && migrated=yes
+# whoever migrates past the tools leaves no act: the schema says it, and the copy would replay it
+if [[ $migrated == no && $mode != plan ]] && begun held; then
+  rc=0
+  held=$(command rs-server list --as warm --json | command rs-dbsync resume --dry-run 2>&1 >/dev/null) || rc=$?
+  [[ $rc != 5 || $held != *schema-unchanged* ]] || {
+    say "$held"
+    say "rollback.sh: the journal has no migration of this run, and the schema is not the one of the hold: it counts as migrated"
+    migrated=yes
+  }
+fi
 dark=no
 [[ $page == off && $writes == on && $migrated == no ]] || dark=yes
 
-promoting=no promoted=no
 did rs-dbsync promote && promoting=yes
-did rs-dbsync promote 'done' && promoted=yes
+# of each set: one of several may have been promoted alone
+[[ $promoting == no ]] || left_to_promote || promoted=yes
 lost=0 price=''
-[[ $migrated == no || $promoting == yes ]] || count --as warm
+[[ $migrated == no || $promoted == yes ]] || count --as warm
 case $migrated in
-yes) part "the migration has begun: the warm slave becomes the master. The price${price:+ until now}: ${price:-is paid, its promotion was begun}" ;;
+yes) part "the migration has begun: the warm slave becomes the master. The price until now: ${price:-paid, its promotion is done}" ;;
 *) part "the migration has not begun: going back is free" ;;
 esac
 # Before anything is touched: a copy that somebody thawed would bring back the migration, or nothing.
 if [[ $migrated == yes && $promoting == no && $mode != plan ]]; then
-  held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || {
-    say "$held"
+  rc=0
+  held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || rc=$?
+  ((rc == 0)) || say "$held"
+  ((rc == 0 || rc == 3)) || die "$rc" "whether the warm slave is still the way back could not be asked; nothing was changed" \
+    "the lines above say who does not answer: bring it back, or end its machine when it is dead for good; then rollback.sh again"
+  ((rc == 0)) || {
     die 5 "the warm slave is no way back any more; nothing was changed" \
       "what remains: forward (upgrade.sh), or the data of step 20: rs-snapshot list, a new server, rs-dbsync init --snapshot"
   }
@@ -237,8 +292,8 @@ if [[ $migrated == yes && $promoted == no ]]; then
   part "writes off on the migrated masters"
   mapfile -t allowed < <(allow)
   # one that was cut off in the middle of a promotion may have none
-  rs-server list --role master --allow-none | rs-dbsync writes off --allow-none "${allowed[@]}" >/dev/null
-  [[ $mode != run || $promoting == yes ]] || price_taken --as warm
+  rs-server list --role master --not-as warm --state operational --allow-none | rs-dbsync writes off --allow-none "${allowed[@]}" >/dev/null
+  [[ $mode != run ]] || price_taken --as warm
 fi
 if [[ $dark == yes ]]; then
   part "new processes stop"
@@ -252,7 +307,8 @@ if [[ $migrated == yes ]]; then
     rs-snapshot take --as warm --label "$(pre_upgrade)" --pin >/dev/null
   fi
   part "the warm slave becomes the master"
-  rs-server list --as warm | rs-dbsync promote "${losing[@]}" >/dev/null
+  ((${#unpaid[@]} == 0)) || [[ $mode != run ]] || printf '%s\n' "${unpaid[@]}" | rs-dbsync promote "${losing[@]}" >/dev/null
+  [[ $paid == no && ${#unpaid[@]} -gt 0 && $mode == run ]] || rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null
 else
   if begun held; then
     part "the warm slave replicates again"
@@ -301,7 +357,7 @@ part "arrays, workers, backups, alerts as before"
 # what was off before the run stays off: nobody owes it
 [[ -z $OLD_ARRAY || $mode == plan || $'\n'$(noted array)$'\n' != *$'\n'"$OLD_ARRAY"$'\n'* ]] ||
   rs-server enable "$OLD_ARRAY" >/dev/null
-[[ -z $WORKER_START ]] || old "${none[@]}" | rs-run "$WORKER_START" "${none[@]}" >/dev/null
+[[ -z $WORKER_START ]] || old "${none[@]}" | working | rs-run "$WORKER_START" --allow-none >/dev/null
 if [[ $migrated == yes ]]; then
   rs-server list --role master | rs-snapshot schedule on >/dev/null
 else

@@ -176,7 +176,9 @@ fn ask(status: &Status, wait: Duration, site: &Site<'_>, open: &Open) -> Result<
         let position = Some(facts.position);
         return Ok(Told { replica: facts.slave, position, checks, silent: None });
     }
-    let master = if open.is_master { None } else { Some(site.open(site.master(&open.set)?)?) };
+    // whether a copy is held it says itself: its master may be dead
+    let alone = open.is_master || status.require == Some(Require::Held);
+    let master = if alone { None } else { Some(site.open(site.master(&open.set)?)?) };
     let told = |replica: Replica, checks: Vec<Check>| {
         let told = Told { replica, checks, ..Told::default() };
         let Some(master) = &master else { return Ok(told) };
