@@ -132,6 +132,7 @@ status)
   ;;
 plan)
   export RS_MODE=plan
+  exec 2>&1 # it is what was asked for
   for label in "${order[@]}"; do
     case $label in
     \?*) say "   -- decision: ${label#\?}?" ;;
@@ -147,7 +148,10 @@ plan)
   done
   exit 0
   ;;
-dry-run) export RS_MODE=dry ;;
+dry-run)
+  export RS_MODE=dry
+  exec 2>&1
+  ;;
 esac
 
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
@@ -302,12 +306,25 @@ proven() { # waits for the proofs that are under way
 }
 mark() { # mark LABEL MS: it is done. Tried again when it is cut off: the next start would do an early step alone once more
   local _
+  [[ $1 != "$alone" ]] || {
+    say "      step $1 was done before its turn: it is not marked, and the run does it again when it comes to it"
+    return 0
+  }
   for _ in 1 2 3; do
     command rs-journal mark "step $1" --took-ms "$2" >/dev/null && return 0
   done
   say "      step $1 is done and could not be noted: rs-journal mark 'step $1', else the next start does it again"
 }
 marks=()
+alone=''    # the step that --only does before its turn
+in_turn() { # in_turn LABEL: whether all that stands before it is done
+  local label
+  for label in "${order[@]}"; do
+    label=${label%&}
+    [[ $label != "$1" ]] || return 0
+    [[ $label == [=?]* || $done_before == *" $label "* ]] || return 1
+  done
+}
 failed() { # failed LABEL EXIT MS: where one stands, and the end
   local label=$1 rc=$2 try='mend what its last line says, then upgrade.sh again'
   current=$label
@@ -400,6 +417,16 @@ apps_behind() { # what did not start on the old schema starts on the new one
     settle "$label"
   done
 }
+names_known() { # a wrong name must not look like a step that cannot be tried yet
+  local rc=0 names=("$APP_LIKE" "$TEST_LB_LIKE" "${WARM[@]%% => *}")
+  [[ -z $OLD_ARRAY ]] || names+=("$OLD_ARRAY")
+  read_marks
+  [[ $done_before != *' 37 '* ]] || return 0 # they are gone, as they should be
+  command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?
+  ((rc == 0 || rc == 8)) || die "$rc" "the pool '$POOL' cannot be asked" "POOL in the settings; rs-lbctl status"
+  command rs-server list -- "${names[@]}" >/dev/null || die $? "the settings name what is not there" \
+    "APP_LIKE, TEST_LB_LIKE, WARM, OLD_ARRAY in the settings; rs-server list --all"
+}
 if [[ $mode == run ]]; then
   [[ $(newest_mark) != undo ]] ||
     refuse 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
@@ -408,8 +435,11 @@ if [[ $mode == run ]]; then
       "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
 fi
 gates_open
+[[ $mode != dry-run ]] || names_known
 if [[ -n $only ]]; then
   [[ $only == 26 ]] && RESTART_APP=yes
+  [[ $mode != run ]] || read_marks
+  [[ $mode != run ]] || in_turn "$only" || alone=$only
   gate "$only"
   begin "$only"
   settle "$only"

@@ -148,7 +148,7 @@ fn groups(plan: &Ran) -> Vec<(Vec<String>, String)> {
         let known = word == "writes_on" || word.starts_with(|c: char| c.is_ascii_digit());
         (known && !line.starts_with("     ")).then(|| word.to_owned())
     };
-    let labels: Vec<String> = plan.stderr.lines().filter_map(label).collect();
+    let labels: Vec<String> = plan.stdout.lines().filter_map(label).collect();
     assert!(labels.len() > 40, "{labels:?}\n{plan}");
     let mut groups: Vec<(Vec<String>, String)> = Vec::new();
     for label in labels {

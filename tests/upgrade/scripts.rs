@@ -62,8 +62,9 @@ fn the_plan_shows_every_step_once_in_the_order_in_which_they_run_and_calls_nothi
     let scene = Scene::new("plan");
     let conf = scene.file("upgrade.conf", SETTINGS);
     let ran = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(0);
+    // what was asked for is on stdout: it can be kept in a file, or read in a pager
     let shown: Vec<&str> = ran
-        .stderr
+        .stdout
         .lines()
         .filter(|line| {
             line.get(..4).is_some_and(|head| head.trim().len() >= 2 && !head.starts_with("    "))
@@ -84,7 +85,7 @@ fn the_plan_shows_every_step_once_in_the_order_in_which_they_run_and_calls_nothi
     assert!(place("20") < place("23") && place("30") < place("31"));
     assert!(!scene.path("site.db").exists(), "--plan touched the state");
     assert!(
-        ran.stderr.contains("'APPLICATION=text:shop 2.0'"),
+        ran.stdout.contains("'APPLICATION=text:shop 2.0'"),
         "a value with a blank is one word\n{ran}"
     );
 }
