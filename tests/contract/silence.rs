@@ -275,7 +275,8 @@ fn a_server_without_a_connection_left_is_tried_again_and_a_commit_that_waits_for
     // all but the one in reserve, and that one is ours: it sees whether somebody was sent away
     db.sql("SET GLOBAL max_connections=10");
     let mut inside = std::process::Command::new(program("mariadb"))
-        .args(["--no-defaults", "-uroot", "-N", "-B", "-n", "-S"])
+        // an admin may have ended a session before we do
+        .args(["--no-defaults", "--force", "-uroot", "-N", "-B", "-n", "-S"])
         .arg(&db.socket)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
