@@ -153,7 +153,11 @@ fn of_several_pools_one_is_named_before_any_is_darkened() {
 fn an_unknown_driver_is_named_with_those_that_are_known() {
     let one = "Name: One\n";
     let database = format!("{one}    Tags: ['database:master_active=shop']\n");
-    let scene = site("bad-driver", &SITE.replace(one, &database));
+    let other = "Address: 192.0.2.7\n";
+    let tags = "['database:master_active=other', 'load_balancer:active_www=true']";
+    let foreign = format!("{other}    Tags: {tags}\n");
+    let file = SITE.replace(one, &database).replace(other, &foreign);
+    let scene = site("bad-driver", &file);
     let set = |value: &str| {
         let args = ["set", "--deployment-level", "--create", value];
         let _ = scene.tool("rs-inputs").args(args).run().exits(0);
@@ -168,7 +172,11 @@ fn an_unknown_driver_is_named_with_those_that_are_known() {
     scene.tool("rs-snapshot").args(list).run().exits(2).says("tape").says("mariabackup");
     // each family has its table, and says what is in it
     set("DB_DRIVER=text:oracle");
-    scene.tool("rs-dbsync").args(["status", "One"]).run().exits(2).says("oracle").says("mysql");
+    scene.tool("rs-dbsync").args(["status", "Foreign"]).run().exits(2).says("oracle").says("mysql");
+    set("LB_DRIVER=text:nginx");
+    let status = ["status", "--pool", "www"];
+    scene.tool("rs-lbctl").args(status).run().exits(2).says("nginx").says("haproxy");
+    scene.tool("rs-maintenance").args(status).run().exits(2).says("nginx").says("haproxy");
     for url in ["gcp:eu", "sqlite", "sqlite:", "", "/tmp"] {
         let ran = scene.tool("rs-server").args(["list", "--all", "--cloud", url]).run().exits(2);
         ran.says("sqlite");
