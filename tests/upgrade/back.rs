@@ -210,7 +210,8 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
         }
     };
     allow(0o500);
-    let cut = site.tool("rs-dbsync").args(["promote", "--as", "warm", "--lose-writes"]).run();
+    let promote = ["promote", "--as", "warm", "--lose-writes", "--override", "backups off"];
+    let cut = site.tool("rs-dbsync").args(promote).run();
     allow(0o700);
     assert_eq!(cut.exit, 1, "{cut}");
     let other = ["site", "--pool", "www", "--each-member", "--expect-release", "1.0"];
