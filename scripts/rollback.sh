@@ -270,7 +270,8 @@ if [[ $migrated == yes && $promoting == no && $mode != plan ]]; then
   rc=0
   held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || rc=$?
   ((rc == 0)) || say "$held"
-  ((rc == 0 || rc == 3)) || die "$rc" "whether the warm slave is still the way back could not be asked; nothing was changed" \
+  # 4: there is none
+  ((rc == 0 || rc == 3 || rc == 4)) || die "$rc" "whether the warm slave is still the way back could not be asked; nothing was changed" \
     "the lines above say who does not answer: bring it back, or end its machine when it is dead for good; then rollback.sh again"
   ((rc == 0)) || {
     die 5 "the warm slave is no way back any more; nothing was changed" \
