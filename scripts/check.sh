@@ -6,14 +6,11 @@
 #
 # Exit: 0 nothing found, 1 faults, 2 usage.
 set -euo pipefail
-shopt -s lastpipe # so that `… | forbid` counts here and not in a subshell
+shopt -s inherit_errexit
 cd "${BASH_SOURCE[0]%/*}/.."
 
-faults=0
-fault() {
-  printf '%s\n' "$*" >&2
-  faults=$((faults + 1))
-}
+# Whatever process finds a fault says it, and writes a line to stdout: these are counted at the end.
+fault() { printf '%s\n' "$*" >&2 && echo; }
 # forbid WHAT: every line on stdin is a fault.
 forbid() {
   local line
@@ -162,16 +159,17 @@ rooms() {
 shell() {
   local files
   mapfile -t files < <(shell_files | sort)
-  shellcheck -x -P SCRIPTDIR "${files[@]}" || fault "shellcheck: see above"
-  shfmt -i 2 -d "${files[@]}" || fault "shfmt: see above; try: make fmt"
+  shellcheck -x -P SCRIPTDIR "${files[@]}" >&2 || fault "shellcheck: see above"
+  shfmt -i 2 -d "${files[@]}" >&2 || fault "shfmt: see above; try: make fmt"
 }
 
 (($#)) || set -- rooms shell
 for word; do
   case $word in
-  rooms | shell) "$word" ;;
-  files) shell_files | sort ;; # for make fmt
+  rooms | shell) ;;
+  files) shell_files | sort && exit ;; # for make fmt
   *) echo "check.sh: no word '$word' (try: rooms shell)" >&2 && exit 2 ;;
   esac
 done
+faults=$(for word; do "$word"; done | wc -l)
 ((faults == 0)) || { echo "check.sh: $faults faults" >&2 && exit 1; }
