@@ -13,7 +13,7 @@
 #   RS_DEMO_OPTIONS          more options for site.sh (--zone, --pool, --lb-port, ...)
 #   RS_DEMO_RATE=100         requests a second that `run` sends
 #   RS_DEMO_ORDERS=200000    orders of the past, which the migration has to change
-#   RS_DEMO_ADDRESSES        the range, such as 127.91.3.0/24; by default one on which nothing listens
+#   RS_DEMO_ADDRESSES        the range, such as 127.91.3.0/24; by default one that nobody has
 set -euo pipefail
 umask 022
 
@@ -84,17 +84,33 @@ programs() {
 
 # --- what the site is made of ----------------------------------------------------------------------------------------
 
-# free_range: the first range of ours on which nobody listens.
-free_range() {
-  local third hex
-  for ((third = 3; third < 255; third++)); do
-    printf -v hex '%02X5B7F' "$third" # as the kernel writes 127.91.THIRD
-    if ! grep -qsE "^ *[0-9]+: ..$hex:" /proc/net/tcp /proc/net/udp; then
-      echo "127.91.$third.0/24"
-      return
-    fi
-  done
-  die "something listens in every range of 127.91.0.0/16; set RS_DEMO_ADDRESSES"
+holds='' # the process that holds our claim
+# claim: our range of addresses, in $place/addresses, ours alone until servers of ours listen there: see range.py. Whoever sets
+# RS_DEMO_ADDRESSES answers for it.
+claim() {
+  local range='' claimed='' rc=0
+  [[ ! -s $place/addresses ]] || range=$(<"$place/addresses")
+  if [[ -z $range && -n ${RS_DEMO_ADDRESSES:-} ]]; then
+    printf '%s\n' "$RS_DEMO_ADDRESSES" >"$place/addresses"
+  fi
+  [[ -z ${RS_DEMO_ADDRESSES:-} ]] || return 0
+  [[ -z $range || -z $(of_site) ]] || return 0                              # servers of ours are there
+  coproc holder { exec python3 -I -S "$demo/range.py" ${range:+"$range"}; } # it ends with us: its stdin is ours alone
+  holds=$!
+  if ! IFS= read -r claimed <&"${holder[0]:--}"; then
+    wait "$holds" || rc=$?
+    ((rc == 1)) || die "the addresses could not be claimed: range.py ended with $rc (try: scripts/setup.sh servers)"
+    [[ -z $range ]] || die "somebody else has the addresses $range of this site by now (try: $demo/demo.sh down, then up)"
+    die "somebody has every range of 127.91.0.0/16 (try: RS_DEMO_ADDRESSES=127.92.3.0/24)"
+  fi
+  [[ -n $range ]] || printf '%s\n' "$claimed" >"$place/addresses"
+}
+# claim_ends: servers of ours listen there.
+claim_ends() {
+  [[ -z $holds ]] || {
+    eval "exec ${holder[1]}>&-"
+    wait "$holds" || true
+  }
 }
 
 # beside: the range of a rehearsal: 64 beside the site's own, so that two sites never share it.
@@ -126,7 +142,7 @@ ground() {
     credential "$name" random_word
   done
   credential DNS_TSIG_KEY random_key
-  [[ -s $place/addresses ]] || printf '%s\n' "${RS_DEMO_ADDRESSES:-$(free_range)}" >"$place/addresses"
+  claim
 
   # The servers' user may not be able to read this checkout.
   if [[ ! -e $place/releases ]]; then
@@ -245,6 +261,7 @@ up() {
   rs-server list --array array-1 | rs-lbctl connect --pool "$pool" >/dev/null
   say "backups"
   rs-snapshot schedule on --role db >/dev/null
+  claim_ends
   clock_on
   say "up in $((SECONDS - begun)) s; eval \"\$($demo/demo.sh env)\""
 }

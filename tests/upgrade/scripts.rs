@@ -1,5 +1,10 @@
 //! What the scripts promise without any server.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, Command, Stdio};
+
 use rs_tests::{Scene, root};
 
 const SETTINGS: &str = "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
@@ -147,6 +152,51 @@ fn the_demo_prints_all_that_the_readme_s_lines_need() {
         ["RS_CLOUD", "RS_CREDENTIALS", "RS_DEPLOYMENT", "RS_UPGRADE", "RS_UPGRADE_CONF", "PATH"]
     {
         assert!(env.contains(&format!("export {name}=")), "{name} is not among\n{env}");
+    }
+}
+
+/// Starts `scripts/demo/range.py`, whose stdin stays open, and reads the range that it holds; nothing when it holds none.
+fn holder(asked: Option<&str>) -> (Child, Option<String>) {
+    let mut command = Command::new(rs_tests::program("python3"));
+    let command = command.arg(root().join("scripts/demo/range.py")).args(asked);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let range = line.strip_suffix('\n').map(str::to_owned);
+    (child, range)
+}
+
+#[test]
+fn demo_sites_that_are_made_at_once_get_a_range_each_and_a_killed_one_keeps_none() {
+    let starts: Vec<_> = (0..6).map(|_| std::thread::spawn(|| holder(None))).collect();
+    let mut holders: Vec<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+    let ranges: BTreeSet<String> =
+        holders.iter().map(|(_, range)| range.clone().unwrap_or_default()).collect();
+    assert_eq!(ranges.len(), holders.len(), "two have the same: {holders:?}");
+    assert!(ranges.iter().all(|range| range.starts_with("127.91.")), "{ranges:?}");
+
+    let (mut first, range) = holders.remove(0);
+    let range = range.unwrap();
+    let again = || {
+        let (mut child, range) = holder(Some(&range));
+        drop(child.stdin.take());
+        (child.wait().unwrap().code(), range)
+    };
+    assert_eq!(again(), (Some(1), None), "{range} is held");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(again(), (Some(0), Some(range.clone())), "a killed one holds nothing");
+    // a site that is up holds it by its servers
+    let server = TcpListener::bind(range.replace(".0/24", ".7:3306")).unwrap();
+    assert_eq!(again(), (Some(1), None), "somebody listens in {range}");
+    drop(server);
+    let server = UdpSocket::bind(range.replace(".0/24", ".1:5300")).unwrap();
+    assert_eq!(again(), (Some(1), None), "somebody listens in {range}");
+    drop(server);
+    assert_eq!(again(), (Some(0), Some(range.clone())));
+    for (mut child, _) in holders {
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "its stdin has ended");
     }
 }
 
