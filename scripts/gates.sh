@@ -9,7 +9,8 @@ begun_at='' # when the page went up, milliseconds since the epoch
 declare -A rehearsed=()
 back_ms=''      # what coming back takes, milliseconds
 told=()         # hooks that are being told
-slaves_asked='' # the question of decision 2, asked beside the steps before it
+slaves_asked='' # the questions of decision 2, asked as soon as step 23 has ended, beside one another
+page_asked=''
 said_unrehearsed=no
 
 to_ms() { # to_ms NAME TIME: in milliseconds; an empty one stays so
@@ -208,6 +209,9 @@ passed() { # passed LABEL EXIT MS: after it ended
   if [[ $1 == 23 && $2 == 0 ]]; then
     ask_slaves >"$results/slaves" 2>&1 </dev/null &
     slaves_asked=$!
+    PAGE_SEEN_AT=$now
+    ask_page >"$results/page_up" 2>&1 </dev/null &
+    page_asked=$!
   fi
   [[ -z $HOOKS ]] || hooks_after step "$1" "$(title "$1")" "$2"
 }
@@ -217,6 +221,7 @@ ask_slaves() {
   command rs-server list --role slave --not-as warm --allow-none |
     command rs-dbsync status --require replicating --allow-none
 }
+ask_page() { command rs-maintenance status --pool "$POOL" --require on >/dev/null; }
 fact() { line '      %-12s %s' "$1" "$2"; }
 decision_facts() { # decision_facts NUMBER: what is known without asking again
   priced
@@ -238,11 +243,17 @@ decision_facts() { # decision_facts NUMBER: what is known without asking again
 }
 decision_gate() { # decision_gate NUMBER: what no person can say yes to
   # step 22 asks for the page; when an earlier start did it, somebody may have lifted it since
-  [[ $1 != 1 || -e $results/22.out ]] || command rs-maintenance status --pool "$POOL" --require on >/dev/null ||
+  [[ $1 != 1 || -e $results/22.out ]] || ask_page ||
     refuse 'the page is not up, and the migration is next: users would meet a schema that is half' \
       "rs-maintenance start --pool '$POOL', then upgrade.sh again"
   [[ $1 == 2 && -n $slaves_asked ]] || return 0
   local rc=0
+  wait "$page_asked" || {
+    cat "$results/page_up" >&2
+    refuse 'the page is not up behind the migration: users would write before anybody tested' \
+      "rs-maintenance start --pool '$POOL', then upgrade.sh again"
+  }
+  export PAGE_SEEN_AT # for writes_on
   wait "$slaves_asked" || rc=$?
   slaves_asked=''
   ((rc == 0)) || {

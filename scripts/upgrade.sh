@@ -388,8 +388,13 @@ settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is o
 }
 behind=() # labels that run beside the next step
 begin_behind() {
-  local label
-  for label in "${behind[@]}"; do begin "$label"; done
+  local label proof
+  for label in "${behind[@]}"; do
+    # what ends beside the migration is proven there; 25 ends behind it, in the dark
+    proof=''
+    [[ $mode != run || $label != 25 ]] || proof=later
+    begin "$label" "$proof"
+  done
   behind=()
 }
 settle_soon() { # settle_soon LABEL: what ran beside the migration has a minute from its end, then it is ended

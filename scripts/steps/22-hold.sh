@@ -7,11 +7,15 @@
 #   undo    rs-dbsync resume --as warm
 step_22() {
   # a configuration that somebody rewrote since would let users in just before the migration
-  rs-maintenance status --pool "$POOL" --require on >/dev/null
+  rs-maintenance status --pool "$POOL" --require on >/dev/null &
+  local page=$!
   rs-dbsync hold --as warm | rs-server lock
+  wait "$page"
 }
 proof_22() {
-  rs-dbsync status --as warm --require held
+  rs-dbsync status --as warm --require held &
+  local held=$!
   rs-server lock --as warm --dry-run | unchanged
+  wait "$held"
 }
 [[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 22 "$@"; }

@@ -40,6 +40,11 @@ struct Asking {
 }
 
 impl Asking {
+    /// Whether it is worth asking.
+    fn hears(&self, server: &str) -> bool {
+        !self.silent.iter().any(|name| name == server)
+    }
+
     fn of<T: Default>(
         &mut self,
         server: &str,
@@ -47,10 +52,10 @@ impl Asking {
         asked: &str,
         ask: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let answer = if self.silent.iter().any(|name| name == server) {
-            Err(Error::new(Kind::TimedOut, format!("{server:?} did not answer before")))
-        } else {
+        let answer = if self.hears(server) {
             ask()
+        } else {
+            Err(Error::new(Kind::TimedOut, format!("{server:?} did not answer before")))
         };
         let mut reading = Reading {
             asked: asked.to_owned(),
@@ -122,29 +127,43 @@ pub fn sync(
     let canary = nonce.filter(|nonce| canary.as_ref() == Some(nonce));
     let position =
         asking.of(its, "position", "position of its binary log", || master.db.position())?;
-    let master_schema = asking.of(its, "master_schema", "fingerprint of its schema", || {
-        master.db.schema_fingerprint(&schema)
-    })?;
-    let waited = asking.of(name, "waited", "wait for the master's position", || {
-        if position.set().is_some() { slave.db.wait_applied(&position, wait) } else { Ok(false) }
-    })?;
-    let replica =
-        asking.of(name, "slave", "all channels, what is applied, its binary log", || {
-            settled(slave, wait.min(CONNECTING))
+    // what takes longest is asked beside the rest, each side as soon as it can be judged
+    let (waited, replica, canary_seen, rows, schemas_found) = std::thread::scope(|scope| {
+        let on_master =
+            asking.hears(its).then(|| scope.spawn(|| master.db.schema_fingerprint(&schema)));
+        let waited = asking.of(name, "waited", "wait for the master's position", || {
+            if position.set().is_some() {
+                slave.db.wait_applied(&position, wait)
+            } else {
+                Ok(false)
+            }
         })?;
-    let slave_schema = asking.of(name, "slave_schema", "fingerprint of its schema", || {
-        slave.db.schema_fingerprint(&schema)
+        let on_slave =
+            asking.hears(name).then(|| scope.spawn(|| slave.db.schema_fingerprint(&schema)));
+        let replica =
+            asking.of(name, "slave", "all channels, what is applied, its binary log", || {
+                settled(slave, wait.min(CONNECTING))
+            })?;
+        let canary_seen =
+            asking.of(name, "canary_seen", "the newest canary", || slave.db.read_canary())?;
+        let rows =
+            if checksum.asked() {
+                Some(asking.of(name, "rows", "checksums of both sides", || {
+                    checksum.compare(&master, slave)
+                })?)
+            } else {
+                None
+            };
+        let mut schemas = [String::new(), String::new()];
+        for (at, server, field, asked) in
+            [(0, its, "master_schema", on_master), (1, name, "slave_schema", on_slave)]
+        {
+            schemas[at] = asking.of(server, field, "fingerprint of its schema", || {
+                asked.map_or_else(|| Ok(String::new()), ended)
+            })?;
+        }
+        Ok::<_, Error>((waited, replica, canary_seen, rows, schemas))
     })?;
-    let canary_seen =
-        asking.of(name, "canary_seen", "the newest canary", || slave.db.read_canary())?;
-    let rows = if checksum.asked() {
-        Some(
-            asking
-                .of(name, "rows", "checksums of both sides", || checksum.compare(&master, slave))?,
-        )
-    } else {
-        None
-    };
     let position_after =
         asking.of(its, "position_after", "position of its binary log, again", || {
             master.db.position()
@@ -162,7 +181,7 @@ pub fn sync(
         canary,
         canary_seen,
         waited,
-        schema: schemas(&master, slave, schema, [master_schema, slave_schema]),
+        schema: schemas(&master, slave, schema, schemas_found),
         slave: replica,
         position_after,
         master: replicates,
@@ -171,6 +190,12 @@ pub fn sync(
     };
     let checks = judge_sync(name, &facts);
     Ok((facts, checks))
+}
+
+/// What a question asked beside others was answered.
+fn ended<T>(asked: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    let cut_off = |_| Err(Error::new(Kind::Failed, "a question to it was cut off"));
+    asked.join().unwrap_or_else(cut_off)
 }
 
 /// A schema on both sides; where it is not the same, what differs, as far as both tell.
