@@ -10,7 +10,7 @@ declare -A rehearsed=()
 back_ms=''      # what coming back takes, milliseconds
 told=()         # hooks that are being told
 slaves_asked='' # the questions of decision 2, asked as soon as step 23 has ended, beside one another
-page_asked=''
+page_asked='' page_asked_at=''
 said_unrehearsed=no
 
 to_ms() { # to_ms NAME TIME: in milliseconds; an empty one stays so
@@ -201,7 +201,10 @@ gate() { # gate LABEL: before it begins
 passed() { # passed LABEL EXIT MS: after it ended
   [[ $mode == run ]] || return 0
   case $1 in
-  18) [[ -n $begun_at ]] || { now_ms && begun_at=$((now - $3)); } ;;
+  18)
+    (($2)) || PAGE_SEEN_AT=$now
+    [[ -n $begun_at ]] || { now_ms && begun_at=$((now - $3)); }
+    ;;
   23) [[ $cost != free ]] || cost=migration ;;
   31) cost=users ;;
   37) (($2)) || cost=none ;;
@@ -209,7 +212,7 @@ passed() { # passed LABEL EXIT MS: after it ended
   if [[ $1 == 23 && $2 == 0 ]]; then
     ask_slaves >"$results/slaves" 2>&1 </dev/null &
     slaves_asked=$!
-    PAGE_SEEN_AT=$now
+    page_asked_at=$now
     ask_page >"$results/page_up" 2>&1 </dev/null &
     page_asked=$!
   fi
@@ -253,7 +256,8 @@ decision_gate() { # decision_gate NUMBER: what no person can say yes to
     refuse 'the page is not up behind the migration: users would write before anybody tested' \
       "rs-maintenance start --pool '$POOL', then upgrade.sh again"
   }
-  export PAGE_SEEN_AT # for writes_on
+  # shellcheck disable=SC2034 # page_up reads it
+  PAGE_SEEN_AT=$page_asked_at
   wait "$slaves_asked" || rc=$?
   slaves_asked=''
   ((rc == 0)) || {

@@ -2,6 +2,15 @@
 # guide.sh: prints docs/GUIDE.md from the heads of the steps, so that the two cannot differ.
 set -euo pipefail
 cd "${BASH_SOURCE%/*}/steps"
+inlined() { # what steps have in common, as its commands
+  local line
+  while IFS= read -r line; do
+    case ${line%% *} in
+    page_on | page_up) sed -n "/^${line%% *}() {/,/^}\$/p" ../lib.sh | sed -e '1d;$d' -e 's/^  //' ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+  done
+}
 cat <<'X'
 # The guide: 38 steps
 
@@ -21,7 +30,7 @@ for file in [0-9]*.sh; do
   printf '`scripts/steps/%s`\n\n' "$file"
   printf '```bash\n'
   sed -n '/^step_[0-9a-z_]*() {$/,/^}$/p; /^migrations() {/,/^}$/p' "$file" |
-    sed -e '/() {/d' -e '/^}$/d' -e '/^  migrations$/d' -e 's/^  //' -e 's/ "\$@"$//'
+    sed -e '/() {/d' -e '/^}$/d' -e '/^  migrations$/d' -e 's/^  //' -e 's/ "\$@"$//' | inlined
   printf '```\n\n'
   for word in needs leaves proves undo; do
     text=$(sed -n "s/^#   $word *//p" "$file")

@@ -165,6 +165,12 @@ page_on() { # the page up, and what was in flight ended
   rs-maintenance start --pool "$POOL" --wait "$PAGE_WAIT" "${kill[@]}"
 }
 
+export PAGE_SEEN_AT=0 # when the page was last seen up, milliseconds since the epoch
+page_up() {           # the page is up on every balancer. Not asked again where it was seen a moment ago: here it is dark
+  { [[ -z $HOOKS ]] && ((${EPOCHREALTIME/[.,]/} / 1000 - PAGE_SEEN_AT < 1000)); } ||
+    rs-maintenance status --pool "$POOL" --require on >/dev/null
+}
+
 working() { # of the servers on stdin those that run workers
   if [[ $WORKERS_IN_ARRAYS == yes ]]; then cat; else sed '/"array":"/d'; fi
 }

@@ -12,7 +12,7 @@ step_19() {
 step_19_writes() {
   local allow
   mapfile -t allow < <(allow)
-  rs-maintenance status --pool "$POOL" --require on >/dev/null
+  page_up
   rs-dbsync writes off --role master "${allow[@]}"
 }
 step_19_processes() {

@@ -32,10 +32,7 @@ step_29_workers() {
   rs-server list --as new --role server | rs-server launch | working | rs-run "$WORKER_START" --allow-none
 }
 step_writes_on() {
-  # somebody may have lifted the page since step 22: users would write before anybody tested. Decision 2 has just asked
-  # for it, where all goes on at once
-  ((${EPOCHREALTIME/[.,]/} / 1000 - ${PAGE_SEEN_AT:-0} < 1000)) ||
-    rs-maintenance status --pool "$POOL" --require on >/dev/null
+  page_up # somebody may have lifted it since step 22: users would write before anybody tested
   rs-dbsync writes on --role master
 }
 proof_29() {
