@@ -9,19 +9,11 @@ begun_at='' # when the page went up, milliseconds since the epoch
 declare -A rehearsed=()
 back_ms=''      # what coming back takes, milliseconds
 told=()         # hooks that are being told
+hook_seconds='' # what each hook may take
 slaves_asked='' # the questions of decision 2, asked as soon as step 23 has ended, beside one another
 page_asked='' page_asked_at=''
 said_unrehearsed=no
 
-to_ms() { # to_ms NAME TIME: in milliseconds; an empty one stays so
-  [[ -n $2 ]] || return 0
-  [[ $2 =~ ^([0-9]+)(ms|s|m|h|d|)$ && ${BASH_REMATCH[1]} -gt 0 ]] || die 2 "$1 is '$2', no time" "90s, 1500ms, 10m or 2h"
-  local n=${BASH_REMATCH[1]}
-  case ${BASH_REMATCH[2]} in
-  ms) ;; m) n=$((n * 60000)) ;; h) n=$((n * 3600000)) ;; d) n=$((n * 86400000)) ;; *) n=$((n * 1000)) ;;
-  esac
-  printf '%s' "$n"
-}
 spell() { # spell MS: for people
   if (($1 < 10000)); then printf '%s ms' "$1"; else printf '%s s' $((($1 + 500) / 1000)); fi
 }
@@ -33,10 +25,12 @@ field() { # field NAME: of the records on stdin, the last text or number of that
 gates_open() {
   window_ms=$(to_ms WINDOW "$WINDOW")
   back_ms=$(to_ms BACK_TIME "$BACK_TIME")
-  to_ms HOOK_LIMIT "$HOOK_LIMIT" >/dev/null
+  local ms
+  ms=$(to_ms HOOK_LIMIT "$HOOK_LIMIT")
+  printf -v hook_seconds '%d.%03d' $((ms / 1000)) $((ms % 1000)) # timeout knows no ms
   [[ -z $HOOKS ]] || hook_files >/dev/null
   [[ $mode == run ]] || return 0
-  local line label ms before=free back=no
+  local line label before=free back=no
   # what this run did since it last came back
   while IFS= read -r line; do
     case $line in
@@ -160,7 +154,7 @@ hooks_before() { # hooks_before KIND LABEL TITLE: each may say no
   json=$(facts before "$@")
   while IFS= read -r file; do
     rc=0
-    timeout --kill-after=5s "$HOOK_LIMIT" "$file" <<<"$json" >"$results/hook.said" 2>&1 || rc=$?
+    timeout --kill-after=5s "$hook_seconds" "$file" <<<"$json" >"$results/hook.said" 2>&1 || rc=$?
     ((rc == 0)) && continue
     sed 's/^/      /' "$results/hook.said" >&2
     ((rc != 124)) || rc="it did not end within $HOOK_LIMIT"
@@ -177,7 +171,7 @@ hooks_after() { # hooks_after KIND LABEL TITLE EXIT: told beside what follows
     set +m
     trap - INT TERM ERR
     while IFS= read -r file; do
-      timeout --kill-after=5s "$HOOK_LIMIT" "$file" <<<"$json" >/dev/null 2>&1 ||
+      timeout --kill-after=5s "$hook_seconds" "$file" <<<"$json" >/dev/null 2>&1 ||
         say "      the hook ${file##*/}, told of $1 $2, ended with $?: nothing follows from that"
     done <<<"$files"
   ) &

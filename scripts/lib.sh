@@ -95,6 +95,7 @@ REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 
 settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
   local file=$1 number=0 line key value
+  local -A first=() # the line in which a setting stands that may stand once
   [[ -r $file && ! -d $file ]] || die 2 "the settings $file cannot be read" "copy $scripts/upgrade.conf.example and fill it in"
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
@@ -102,6 +103,9 @@ settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line a
     [[ $line =~ ^([A-Z_]+)=(.*)$ ]] || die 2 "$file:$number: no setting: $line" "write NAME=VALUE"
     key=${BASH_REMATCH[1]} value=${BASH_REMATCH[2]}
     if [[ " ${singles[*]} " == *" $key "* ]]; then
+      [[ -z ${first[$key]:-} ]] ||
+        die 2 "$file:$number: $key is set a second time, and first in line ${first[$key]}" "keep one of the two lines"
+      first[$key]=$number
       printf -v "$key" '%s' "$value"
     elif [[ " ${lists[*]} " == *" $key "* ]]; then
       [[ -z $value ]] || eval "$key+=(\"\$value\")" # the name is one of ours, the value stays a variable
@@ -135,15 +139,70 @@ defaults() {
   run_name "$UPGRADE"
   one_way MIGRATION_SQL "${MIGRATION_SQL[@]}"
   one_way MIGRATION_SCRIPT "${MIGRATION_SCRIPT[@]}"
-  [[ $SNAPSHOT == held || $SNAPSHOT == before ]] || die 2 "SNAPSHOT is '$SNAPSHOT'" "held (beside the migration) or before"
-  [[ $UNREHEARSED == decline || $UNREHEARSED == go ]] ||
-    die 2 "UNREHEARSED is '$UNREHEARSED'" "decline, or go: what was not rehearsed is then not counted"
-  [[ $PAGE_KILL == yes || $PAGE_KILL == no ]] || die 2 "PAGE_KILL is '$PAGE_KILL'" "yes, or no to stop where requests go on"
-  [[ $WORKERS_IN_ARRAYS == yes || $WORKERS_IN_ARRAYS == no ]] ||
-    die 2 "WORKERS_IN_ARRAYS is '$WORKERS_IN_ARRAYS'" "yes, or no where only servers run workers and cron jobs"
-  [[ $ALERTS == yes || $ALERTS == no ]] || die 2 "ALERTS is '$ALERTS'" "yes, or no where there is no alert system"
+  values
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
+}
+
+# What the tools would refuse as wrong usage in the middle of a run is refused here, before anything is called.
+values() {
+  local name entry
+  one_of SNAPSHOT "held (beside the migration) or before" held before
+  one_of UNREHEARSED "decline, or go: what was not rehearsed is then not counted" decline go
+  one_of PAGE_KILL "yes, or no to stop where requests go on" yes no
+  one_of WORKERS_IN_ARRAYS "yes, or no where only servers run workers and cron jobs" yes no
+  one_of ALERTS "yes, or no where there is no alert system" yes no
+  one_of RESTART_APP "yes, or no: step 29 starts them with the new code" yes no
+  for name in WINDOW BACK_TIME HOOK_LIMIT PAGE_WAIT; do to_ms "$name" "${!name}" >/dev/null; done
+  fits_all BACKUP_MAX_AGE "$BACKUP_MAX_AGE" '^0*[1-9][0-9]{0,8}[smhd]$' "no age" "90m or 2h"
+  fits_all NEW_APPS "$NEW_APPS" '^[1-9][0-9]{0,8}$' "no number of servers" "1 or more"
+  fits_all NEW_ARRAY_MIN "$NEW_ARRAY_MIN" '^[0-9]{1,9}$' "no number of instances" "0 or more"
+  for name in POOL TEST_POOL; do
+    fits_all "$name" "${!name}" '^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}$' "no name of a pool" "letters, digits, '_', '.' and '-', at most 64"
+  done
+  fits_all TEST_HOST "$TEST_HOST" '^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.|$))+$' "no host name" "test1.mysite.com"
+  for name in DEPLOYMENT STAGING TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME OLD_ARRAY NEW_ARRAY; do visible "$name" "${!name}"; done
+  [[ $APP_NAME != *%n*%n* ]] || die 2 "APP_NAME is ${APP_NAME@Q}: %n stands in it twice" "App Server-%n"
+  [[ $APP_NAME == *%n* ]] || ((NEW_APPS == 1)) ||
+    die 2 "APP_NAME is ${APP_NAME@Q}: $NEW_APPS servers would have one name" "put %n into it: App Server-%n"
+  [[ -z $OLD_ARRAY || -n $NEW_ARRAY ]] || die 2 "OLD_ARRAY is ${OLD_ARRAY@Q}, and no NEW_ARRAY is set" "NEW_ARRAY=array-2; or both empty"
+  for entry in "${WARM[@]}"; do
+    [[ $entry == ?*' => '?* ]] || die 2 "WARM is ${entry@Q}: that names no copy of a slave" "WARM=SLAVE => NAME OF THE COPY"
+    visible WARM "${entry%% => *}"
+    visible WARM "${entry#* => }"
+  done
+  for entry in "${RELEASE[@]}"; do input_value RELEASE "$entry"; done
+  for entry in "${ISOLATION[@]}"; do input_value ISOLATION "$entry"; done
+  [[ -z $WAIT_AT_BOOT ]] || input_value WAIT_AT_BOOT "$WAIT_AT_BOOT"
+  for entry in "${KEEP[@]}"; do
+    fits_all KEEP "$entry" '^[A-Za-z_][A-Za-z0-9_]*$' "no name of an input" "KEEP=WORKERS_AT_BOOT, each on a line of its own"
+  done
+}
+one_of() { # one_of NAME HINT WORD...: the setting is one of the words
+  local word
+  for word in "${@:3}"; do [[ ${!1} != "$word" ]] || return 0; done
+  die 2 "$1 is ${!1@Q}" "$2"
+}
+fits_all() { # fits_all NAME VALUE PATTERN WHAT HINT
+  local LC_ALL=C
+  [[ $2 =~ $3 ]] || die 2 "$1 is ${2@Q}: $4" "$5"
+}
+visible() { # visible NAME VALUE: as a server, an array or a deployment may be called; it may be empty
+  [[ ! $2 =~ [[:cntrl:]] && ! $2 =~ ^[[:space:]]|[[:space:]]$ ]] ||
+    die 2 "$1 is ${2@Q}: it holds what nobody sees" "no control characters, and no blanks around it"
+}
+input_value() { # input_value NAME ENTRY: an input in RightScale's notation
+  fits_all "$1" "$2" '^[A-Za-z_][A-Za-z0-9_]*=(blank|ignore|inherit|(text|env|cred|key):.+|array:\[.*\])$' \
+    "no input with its value" "$1=NAME=TYPE:VALUE, such as $1=APPLICATION=text:shop-2.0"
+}
+to_ms() { # to_ms NAME TIME: in milliseconds; an empty one stays so
+  [[ -n $2 ]] || return 0
+  [[ $2 =~ ^([0-9]{1,9})(ms|s|m|h|d|)$ && $((10#${BASH_REMATCH[1]})) -gt 0 ]] || die 2 "$1 is ${2@Q}: no time" "90s, 1500ms, 10m or 2h"
+  local n=$((10#${BASH_REMATCH[1]}))
+  case ${BASH_REMATCH[2]} in
+  ms) ;; m) n=$((n * 60000)) ;; h) n=$((n * 3600000)) ;; d) n=$((n * 86400000)) ;; *) n=$((n * 1000)) ;;
+  esac
+  printf '%s' "$n"
 }
 
 run_name() { # run_name NAME: as the tools have it, said here before anything is called or written by it

@@ -111,6 +111,7 @@ fi
   die 2 "--until $until comes before --from $from" "upgrade.sh --plan shows the order"
 
 load
+[[ -z $window ]] || to_ms --window "$window" >/dev/null
 WINDOW=${window:-$WINDOW}
 # shellcheck disable=SC1090 # they are checked by themselves
 for file in "$scripts"/steps/[0-9]*.sh; do . "$file"; done
@@ -131,6 +132,7 @@ status)
   exit "$rc"
   ;;
 plan)
+  gates_open
   export RS_MODE=plan
   exec 2>&1 # it is what was asked for
   for label in "${order[@]}"; do

@@ -111,9 +111,9 @@ fn hooks_may_say_no_before_a_step_and_are_told_after_it() {
 
     // one that does not end is a no
     run.hook("20-sulks", "exec tail -f /dev/null", 0o755);
-    let limit = format!("{folder}HOOK_LIMIT=1s\n");
+    let limit = format!("{folder}HOOK_LIMIT=500ms\n");
     let ran = run.upgrade(&limit, &["--only", "3"]).exits(5);
-    let _ = ran.says("20-sulks").says("within 1s");
+    let _ = ran.says("20-sulks").says("within 500ms");
 
     // whoever may write to one would act as us
     std::fs::set_permissions(run.scene.path("hooks/20-sulks"), PermissionsExt::from_mode(0o757))

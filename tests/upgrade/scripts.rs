@@ -95,29 +95,93 @@ fn the_plan_shows_every_step_once_in_the_order_in_which_they_run_and_calls_nothi
     );
 }
 
+/// [`SETTINGS`] with this line in place of the one of its name, or behind them.
+fn with(line: &str) -> String {
+    let name = &line[..=line.find('=').unwrap()];
+    let others = SETTINGS.lines().filter(|other| !other.starts_with(name));
+    others.chain([line]).fold(String::new(), |text, line| text + line + "\n")
+}
+
 #[test]
 fn settings_are_data_and_a_wrong_line_is_named() {
     let scene = Scene::new("settings");
-    for (line, says) in [
-        ("NO_SUCH=1\n", "NO_SUCH"),
-        ("echo hello\n", "no setting"),
-        ("SNAPSHOT=sometimes\n", "sometimes"),
-    ] {
-        let conf = scene.file("bad.conf", &format!("{SETTINGS}{line}"));
-        let ran =
-            scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(2);
-        let _ = ran.says(says);
+    let plan = |settings: &str| {
+        let conf = scene.file("bad.conf", settings);
+        scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run()
+    };
+    for (line, says) in [("NO_SUCH=1\n", "NO_SUCH"), ("echo hello\n", "no setting")] {
+        let _ = plan(&format!("{SETTINGS}{line}")).exits(2).says(says).says("bad.conf:15:");
     }
-    let conf = scene.file("short.conf", "DEPLOYMENT=production\n");
-    let ran = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(2);
-    let _ = ran.says("UPGRADE").says("WARM").says("RELEASE");
+    // which of the two counts nobody should have to guess; a list has as many lines as it likes
+    let _ =
+        plan(&format!("{SETTINGS}POOL=www\n")).exits(2).says("bad.conf:15: POOL").says("line 3");
+    let _ = plan(&format!("{SETTINGS}OLD_ARRAY=\n")).exits(2).says("bad.conf:15:").says("line 11");
+    let _ = plan(&format!("{SETTINGS}RELEASE=CODE=text:1\nRELEASE=MORE=blank\n")).exits(0);
+    let _ = plan("DEPLOYMENT=production\n").exits(2).says("UPGRADE").says("WARM").says("RELEASE");
     // nothing in a value is executed
-    let conf = scene.file(
-        "evil.conf",
-        &format!("{SETTINGS}POOL=$(touch {0})`touch {0}`;touch {0}\n", scene.text("evil")),
-    );
-    let _ = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run();
+    let evil = format!("$(touch {0})`touch {0}`;touch {0}", scene.text("evil"));
+    let _ = plan(&with(&format!("CODE_UPDATE={evil}"))).exits(0);
+    let _ = plan(&with(&format!("POOL={evil}"))).exits(2);
     assert!(!scene.path("evil").exists());
+    let example = root().join("scripts/upgrade.conf.example");
+    let _ = plan(&std::fs::read_to_string(example).unwrap()).exits(0);
+}
+
+#[test]
+fn the_plan_refuses_what_the_run_would_refuse_as_wrong_usage() {
+    let scene = Scene::new("values");
+    for line in [
+        "SNAPSHOT=sometimes",
+        "UNREHEARSED=perhaps",
+        "PAGE_KILL=maybe",
+        "WORKERS_IN_ARRAYS=No",
+        "ALERTS=off",
+        "RESTART_APP=true",
+        "WINDOW=soon",
+        "WINDOW=0",
+        "WINDOW=1.5m",
+        "BACK_TIME=2 m",
+        "HOOK_LIMIT=-1",
+        "HOOKS=/nowhere",
+        "PAGE_WAIT=5y",
+        "BACKUP_MAX_AGE=90",
+        "NEW_APPS=0",
+        "NEW_APPS=two",
+        "NEW_ARRAY_MIN=-1",
+        "POOL=w w",
+        "TEST_POOL=-x",
+        "TEST_HOST=test 1",
+        "TEST_HOST=a..b",
+        "DEPLOYMENT=shop\r",
+        "TEST_LB= Load Balancer-3",
+        "OLD_ARRAY=array-1 ",
+        "NEW_ARRAY=",
+        "APP_NAME=App %n %n",
+        "APP_NAME=App Server",
+        "WARM=Slave DB",
+        "WARM=Slave DB =>  Slave2 DB",
+        "RELEASE=APPLICATION=2.0",
+        "RELEASE=2.0",
+        "ISOLATION=LB_HOSTNAME=text:",
+        "WAIT_AT_BOOT=START",
+        "KEEP=A,B",
+    ] {
+        let name = &line[..line.find('=').unwrap()];
+        let says = if line == "NEW_ARRAY=" { "no NEW_ARRAY" } else { &format!(": {name}") };
+        let conf = scene.file("bad.conf", &with(line));
+        let call = || scene.script("scripts/upgrade.sh").args(["--yes", "--conf", &conf]);
+        let _ = call().args(["--plan"]).run().exits(2).says(says).says("(try: ");
+        if ["NEW_APPS=0", "WINDOW=soon"].contains(&line) {
+            let _ = call().run().exits(2).says(says);
+        }
+    }
+    let good = with("OLD_ARRAY=") + "WINDOW=08m\nHOOK_LIMIT=1500ms\nBACK_TIME=\nWAIT_AT_BOOT=\n";
+    let conf = scene.file("good.conf", &good);
+    let _ = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", &conf]).run().exits(0);
+    let plan = ["--plan", "--window", "soon", "--conf", &conf];
+    let _ = scene.script("scripts/upgrade.sh").args(plan).run().exits(2).says("--window is 'soon'");
+    assert!(!scene.path("site.db").exists(), "a tool was called");
+    assert!(!scene.path("upgrade-u-1.log").exists(), "the run was begun");
 }
 
 #[test]
