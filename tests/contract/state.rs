@@ -94,7 +94,7 @@ fn suite(open: &(dyn Fn() -> Box<dyn State> + Sync)) {
         who: "ada@here".into(),
         pid: std::process::id(),
         since: "2026-11-24T14:00:00.000Z".into(),
-        epoch: 0,
+        ..Holder::default()
     };
     assert_eq!(one.holder(name).unwrap(), None);
     let lock = one.lock(name, &holder("u-1"), Duration::ZERO).unwrap();

@@ -163,6 +163,40 @@ fn a_take_over_ends_the_frozen_operator_s_processes_and_his_late_tools_begin_not
 }
 
 #[test]
+fn a_take_over_ends_no_process_that_only_has_the_number_of_the_holder() {
+    let scene = Scene::new("take-number");
+    // it holds the lock and bears no mark of its run, so that only the lock's record leads to it
+    let bare =
+        "exec env -i PATH=\"$PATH\" bash -c 'echo ready >bare; exec cat </dev/zero >/dev/null'";
+    let lock = |rewrite: bool| {
+        let _ = std::fs::remove_file(scene.path("bare"));
+        let mut child = hold(&scene, &format!("cd '{}'; {bare}", scene.text("")));
+        until("the holder is bare", Duration::from_secs(20), || scene.path("bare").exists());
+        let stored = std::fs::read_dir(scene.path("")).unwrap().flatten().map(|e| e.path());
+        let of_ours = |path: &std::path::PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.contains(&format!("\"pid\":{},", child.id())) && text.contains("\"began\"")
+        };
+        let file = stored.filter(|path| path.is_file()).find(of_ours).unwrap();
+        if rewrite {
+            // the number was another process' when the lock was taken
+            let mut record: Json =
+                serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+            record["began"] = json!("1");
+            std::fs::write(&file, format!("{record}\n")).unwrap();
+        }
+        let over = ["lock", "--upgrade", "u-2", "--take-over", "--", "true"];
+        tool(&scene).args(over).run().says("taking");
+        let ended = child.try_wait().unwrap().is_some();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        ended
+    };
+    assert!(!lock(true), "an innocent process was ended");
+    assert!(lock(false), "the holder goes on");
+}
+
+#[test]
 fn a_take_over_gets_the_lock_of_a_frozen_operator_on_another_host() {
     let scene = Scene::new("take-far");
     // a host of its own, whose name is not ours: nobody here may end its processes

@@ -46,6 +46,9 @@ pub struct Holder {
     pub who: String,
     /// Process id.
     pub pid: u32,
+    /// When that process began, as its own system counts: a number is used again by other processes. Absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
     /// RFC 3339 UTC.
     pub since: String,
     /// Counts up each time that the lock is taken, and with each take-over.

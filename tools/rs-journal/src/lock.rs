@@ -44,6 +44,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
         run: run.to_owned(),
         who: format!("{}@{}", me.user, me.host),
         pid: me.pid,
+        began: process(me.pid.cast_signed()).map(|process| process.began),
         since: now(),
         epoch: 0,
     };
@@ -65,7 +66,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
         if here {
             // frozen while it wrote, it would keep us from the store
             let frozen: Vec<i32> = processes_of(&other).into_iter().filter(is_stopped).collect();
-            signal(&frozen, Signal::KILL)?;
+            signal(&other, &frozen, Signal::KILL)?;
         }
         let raised = state.raise_epoch(&deployment);
         if here {
@@ -197,8 +198,8 @@ fn end(run: &Run) -> Result<()> {
         let late = begun.elapsed() >= GRACE;
         let (killed, asked): (Vec<i32>, Vec<i32>) =
             left.iter().partition(|pid| late || is_stopped(pid));
-        signal(&killed, Signal::KILL)?;
-        signal(&asked, Signal::TERM)?;
+        signal(run, &killed, Signal::KILL)?;
+        signal(run, &asked, Signal::TERM)?;
         if begun.elapsed() > GRACE * 2 {
             return Err(Error::new(
                 Kind::TimedOut,
@@ -211,8 +212,10 @@ fn end(run: &Run) -> Result<()> {
     }
 }
 
-fn signal(pids: &[i32], signal: Signal) -> Result<()> {
-    for pid in pids.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+fn signal(run: &Run, pids: &[i32], signal: Signal) -> Result<()> {
+    // one that ended since we looked may have left its number to somebody
+    let still = pids.iter().filter(|pid| is_holder(run, **pid) || is_tool(run, **pid));
+    for pid in still.filter_map(|pid| Pid::from_raw(*pid)) {
         if let Err(e) = kill_process(pid, signal)
             && e != rustix::io::Errno::SRCH
         {
@@ -231,14 +234,32 @@ fn signal(pids: &[i32], signal: Signal) -> Result<()> {
 /// The holder of a run's lock, and every tool of it, as far as they are on this host and none of us.
 fn processes_of(run: &Run) -> Vec<i32> {
     let mut found = tools_of(run);
-    found.extend(i32::try_from(run.holder.pid).ok().filter(|pid| is_there(*pid)));
+    found.extend(i32::try_from(run.holder.pid).ok().filter(|pid| is_holder(run, *pid)));
     let us = ancestors();
     found.retain(|pid| !us.contains(pid));
     found
 }
 
+/// Whether a process is the one that took the lock, and not another that has its number now. One that took it without
+/// saying when it began is found as every tool of the run is.
+fn is_holder(run: &Run, pid: i32) -> bool {
+    u32::try_from(pid) == Ok(run.holder.pid)
+        && run.holder.began.is_some()
+        && process(pid)
+            .is_some_and(|process| !process.has_ended() && Some(process.began) == run.holder.began)
+}
+
 /// Processes of this host whose environment says that they work under that holder's lock.
 fn tools_of(run: &Run) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| is_tool(run, *pid))
+        .collect()
+}
+
+fn is_tool(run: &Run, pid: i32) -> bool {
     // all of these together: another store may have the same names and numbers
     let marks = [
         format!("RS_LOCKED={}", run.deployment),
@@ -246,33 +267,20 @@ fn tools_of(run: &Run) -> Vec<i32> {
         format!("RS_EPOCH={}", run.holder.epoch),
         format!("RS_UPGRADE={}", run.holder.run),
     ];
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let has =
-                |mark: &String| env.split(|byte| *byte == 0).any(|var| var == mark.as_bytes());
-            marks.iter().all(has) && is_there(*pid)
-        })
-        .collect()
-}
-
-/// Whether a process runs; one that ended and was not waited for does not count.
-fn is_there(pid: i32) -> bool {
-    parent_and_state(pid).is_some_and(|(_, state)| state != 'Z' && state != 'X')
+    let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let has = |mark: &String| env.split(|byte| *byte == 0).any(|var| var == mark.as_bytes());
+    marks.iter().all(has) && process(pid).is_some_and(|process| !process.has_ended())
 }
 
 /// Whether a process is frozen by a signal.
 fn is_stopped(pid: &i32) -> bool {
-    parent_and_state(*pid).is_some_and(|(_, state)| state == 'T')
+    process(*pid).is_some_and(|process| process.state == 'T')
 }
 
 /// Ourselves and everybody above us: never ended by us.
 fn ancestors() -> Vec<i32> {
     let mut found = vec![std::process::id().cast_signed()];
-    while let Some((parent, _)) = found.last().and_then(|pid| parent_and_state(*pid)) {
+    while let Some(parent) = found.last().and_then(|pid| parent_of(*pid)) {
         if parent <= 0 || found.contains(&parent) {
             break;
         }
@@ -281,10 +289,32 @@ fn ancestors() -> Vec<i32> {
     found
 }
 
-fn parent_and_state(pid: i32) -> Option<(i32, char)> {
+fn parent_of(pid: i32) -> Option<i32> {
+    process(pid).map(|process| process.parent)
+}
+
+/// A process of this host.
+struct Process {
+    state: char,
+    parent: i32,
+    /// Ticks from the boot to its begin: with its number it is this process and no other.
+    began: String,
+}
+
+impl Process {
+    /// Whether it ended and was only not waited for.
+    fn has_ended(&self) -> bool {
+        self.state == 'Z' || self.state == 'X'
+    }
+}
+
+fn process(pid: i32) -> Option<Process> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // the name stands in brackets and may hold anything
-    let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = rest.next()?.chars().next()?;
-    Some((rest.next()?.parse().ok()?, state))
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Process {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        began: (*fields.get(19)?).to_owned(),
+    })
 }

@@ -66,7 +66,7 @@ impl Managed {
             who: format!("process {}", std::process::id()),
             pid: std::process::id(),
             since: jiff::Timestamp::now().to_string(),
-            epoch: 0,
+            ..Holder::default()
         };
         let name = keys::scripts_lock(deployment, server);
         self.state.lock(&name, &holder, wait).map_err(|e| {
