@@ -107,6 +107,25 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
     );
     assert_eq!(db.sql("SELECT COUNT(*) FROM appdb.t WHERE note='a'"), "0");
     run("c-6", "UPDATE t SET note=(SELECT COUNT(*) FROM log)").unwrap();
+    // nor is it when the migration itself makes such a table, by its word or by the engine that is the default
+    for (token, text) in [
+        ("c-7", "CREATE TABLE n (a INT) ENGINE=MyISAM; INSERT INTO n VALUES (1)"),
+        ("c-8", "SET default_storage_engine=MyISAM; CREATE TABLE n (a INT); DELETE FROM n"),
+        ("c-9", "ALTER TABLE t ENGINE=MyISAM; UPDATE t SET note='a'"),
+    ] {
+        let refused = run(token, text).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Declined, "{text}: {refused}");
+        assert_eq!(begun(migrator.as_ref(), token), 0, "{text}");
+    }
+    assert_eq!(db.sql("SELECT COUNT(*) FROM information_schema.tables WHERE TABLE_NAME='n'"), "0");
+    run("c-10", "ALTER TABLE log ENGINE=InnoDB; INSERT INTO log SELECT id FROM t").unwrap();
+    // what is done is not asked again
+    let text =
+        "INSERT INTO log VALUES (8); ALTER TABLE log ENGINE=MyISAM; ALTER TABLE later ADD b INT";
+    run("c-11", text).unwrap_err();
+    db.sql("CREATE TABLE appdb.later (a INT)");
+    run("c-11", text).unwrap();
+    assert_eq!(db.sql("SELECT COUNT(*) FROM appdb.log WHERE at=8"), "1");
 }
 
 fn begun(db: &dyn Database, token: &str) -> usize {

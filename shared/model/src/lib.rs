@@ -26,6 +26,7 @@ pub mod server;
 pub mod silence;
 pub mod snapshot;
 pub mod sql;
+pub mod storage;
 pub mod takeover;
 pub mod template;
 

@@ -206,7 +206,7 @@ pub fn changes<'a>(statement: &str, tables: &'a [String]) -> Option<&'a str> {
 }
 
 /// A name without its backticks.
-fn plain(word: &str) -> String {
+pub(crate) fn plain(word: &str) -> String {
     match word.strip_prefix('`').and_then(|w| w.strip_suffix('`')) {
         Some(quoted) => quoted.replace("``", "`"),
         None => word.to_owned(),
@@ -368,7 +368,7 @@ pub fn copies(statement: &str) -> Option<(Option<String>, String)> {
 }
 
 /// Words, quoted texts and names, and single signs, comments left out.
-fn words(statement: &str) -> Vec<String> {
+pub(crate) fn words(statement: &str) -> Vec<String> {
     let (mut found, mut word, mut at) = (Vec::new(), String::new(), 0);
     let mut end = |word: &mut String| {
         if !word.is_empty() {

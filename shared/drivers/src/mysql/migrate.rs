@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
 use rs_model::sql;
+use rs_model::storage::{Storage, repeats};
 use sha2::{Digest, Sha256};
 
 use super::Mysql;
 use super::conn::{Fault, Session, column};
 use super::dialect::{Dialect, fill, literal, name};
-use super::migrations::{alone, another, work_lock};
+use super::migrations::{self, alone, another, work_lock};
 use super::replication::ensure_tables;
 
 /// Between two looks at a statement that runs.
@@ -109,22 +110,36 @@ fn unknown(statement: &str) -> Error {
     .hint("write it as plain statements, or run it by --script")
 }
 
-/// Rows and their note are one transaction: a table whose engine knows none would be changed twice after a kill.
-fn transactional(session: &mut Session, schema: &str, statements: &[String]) -> Result<()> {
-    let rows = session.rows(&format!(
-        "SELECT t.TABLE_NAME AS name, t.ENGINE AS engine FROM information_schema.tables t \
-         JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
-         WHERE t.TABLE_SCHEMA = {} AND t.TABLE_TYPE = 'BASE TABLE' AND COALESCE(e.TRANSACTIONS, 'NO') <> 'YES'",
-        literal(schema)
-    ))?;
-    let mut tables = Vec::new();
-    for row in &rows {
-        tables.push(column(row, "name")?.unwrap_or_default().to_owned());
-    }
-    let found = statements.iter().enumerate().find_map(|(at, statement)| {
-        sql::changes(statement, &tables).map(|table| (at + 1, table, statement))
-    });
-    let Some((at, table, statement)) = found else { return Ok(()) };
+/// Rows and their note are one transaction: a table whose engine knows none would be changed twice after a kill. The first
+/// `done` statements are done.
+fn transactional(
+    session: &mut Session,
+    schema: &str,
+    statements: &[String],
+    done: usize,
+) -> Result<()> {
+    let mut known = |question: &str| -> Result<BTreeMap<String, bool>> {
+        let rows = session.rows(question)?;
+        let one = |row| -> Result<(String, bool)> {
+            let name = column(row, "name")?.unwrap_or_default().to_owned();
+            Ok((name, column(row, "transactions")? == Some("YES")))
+        };
+        rows.iter().map(one).collect()
+    };
+    let storage = Storage {
+        tables: known(&format!(
+            "SELECT t.TABLE_NAME AS name, e.TRANSACTIONS AS transactions FROM information_schema.tables t \
+             JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
+             WHERE t.TABLE_SCHEMA = {} AND t.TABLE_TYPE = 'BASE TABLE'",
+            literal(schema)
+        ))?,
+        engines: known(
+            "SELECT ENGINE AS name, TRANSACTIONS AS transactions FROM information_schema.engines",
+        )?,
+        default: session.must("SELECT @@default_storage_engine")?,
+    };
+    let Some((at, table)) = repeats(statements, done, &storage) else { return Ok(()) };
+    let statement = statements.get(at - 1).map_or("", String::as_str);
     Err(Error::new(
         Kind::Declined,
         format!(
@@ -134,7 +149,7 @@ fn transactional(session: &mut Session, schema: &str, statements: &[String]) -> 
             cut(statement)
         ),
     )
-    .hint(format!("ALTER TABLE {} ENGINE=InnoDB before, or run it by --script", name(table)))
+    .hint(format!("ALTER TABLE {} ENGINE=InnoDB before, or run it by --script", name(&table)))
     .untouched())
 }
 
@@ -189,7 +204,8 @@ pub fn migrate(
     for statement in statements {
         sql::kind(statement).ok_or_else(|| unknown(statement))?;
     }
-    transactional(&mut notes, schema, statements)?;
+    let known = migrations::list(db)?.into_iter().find(|one| one.token == token);
+    transactional(&mut notes, schema, statements, known.map_or(0, |one| one.done))?;
     ensure_tables(&mut notes)?;
     run.begin(&mut notes, statements)?;
     let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
