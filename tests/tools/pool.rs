@@ -185,6 +185,32 @@ fn a_pool_is_connected_switched_and_emptied_on_every_balancer_at_once() {
     let twice = site.lbctl(&["disconnect", "--pool", "www", NAMES[2]]).run().exits(0).record();
     assert_eq!(twice["did"][0]["changed"], false);
     an_array_says_what_its_instances_are(&site);
+    a_balancer_that_does_not_say_what_it_carries_ends_by_name_only(&site);
+}
+
+fn a_balancer_that_does_not_say_what_it_carries_ends_by_name_only(site: &Site) {
+    let (_, home) = site.balancers().remove(1);
+    for socket in ["haproxy.sock", "master.sock"] {
+        let path = std::path::Path::new(&home).join("run").join(socket);
+        if path.exists() {
+            std::fs::rename(&path, path.with_extension("away")).unwrap();
+        }
+    }
+    let cleanup = |args: &[&str]| site.scene.tool("rs-cleanup").args(args).run();
+    let accept = ["--accept", "balances", "--accept", "sessions"];
+    let plan = |more: &[&str]| {
+        let ran = cleanup(&[&["plan", "Load Balancer-2"], &accept[..], more].concat()).exits(0);
+        (ran.record()["entries"][0]["forbidden"].clone(), site.scene.file("plan.json", &ran.stdout))
+    };
+    let (forbidden, file) = plan(&[]);
+    let why = "it could not be asked what it carries, and its machine runs: ";
+    assert!(forbidden.to_string().contains(why), "{forbidden}");
+    cleanup(&["retire", "--plan", &file]).exits(5).says(why).says("--accept unanswered");
+    let (forbidden, file) = plan(&["--accept", "unanswered"]);
+    assert_eq!(forbidden, serde_json::json!([]));
+    let _ = cleanup(&["retire", "--plan", &file]).exits(0);
+    // its machine is ended: it carries nothing
+    assert_eq!(plan(&[]).0, serde_json::json!([]));
 }
 
 /// What an array launches later is in the pool by its tags, as those are that it has.

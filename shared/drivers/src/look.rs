@@ -1,14 +1,20 @@
 //! The world as all families together show it, for whoever compares it with what was written down.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::settings::Settings;
-use rs_contract::{Balancer, Cloud, Database, Kind, PageSwitch, Result};
+use rs_contract::{Balancer, Cloud, Command, Database, Error, Kind, PageSwitch, Result};
 use rs_model::act::Debt;
 use rs_model::journal::Left;
 use rs_model::replica::{Identity, judge_replicating};
 use rs_model::retire::{DatabaseSeen, World};
-use rs_model::{Answer, Array, Server};
+use rs_model::{Answer, Array, Member, Server};
+
+/// How long a machine has to show that it is there.
+const KNOCK: Duration = Duration::from_secs(10);
 
 /// A deployment's servers and arrays, and the way to ask them.
 pub struct Look<'a> {
@@ -32,6 +38,35 @@ pub fn way(
     // one that we did not launch is asked over the network
     let channel = if server.foreign { None } else { Some(cloud.channel(server)?) };
     Ok((Settings::among(cloud, deployment, server, servers)?, channel))
+}
+
+/// Whether a server's machine is there, asked of itself: it runs a command, or, where we did not launch it, answers at its
+/// application's port, if only that nobody listens.
+pub fn answers(
+    cloud: &dyn Cloud,
+    deployment: &str,
+    server: &Server,
+    servers: &[Server],
+) -> Result<()> {
+    let silent = |why: String| {
+        Error::new(Kind::Unreachable, format!("the machine of {:?} does not answer", server.name))
+            .because(why)
+            .hint("bring it back, or end it when it is dead for good")
+    };
+    if server.foreign {
+        let settings = Settings::among(cloud, deployment, server, servers)?;
+        let at = (settings.address()?, settings.port("APPLICATION_PORT", 8000)?).into();
+        return match TcpStream::connect_timeout(&at, KNOCK) {
+            Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(silent(e.to_string())),
+            _ => Ok(()),
+        };
+    }
+    let command = Command { argv: vec!["true".to_owned()], timeout: KNOCK, ..Command::default() };
+    let said = cloud.channel(server)?.run(&command, &|_| ()).map_err(|e| silent(e.to_string()))?;
+    match said.exit {
+        0 => Ok(()),
+        exit => Err(silent(format!("it runs no command (exit {exit})"))),
+    }
 }
 
 impl<'a> Look<'a> {
@@ -138,10 +173,9 @@ impl<'a> Look<'a> {
     pub fn evidence(&self, ending: &dyn Fn(&Server) -> bool, debts: &[Debt], now: &str) -> World {
         let mut world = self.facts(ending);
         for server in self.balancers().filter(|server| ending(server)) {
-            // one that ends and does not answer carries nothing
-            let Ok(balancer) = self.balancer(server) else { continue };
-            for pool in balancer.pools().unwrap_or_default() {
-                world.balanced.extend(balancer.members(&pool).unwrap_or_default());
+            match self.members_of(server) {
+                Ok(members) => world.balanced.extend(members),
+                Err(e) => drop(world.silent.insert(server.name.clone(), e.to_string())),
             }
         }
         let up = |server: &&Server| server.state.is_up() || server.foreign;
@@ -227,6 +261,16 @@ impl<'a> Look<'a> {
         Ok(complete)
     }
 
+    /// The members of every pool of one balancer.
+    fn members_of(&self, server: &Server) -> Result<Vec<Member>> {
+        let balancer = self.balancer(server)?;
+        let mut members = Vec::new();
+        for pool in balancer.pools()? {
+            members.extend(balancer.members(&pool)?);
+        }
+        Ok(members)
+    }
+
     /// The members of every pool, as the balancers that go on know them; those in `ending` are not asked.
     pub fn facts(&self, ending: &dyn Fn(&Server) -> bool) -> World {
         let mut world = World {
@@ -235,14 +279,7 @@ impl<'a> Look<'a> {
             ..World::default()
         };
         for server in self.balancers().filter(|server| !ending(server)) {
-            let members = self.balancer(server).and_then(|balancer| {
-                let mut members = Vec::new();
-                for pool in balancer.pools()? {
-                    members.extend(balancer.members(&pool)?);
-                }
-                Ok(members)
-            });
-            match members {
+            match self.members_of(server) {
                 Ok(members) => world.members.extend(members),
                 Err(e) => world.unanswered.push((server.name.clone(), e.to_string())),
             }

@@ -141,6 +141,8 @@ pub struct World {
     pub unanswered: Vec<(String, String)>,
     /// Members of every pool on every balancer that ends and answers.
     pub balanced: Vec<Member>,
+    /// Balancers that end, have a machine and could not be asked what they carry, with why.
+    pub silent: BTreeMap<String, String>,
     /// Servers of the database sets that lose one: what each shows, or why it could not be asked.
     pub databases: BTreeMap<String, Result<DatabaseSeen, String>>,
     /// How many complete backups there are of each of these sets, or why that is not known.
@@ -287,6 +289,10 @@ fn of_balancer(
         !world.servers.iter().filter(of).any(|other| ending.contains(other.name.as_str()))
     };
     let of_it = || world.balanced.iter().filter(|member| member.balancer == server.name);
+    if let Some(why) = world.silent.get(&server.name) {
+        let reason = format!("it could not be asked what it carries, and its machine runs: {why}");
+        reach.unless("unanswered", reason, reasons);
+    }
     for member in of_it().filter(|member| member.sessions > 0) {
         let reason = format!(
             "it carries {} requests to {}: drain it or wait for them",

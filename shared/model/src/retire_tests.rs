@@ -164,6 +164,17 @@ fn a_database_ends_only_on_evidence_each_of_which_can_be_accepted_by_its_name() 
     let mut world = site();
     world.balanced.push(member("LB 3", 1));
     forbidden(&world, "LB 3", "carries 3 requests to ");
+    // one that does not say what it carries
+    let mut world = site();
+    world.silent.insert("LB 3".into(), "refused".into());
+    forbidden(
+        &world,
+        "LB 3",
+        "it could not be asked what it carries, and its machine runs: refused",
+    );
+    let names = [("server".to_owned(), "LB 3".to_owned())];
+    let accepted = Reach { accepted: ["unanswered".to_owned()].into(), ..Reach::default() };
+    assert_eq!(entries(&world, &names, None, accepted)[0].forbidden, [""; 0]);
 }
 
 #[test]
