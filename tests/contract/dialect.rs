@@ -211,6 +211,13 @@ impl Pair<'_> {
                 shows(s, text, "event_schema event_name", "appdb");
                 assert!(row(m, text).is_empty());
             }
+            "followers" => {
+                let said = m.asked(text).unwrap().to_lowercase();
+                let headings: Vec<&str> = said.lines().next().unwrap().split('\t').collect();
+                assert!(["server_id", "host"].iter().all(|name| headings.contains(name)), "{said}");
+                assert!(said.contains(&s.address) && !said.contains(&m.address), "{said}");
+                assert!(row(s, text).is_empty());
+            }
             "progress" => self.progresses(text),
             "indexes" => {
                 shows(m, &text.replace("{schema}", "'appdb'"), "TABLE_NAME INDEX_NAME", "PRIMARY")

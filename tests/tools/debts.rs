@@ -235,6 +235,8 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
     run("rs-maintenance", &["start"]);
     run("rs-dbsync", &["writes", "off", "Master DB"]);
     run("rs-dbsync", &["hold", "Slave2 DB"]);
+    run("rs-server", &["mark", "old", "--role", "app"]);
+    run("rs-dbsync", &["writes", "off", "Master DB", "--sessions"]);
     run(
         "rs-dbsync",
         &["promote", "Slave2 DB", "--override", "rollback pair", "--override", "backups off"],

@@ -40,15 +40,40 @@ fn each_condition_is_refused_by_its_own_name(set: &Set, named: &Named) {
     // a name that points elsewhere is somebody else's
     dns(named).set(NAME, &["192.0.2.1".parse().unwrap()], 60).unwrap();
     let ran = set.dbsync(&["promote", "Slave2 DB", "--json"], 5);
-    assert!(
-        names(&ran).ends_with(": rollback pair, abandoned data kept, DNS record ours"),
-        "{ran}"
-    );
+    let all = ": rollback pair, abandoned data kept, DNS record ours, application ready";
+    assert!(names(&ran).ends_with(all), "{ran}");
     point(set, NAME, "Master DB");
     let refused = |more: &[&'static str], condition: &str| {
         let ran = set.dbsync(&with(more), 5);
         assert!(names(&ran).ends_with(&format!(": {condition}")), "{ran}");
     };
+    // nobody was asked whether the old release is there: its servers are not marked, or do not answer
+    refused(&[], "application ready");
+    set.scene.tool("rs-server").args(["mark", "old", "App 1", "--upgrade", "u-1"]).run().exits(0);
+    let app = set.scene.tool("rs-server").args(["list", "App 1"]).run().exits(0).record();
+    let home = app["current"]["home"].as_str().unwrap().to_owned();
+    let away = format!("{home}.away");
+    std::fs::rename(&home, &away).unwrap();
+    refused(&[], "application ready");
+    std::fs::rename(&away, &home).unwrap();
+    // a slave that the master shows, and that none of the set says it is
+    let id = set.slave.sql("SELECT @@global.server_id");
+    set.slave.sql("SET GLOBAL server_id = 4711");
+    refused(&[], "other slaves declared");
+    set.slave.sql(&format!("SET GLOBAL server_id = {id}"));
+    // a reader's session does not count, one that could write when writes are on does, until it is ended
+    set.master.force(
+        "SET sql_log_bin=0; CREATE USER watcher@'127.%' IDENTIFIED BY 'watcher'; \
+         GRANT SELECT, PROCESS ON *.* TO watcher@'127.%'",
+    );
+    let watcher = set.master.session_as("watcher", "DO 0");
+    let idle = set.master.session_as("app", "DO 0");
+    refused(&[], "application sessions gone");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    assert!(idle.is_there(), "what cannot write stays");
+    set.dbsync(&["writes", "off", "Master DB", "--sessions", "--allow", "watcher"], 0);
+    assert!(!idle.is_there() && watcher.is_there());
+    drop(watcher);
     refused(&["--expect-master", "Slave DB"], "expected master");
     refused(&["--max-ttl", "59s"], "DNS record ours");
     refused(&["--lose-after", "2020-01-01T00"], "hold time stated");
@@ -112,7 +137,7 @@ fn a_promotion_moves_the_names_and_waits_until_every_application_server_sees_the
     let idle = set.master.session_as("app", "DO 0");
 
     // the other name server knows nothing of it yet: the promotion is done, and says who does not see it
-    let ran = set.dbsync(&with(&["--limit", "2s"]), 6);
+    let ran = set.dbsync(&with(&["--limit", "2s", "--override", "application sessions gone"]), 6);
     ran.says(&format!("\"App 2\" still sees {NAME} at {old}"));
     for name in [NAME, READ_NAME] {
         assert_eq!(first.dig(name), [new.to_string()]);

@@ -7,6 +7,7 @@ use rs_model::price::Written;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
 pub use rs_model::silence::{Privileged, Session, SilenceFacts};
+use rs_model::takeover::Attached;
 use serde::{Deserialize, Serialize};
 
 use crate::{Progress, Result, Secret, Work};
@@ -99,6 +100,9 @@ pub trait Database: Send + Sync {
 
     /// Who could write. `allowed` are accounts that may (heartbeats).
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts>;
+    /// Who hangs on it: sessions whose accounts can change rows when writes are on (not ours, not replication's, not
+    /// those of the accounts `allowed` or of its own machine), and slaves that read from it. A session that ends by itself does not count.
+    fn attached(&self, allowed: &[String]) -> Result<Attached>;
     /// What it says of itself before a window; nothing is changed.
     fn survey(&self) -> Result<Survey>;
     /// Read-only on, sessions that could write ended, events off; gives up within `limit` and names what is in the

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::migration::Migration;
 use crate::position::stray;
 use crate::replica::{HeldAt, Replica, judge_held};
+use crate::silence::Session;
 use crate::snapshot::Snapshot;
 use crate::{Answer, Check, Position};
 
@@ -36,10 +37,67 @@ pub const CONDITIONS: [&str; 17] = [
 pub enum Abandoned {
     /// Its machine is gone: what the control plane says of it.
     Dead(String),
-    /// It answered: who could still write, in words.
-    Answers(Vec<String>),
+    /// It answered.
+    Answers {
+        /// Who could still write, in words.
+        loud: Vec<String>,
+        /// Who hangs on it.
+        attached: Attached,
+    },
     /// It did not answer, which is no evidence that it is off: a slow master would live on beside the new one.
     Silent(String),
+}
+
+/// Who hangs on a database server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attached {
+    /// Sessions of applications: of accounts that can change rows when writes are on.
+    pub sessions: Vec<Session>,
+    /// Slaves that read from it.
+    pub followers: Vec<Follower>,
+}
+
+/// A slave as its source shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follower {
+    /// Its server id; absent where it registered none.
+    pub server_id: Option<u64>,
+    /// Where it says that it is, or where it comes from.
+    pub host: String,
+}
+
+/// A slave of the set as the records have it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Name.
+    pub name: String,
+    /// Its address.
+    pub address: Option<String>,
+    /// Its server id, asked of itself; absent when it does not answer.
+    pub server_id: Option<u64>,
+    /// It is the one that is promoted, follows that one, or is marked as one to be rebuilt: by this act, or before.
+    pub declared: bool,
+}
+
+impl Known {
+    /// Whether the source means this one: by its own word, and only of one that does not answer by its address.
+    fn is(&self, seen: &Follower) -> bool {
+        match self.server_id {
+            Some(id) => seen.server_id == Some(id),
+            None => self.address.as_ref() == Some(&seen.host),
+        }
+    }
+}
+
+/// An application server that has to serve the promoted data.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    /// Name.
+    pub name: String,
+    /// The control plane has it as operational.
+    pub operational: bool,
+    /// Why its machine does not answer, or was not asked; absent: it answered.
+    pub silent: Option<String>,
 }
 
 /// What a promotion rests on.
@@ -83,12 +141,14 @@ pub struct TakeoverFacts {
     pub names_wrong: Vec<String>,
     /// Names that will be moved.
     pub names: Vec<String>,
-    /// Slaves that will have to be rebuilt.
-    pub others: Vec<String>,
+    /// The slaves of the set as the records have them, the candidate too.
+    pub slaves: Vec<Known>,
     /// The release whose data the candidate has: `old`, or `new` when it is the migrated master.
     pub release: String,
-    /// Application servers of that release: how many there are, and how many are operational.
-    pub applications: (usize, usize),
+    /// Application servers of that release, each asked.
+    pub applications: Vec<Application>,
+    /// How many application servers the deployment has, of whatever release.
+    pub all_applications: usize,
     /// Who has to be the master.
     pub expected: String,
     /// Who says which server is the master: tags, names, replication.
@@ -109,11 +169,14 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
         .map(|check| format!("{}: {}", check.name, check.detail))
         .collect();
     let own_unmoved = now.own.stayed(&held.own);
-    let (fenced, sessions, fence_detail) = match &facts.master {
-        Abandoned::Dead(state) => (true, true, state.clone()),
-        Abandoned::Answers(loud) => (loud.is_empty(), true, or(loud, "nobody could write")),
-        Abandoned::Silent(why) => (false, false, format!("no evidence that it is off: {why}")),
+    let (fenced, fence_detail) = match &facts.master {
+        Abandoned::Dead(state) => (true, state.clone()),
+        Abandoned::Answers { loud, .. } => (loud.is_empty(), or(loud, "nobody could write")),
+        Abandoned::Silent(why) => (false, format!("no evidence that it is off: {why}")),
     };
+    let (gone, sessions) = sessions_gone(&facts.master);
+    let (declared, slaves) = slaves_declared(facts);
+    let (ready, applications) = applications_ready(facts);
     // a master that was fenced in the middle of its migration comes back as it was, to go on with it
     let left_half: Vec<String> = facts
         .left_half
@@ -125,7 +188,6 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
     let running = facts.backups.as_ref().ok().and_then(|all| all.iter().find(|one| one.taking));
     let mut backups = facts.scheduled.clone();
     backups.extend(running.map(|one| format!("{} is being taken", one.id)));
-    let (known, ready) = facts.applications;
     let against: Vec<String> = facts
         .said
         .iter()
@@ -181,15 +243,11 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             or(&facts.open_pages, "on every balancer"),
             "rs-maintenance start",
         ),
-        (fenced, fence_detail.clone(), "rs-dbsync writes off on the master; or end its machine"),
+        (fenced, fence_detail, "rs-dbsync writes off on the master; or end its machine"),
         (
+            gone,
             sessions,
-            if sessions {
-                "what is left is ended before the slave becomes the master".into()
-            } else {
-                fence_detail
-            },
-            "end the master's machine",
+            "stop the applications, or rs-dbsync writes off --sessions ends what they left; or end the master's machine",
         ),
         (
             match (facts.price, facts.accepted) {
@@ -229,14 +287,15 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             or(&facts.names_wrong, &or(&facts.names, "no name is configured")),
             "the name points at no server of this deployment: whose is it?",
         ),
-        (true, format!("to be rebuilt: {}", or(&facts.others, "none")), ""),
         (
-            known == 0 || ready > 0,
-            format!(
-                "{ready} of {known} application servers of the {} release are operational",
-                facts.release
-            ),
-            "launch them first: the other release's code on this data is a second outage",
+            declared,
+            slaves,
+            "stop it, or give it the tag of its set: what follows the abandoned master has other data",
+        ),
+        (
+            ready,
+            applications,
+            "rs-server mark and launch them first: the other release's code on this data is a second outage",
         ),
         (
             against.is_empty(),
@@ -253,6 +312,78 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             if good { check } else { check.hint(format!("{hint}; or --override '{name}'")) }
         })
         .collect()
+}
+
+/// Nobody of the applications is on the master any more.
+fn sessions_gone(master: &Abandoned) -> (bool, String) {
+    match master {
+        Abandoned::Dead(state) => (true, state.clone()),
+        Abandoned::Silent(why) => (false, format!("who is on it is not known: {why}")),
+        Abandoned::Answers { attached, .. } => match attached.sessions.as_slice() {
+            [] => (true, "none is there".into()),
+            all => (false, all.iter().map(Session::words).collect::<Vec<_>>().join("; ")),
+        },
+    }
+}
+
+/// Each slave that the master shows is one that the records know, and that is marked as one to be rebuilt.
+fn slaves_declared(facts: &TakeoverFacts) -> (bool, String) {
+    let followers = match &facts.master {
+        Abandoned::Dead(_) => [].as_slice(),
+        Abandoned::Silent(why) => return (false, format!("who follows it is not known: {why}")),
+        Abandoned::Answers { attached, .. } => &attached.followers,
+    };
+    let mut left: Vec<&Known> = facts.slaves.iter().collect();
+    let mut wrong = Vec::new();
+    for seen in followers {
+        let id = seen.server_id.map_or("without a server id".to_owned(), |id| format!("{id}"));
+        match left.iter().position(|known| known.is(seen)).map(|at| left.remove(at)) {
+            Some(known) if known.declared => {}
+            Some(known) => wrong.push(format!("{:?} follows it and is not marked", known.name)),
+            None => wrong.push(format!(
+                "a slave at {:?}, server id {id}, follows it and is none of the set",
+                seen.host
+            )),
+        }
+    }
+    // one that just does not follow now would go on with the abandoned data when it is started
+    wrong.extend(
+        left.iter()
+            .filter(|known| !known.declared)
+            .map(|known| format!("{:?} is a slave of the set and is not marked", known.name)),
+    );
+    if !wrong.is_empty() {
+        return (false, wrong.join("; "));
+    }
+    let rest = facts.slaves.iter().filter(|known| known.name != facts.candidate);
+    let rest: Vec<&str> = rest.map(|known| known.name.as_str()).collect();
+    (true, if rest.is_empty() { "there are none".into() } else { rest.join("; ") })
+}
+
+/// The application servers of the release that belongs to the data: each that shall serve it answers.
+fn applications_ready(facts: &TakeoverFacts) -> (bool, String) {
+    let (all, release) = (&facts.applications, &facts.release);
+    if all.is_empty() {
+        return match facts.all_applications {
+            0 => (true, "the deployment has no application server".into()),
+            n => {
+                (false, format!("none of the {n} application servers is of the {release} release"))
+            }
+        };
+    }
+    let operational = || all.iter().filter(|one| one.operational);
+    let silent: Vec<String> = operational()
+        .filter_map(|one| Some(format!("{:?}: {}", one.name, one.silent.as_ref()?)))
+        .collect();
+    let ready = operational().count() - silent.len();
+    let mut words = format!(
+        "{ready} of {} application servers of the {release} release are operational and answer",
+        all.len()
+    );
+    if !silent.is_empty() {
+        words.push_str(&format!("; {}", silent.join("; ")));
+    }
+    (ready > 0 && silent.is_empty(), words)
 }
 
 /// The backup that is a pair with the held slave: complete, pinned, at the position of the hold; or between the freeze
@@ -333,7 +464,13 @@ mod tests {
             backups: Ok(vec![backup("0-1-40")]),
             frozen_at: Some(at("0-1-38")),
             open_pages: vec![],
-            master: Abandoned::Answers(vec![]),
+            master: Abandoned::Answers {
+                loud: vec![],
+                attached: Attached {
+                    sessions: vec![],
+                    followers: vec![follower(2, "127.0.0.2"), follower(3, "127.0.0.3")],
+                },
+            },
             price: Some(3),
             price_words: "3 transactions".into(),
             accepted: Some(3),
@@ -342,9 +479,13 @@ mod tests {
             scheduled: vec![],
             names_wrong: vec![],
             names: vec![],
-            others: vec!["Slave DB".into()],
+            slaves: vec![
+                known("Slave2 DB", "127.0.0.3", Some(3)),
+                known("Slave DB", "127.0.0.2", Some(2)),
+            ],
             release: "old".into(),
-            applications: (2, 2),
+            applications: vec![application("App 1"), application("App 2")],
+            all_applications: 4,
             expected: "Master DB".into(),
             said: vec![("the tags".into(), "Master DB".into())],
         }
@@ -352,6 +493,25 @@ mod tests {
 
     fn backup(gtid: &str) -> Snapshot {
         Snapshot { perfect: true, pinned: true, position: at(gtid), ..Snapshot::default() }
+    }
+
+    fn follower(server_id: u64, host: &str) -> Follower {
+        Follower { server_id: Some(server_id), host: host.into() }
+    }
+
+    fn known(name: &str, address: &str, server_id: Option<u64>) -> Known {
+        Known { name: name.into(), address: Some(address.into()), server_id, declared: true }
+    }
+
+    fn application(name: &str) -> Application {
+        Application { name: name.into(), operational: true, silent: None }
+    }
+
+    fn attached(facts: &mut TakeoverFacts) -> &mut Attached {
+        match &mut facts.master {
+            Abandoned::Answers { attached, .. } => attached,
+            _ => panic!("it answers"),
+        }
     }
 
     fn cut_off(running: bool) -> Migration {
@@ -369,7 +529,7 @@ mod tests {
     fn each_way_to_lose_data_is_refused_by_its_own_name() {
         assert_eq!(refused(&good()), Vec::<String>::new());
         type Change = fn(&mut TakeoverFacts);
-        let ways: [(&[&str], Change); 29] = [
+        let ways: [(&[&str], Change); 38] = [
             (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
             (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
             (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
@@ -394,10 +554,14 @@ mod tests {
                 (f.frozen_at, f.backups) = (None, Ok(vec![backup("0-1-39")]));
             }),
             (&["page active"], |f| f.open_pages.push("LB-1 serves www".into())),
-            (&["master fenced"], |f| f.master = Abandoned::Answers(vec!["app writes".into()])),
-            (&["master fenced", "application sessions gone"], |f| {
+            (&["master fenced"], |f| {
+                let Abandoned::Answers { loud, .. } = &mut f.master else { return };
+                loud.push("app writes".into());
+            }),
+            (&["master fenced", "application sessions gone", "other slaves declared"], |f| {
                 f.master = Abandoned::Silent("timed out".into());
             }),
+            (&["application sessions gone"], |f| attached(f).sessions.push(Session::default())),
             (&["price accepted"], |f| f.accepted = Some(2)),
             (&["price accepted"], |f| f.price = None),
             (&["hold time stated"], |f| f.stated_time = Some("2026-11-24T15".into())),
@@ -410,7 +574,20 @@ mod tests {
                 f.backups = Ok(vec![backup("0-1-40"), taking]);
             }),
             (&["DNS record ours"], |f| f.names_wrong.push("db is 192.0.2.1".into())),
-            (&["application ready"], |f| f.applications = (2, 0)),
+            (&["other slaves declared"], |f| attached(f).followers.push(follower(9, "127.0.0.9"))),
+            (&["other slaves declared"], |f| attached(f).followers.push(follower(2, "127.0.0.2"))),
+            (&["other slaves declared"], |f| attached(f).followers[0].server_id = None),
+            (&["other slaves declared"], |f| f.slaves[1].declared = false),
+            (&["other slaves declared"], |f| {
+                f.slaves[1].declared = false;
+                attached(f).followers.remove(0);
+            }),
+            (&["other slaves declared"], |f| drop(f.slaves.remove(1))),
+            (&["application ready"], |f| f.applications.clear()),
+            (&["application ready"], |f| {
+                f.applications.iter_mut().for_each(|one| one.operational = false);
+            }),
+            (&["application ready"], |f| f.applications[1].silent = Some("gone".into())),
             (&["expected master"], |f| f.said.push(("replication".into(), "Slave DB".into()))),
         ];
         for (names, change) in ways {
@@ -432,12 +609,29 @@ mod tests {
         facts.accepted = None;
         facts.price = None;
         facts.stated_time = Some("2026-11-24T14:02".into());
-        facts.applications = (0, 0);
+        (facts.applications, facts.all_applications) = (vec![], 0);
         assert_eq!(refused(&facts), Vec::<String>::new());
         facts.half = true;
         facts.now.channels.clear();
         facts.now.read_only = false;
         assert_eq!(refused(&facts), Vec::<String>::new(), "what was cut off goes on");
+    }
+
+    #[test]
+    fn a_slave_that_does_not_answer_is_known_by_its_address_and_an_ended_application_is_not_needed()
+    {
+        let mut facts = good();
+        facts.slaves[1].server_id = None;
+        assert_eq!(refused(&facts), Vec::<String>::new());
+        facts.slaves[1].address = Some("127.0.0.9".into());
+        assert_eq!(refused(&facts), ["other slaves declared"]);
+        facts.slaves[1].address = None;
+        attached(&mut facts).followers[0].server_id = None;
+        assert_eq!(refused(&facts), ["other slaves declared"], "two unknowns are not the same");
+        let mut facts = good();
+        facts.applications[1].operational = false;
+        facts.applications[1].silent = Some("it has no machine".into());
+        assert_eq!(refused(&facts), Vec::<String>::new());
     }
 
     #[test]

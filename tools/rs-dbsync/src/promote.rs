@@ -146,7 +146,7 @@ fn step(
             "{}; what is written on {name:?} since is lost then",
             words(&command(deployment, &["promote"], &plan.old.name))
         )),
-        opens: debts(site, deployment, plan),
+        opens: debts(site, plan),
         settles,
         ..Step::default()
     })
@@ -154,7 +154,8 @@ fn step(
 
 /// What is owed from then on: the old master is kept aside, and the other slaves are marked: they follow what was
 /// abandoned.
-fn debts(site: &Site<'_>, deployment: &str, plan: &Plan) -> Vec<DebtSpec> {
+pub fn debts(site: &Site<'_>, plan: &Plan) -> Vec<DebtSpec> {
+    let deployment = site.deployment.as_str();
     let old = &plan.old.name;
     let mut debts: Vec<DebtSpec> = plan
         .others
@@ -288,7 +289,7 @@ fn act(
     let other = plan.old.name != slave.name;
     // a master that does not answer is fenced by other hands: that is what the override says
     let master = match (&plan.master, &facts.master) {
-        (Some(master), Abandoned::Answers(_)) if other => Some(master),
+        (Some(master), Abandoned::Answers { .. }) if other => Some(master),
         _ => None,
     };
     let (mut kept, mut fence) = (None, None);

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use rs_contract::Result;
+use rs_drivers::look;
 use rs_drivers::settings::Settings;
 use rs_model::act::Outcome;
 use rs_model::migration::half;
 use rs_model::silence::judge_silence;
 use rs_model::snapshot::Snapshot;
-use rs_model::takeover::{Abandoned, TakeoverFacts};
+use rs_model::takeover::{Abandoned, Application, Known, TakeoverFacts};
 use rs_model::{Answer, Position, Server, State, pool};
 use serde_json::json;
 
 use crate::price;
-use crate::promote::{Plan, Promote, Record};
-use crate::sets::Site;
+use crate::promote::{Plan, Promote, Record, debts};
+use crate::sets::{Site, fenced_key, held_key, rebuild_key};
 
 /// Every fact, each asked now.
 pub fn gather(
@@ -24,6 +25,11 @@ pub fn gather(
     plan: &Plan,
 ) -> Result<TakeoverFacts> {
     let slave = &plan.slave;
+    // whoever promotes by hand names no run: it is the one that held it
+    let name = &slave.server.name;
+    let kept_by = site.debt(&held_key(name))?.or(site.debt(&fenced_key(name))?);
+    let kept_by = kept_by.and_then(|debt| debt.owner.run);
+    let run = run.or(kept_by.as_deref());
     let backups = backups(site, plan);
     let master = abandoned(site, plan);
     let (price, price_words) = lost(site, plan, &master);
@@ -55,8 +61,9 @@ pub fn gather(
         scheduled: scheduled(site)?,
         names_wrong: wrong(site, promote.max_ttl.as_secs(), &found),
         names,
-        others: plan.others.iter().map(|other| other.name.clone()).collect(),
+        slaves: slaves(site, plan)?,
         applications: applications(site, run, release),
+        all_applications: site.servers.iter().filter(|s| serves(s)).count(),
         release: release.to_owned(),
         expected: promote.expected().unwrap_or(&plan.old.name).to_owned(),
         said: said(site, plan, &found),
@@ -111,22 +118,25 @@ fn abandoned(site: &Site<'_>, plan: &Plan) -> Abandoned {
     if plan.old.name == plan.slave.server.name {
         return Abandoned::Dead(format!("{:?} has no other master any more", plan.slave.set));
     }
-    let asked = site.frozen(&master.set).and_then(|(allowed, _)| master.db.silence(&allowed));
+    let asked = site
+        .frozen(&master.set)
+        .and_then(|(allowed, _)| Ok((master.db.silence(&allowed)?, master.db.attached(&allowed)?)));
     match asked {
-        Ok(facts) => Abandoned::Answers(
-            judge_silence(&master.server.name, &facts)
+        Ok((facts, attached)) => Abandoned::Answers {
+            loud: judge_silence(&master.server.name, &facts)
                 .iter()
                 .filter(|check| check.answer != Answer::Ok)
                 .map(|check| format!("{}: {}", check.name, check.detail))
                 .collect(),
-        ),
+            attached,
+        },
         Err(e) => Abandoned::Silent(e.to_string()),
     }
 }
 
 fn lost(site: &Site<'_>, plan: &Plan, master: &Abandoned) -> (Option<u64>, String) {
     match (&plan.master, master) {
-        (Some(open), Abandoned::Answers(_)) => {
+        (Some(open), Abandoned::Answers { .. }) => {
             let lost = price::of_held(site, open, &plan.slave, &plan.held, price::READ);
             (lost.transactions, lost.words())
         }
@@ -221,11 +231,48 @@ fn wrong(site: &Site<'_>, max_ttl: u64, found: &Found) -> Vec<String> {
     wrong
 }
 
-/// Application servers of a release, `old` or `new`: how many, and how many are operational.
-fn applications(site: &Site<'_>, run: Option<&str>, release: &str) -> (usize, usize) {
-    let Some(run) = run else { return (0, 0) };
-    let of = || site.servers.iter().filter(|s| s.has_role("app") && s.part(run) == Some(release));
-    (of().count(), of().filter(|s| s.state == State::Operational).count())
+/// The slaves of the set as the records have them: each is the candidate, follows it, or is marked, before or by this act.
+fn slaves(site: &Site<'_>, plan: &Plan) -> Result<Vec<Known>> {
+    let marks: Vec<String> = debts(site, plan).into_iter().map(|debt| debt.key).collect();
+    let mut slaves = Vec::new();
+    let all = plan.others.iter().chain(&plan.followers).chain([&plan.slave.server]);
+    for server in all {
+        let name = &server.name;
+        let key = rebuild_key(name);
+        let declared = *name == plan.slave.server.name
+            || plan.followers.iter().any(|one| one.name == *name)
+            || marks.contains(&key)
+            || site.debt(&key)?.is_some();
+        let asked = site.open(server).and_then(|open| open.db.identity());
+        slaves.push(Known {
+            name: name.clone(),
+            address: server.address.map(|address| address.to_string()),
+            server_id: asked.ok().map(|identity| identity.server_id),
+            declared,
+        });
+    }
+    Ok(slaves)
+}
+
+/// Whether a server belongs to the application and not to what stands before or behind it.
+fn serves(server: &Server) -> bool {
+    server.has_role("app") || server.has_role("worker")
+}
+
+/// The application servers of a release, `old` or `new` by the run's tag: each is asked whether it is there.
+fn applications(site: &Site<'_>, run: Option<&str>, release: &str) -> Vec<Application> {
+    let beside = |s: &Server| ["db", "lb", "dns"].iter().any(|role| s.has_role(role));
+    site.servers
+        .iter()
+        .filter(|s| run.is_some_and(|run| s.part(run) == Some(release)) && !beside(s))
+        .map(|server| Application {
+            name: server.name.clone(),
+            operational: server.state == State::Operational,
+            silent: look::answers(site.cloud(), &site.deployment, server, &site.servers)
+                .err()
+                .map(|e| e.to_string()),
+        })
+        .collect()
 }
 
 /// Who says which server is the master: tags, the master's own name, and whom the held slave followed.

@@ -24,6 +24,9 @@ pub struct Off {
     /// Account that may go on writing, e.g. a heartbeat's; repeated
     #[arg(long, value_name = "USER")]
     allow: Vec<String>,
+    /// End every session of applications too, not only those that could write: before their master is abandoned
+    #[arg(long)]
+    sessions: bool,
     /// Give up on what is in the way after this
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "30s")]
     limit: Duration,
@@ -72,6 +75,7 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         let silent = judge_silence(&open.server.name, &silence)
             .iter()
             .all(|check| check.answer == Answer::Ok);
+        let alone = !off.sessions || open.db.attached(&off.allow)?.sessions.is_empty();
         let key = writes_key(&open.set);
         let known = site.debt(&key)?;
         let inverse = command(&deployment, &["writes", "on"], &open.server.name);
@@ -81,7 +85,7 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         let left = site.debt(&lowered)?.is_some();
         steps.push(Step {
             at: *at,
-            needed: !silent || known.is_none(),
+            needed: !silent || !alone || known.is_none(),
             before: json!({ "off": before.off }),
             expect: json!({ "off": true }),
             settles: if left { vec![lowered] } else { Vec::new() },
@@ -110,6 +114,9 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
                 "{}: its option file cannot be reached: after a restart of the server writes are on again",
                 open.server.name
             ));
+        }
+        if off.sessions {
+            open.db.kill_sessions(&off.allow, &|line| cx.say(line))?;
         }
         let silence = open.db.silence(&off.allow)?;
         let checks = judge_silence(&open.server.name, &silence);

@@ -103,6 +103,8 @@ pub struct Dialect {
     pub set_applied: &'static str,
     /// Events that replication brought and that are therefore off: columns `event_schema`, `event_name`.
     pub foreign_events: &'static str,
+    /// Slaves that registered themselves here: columns `Server_id`, `Host`, in whatever case.
+    pub followers: &'static str,
     /// Percent done of a running statement: `{id}`; column `percent`.
     pub progress: &'static str,
     /// Indexes of a schema, as they are defined: `{schema}`.
@@ -250,6 +252,7 @@ pub static MARIADB: Dialect = Dialect {
     set_applied: "SET GLOBAL gtid_slave_pos = {position}",
     foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
                      FROM information_schema.events WHERE STATUS = 'SLAVESIDE_DISABLED'",
+    followers: "SHOW REPLICA HOSTS",
     progress: "SELECT IF(MAX_STAGE > 0, (GREATEST(STAGE, 1) - 1 + PROGRESS / 100) / MAX_STAGE * 100, NULL) AS percent \
          FROM information_schema.processlist WHERE ID = {id}",
     indexes: "SELECT TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, SUB_PART, INDEX_TYPE, \
@@ -370,6 +373,7 @@ pub static MYSQL: Dialect = Dialect {
     set_applied: "SET GLOBAL gtid_purged = {position}",
     foreign_events: "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS event_name \
                      FROM information_schema.events WHERE STATUS = 'REPLICA_SIDE_DISABLED'",
+    followers: "SHOW REPLICAS",
     progress: "SELECT IF(WORK_ESTIMATED > 0, WORK_COMPLETED / WORK_ESTIMATED * 100, NULL) AS percent \
          FROM performance_schema.events_stages_current s JOIN performance_schema.threads t \
          USING (THREAD_ID) WHERE t.PROCESSLIST_ID = {id}",
@@ -425,6 +429,7 @@ impl Dialect {
             forget,
             set_applied,
             foreign_events,
+            followers,
             progress,
             indexes,
             checks,
@@ -481,6 +486,7 @@ impl Dialect {
             ("set_applied", Cell::Is(set_applied)),
             ("change_source", Cell::Is(change_source)),
             ("foreign_events", Cell::Is(foreign_events)),
+            ("followers", Cell::Is(followers)),
             ("progress", Cell::Is(progress)),
             ("indexes", Cell::Is(indexes)),
             ("checks", Cell::Is(checks)),

@@ -1,5 +1,6 @@
 //! MariaDB and MySQL: `dialect` has the words, `conn` the connections, the others the doing.
 
+mod attached;
 mod binlog;
 mod conn;
 mod dialect;
@@ -31,6 +32,7 @@ use rs_model::migration::Migration;
 use rs_model::price::Written;
 use rs_model::ready::Survey;
 use rs_model::replica::{Identity, Replica};
+use rs_model::takeover::Attached;
 use rs_model::{Position, Server};
 
 use crate::settings::Settings;
@@ -190,6 +192,10 @@ impl Database for Mysql {
 
     fn silence(&self, allowed: &[String]) -> Result<SilenceFacts> {
         writes::silence(self, allowed)
+    }
+
+    fn attached(&self, allowed: &[String]) -> Result<Attached> {
+        attached::attached(self, allowed)
     }
 
     fn survey(&self) -> Result<Survey> {

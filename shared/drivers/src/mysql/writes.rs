@@ -12,13 +12,13 @@ use super::{Mysql, facts};
 /// The options that keep writes off over a restart.
 pub const KEPT: &str = "rs-writes";
 /// Between two looks at something that must come to an end.
-const LOOK: Duration = Duration::from_millis(20);
+pub const LOOK: Duration = Duration::from_millis(20);
 /// InnoDB, MariaDB's and MySQL's, shows its last picture of the transactions to whoever asks within 100 ms of the last who
 /// asked: who asks more often than that is shown for ever what was, or was not, open the first time. What is empty is taken
 /// as it is: an agent that asks that often could hide a transaction that was begun since, but one from before is seen.
 const PICTURE: Duration = Duration::from_millis(120);
 /// How long sessions that may go by themselves are looked at again before they are taken for somebody's.
-const SETTLE: Duration = Duration::from_secs(2);
+pub const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn writes(db: &Mysql) -> Result<WritesState> {
     let dialect = db.dialect()?;
