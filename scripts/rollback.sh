@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # rollback.sh: the old release on the old data, from any step of the run.
 #
-#   rollback.sh [--conf FILE] [--yes] [--accept-loss N] [--dry-run] [--plan]
+#   rollback.sh [--conf FILE] [--yes] [--accept-loss N] [--override CONDITION] [--dry-run] [--plan]
 #   rollback.sh --undo …
 #
 #   --undo            take a rollback back: the migrated master, fenced and kept since, is the master again, and the run
@@ -11,6 +11,7 @@
 #   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
 #                     declined, and the site is as it was found, so that one can go on in either direction.
 #                     `any`: however many, counted or not
+#   --override CONDITION  promote although this condition does not hold, by the name that the refusal gave it; may be repeated
 #
 # Before the migration a rollback is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
 # what users wrote since the page went down is lost. From step 37 on there is no warm slave: it says what remains.
@@ -22,13 +23,18 @@
 . "${BASH_SOURCE%/*}/lib.sh"
 . "$scripts/undo.sh"
 
-yes=no mode=run accept='' undo=no
+yes=no mode=run accept='' undo=no overrides=()
 began=${EPOCHREALTIME/[.,]/}
 while (($#)); do
   case $1 in
   --accept-loss)
     [[ ${2:-} =~ ^([0-9]+|any)$ ]] || die 2 "--accept-loss wants a number, or any" "rollback.sh --accept-loss 0"
     accept=$2
+    shift
+    ;;
+  --override)
+    [[ -n ${2:-} ]] || die 2 "--override wants the name of a condition" "rollback.sh --override 'application sessions gone'"
+    overrides+=(--override "$2")
     shift
     ;;
   --undo) undo=yes ;;
@@ -54,6 +60,7 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   [[ $yes == no ]] || again+=(--yes)
   [[ -z $accept ]] || again+=(--accept-loss "$accept")
   [[ $undo == no ]] || again+=(--undo)
+  again+=("${overrides[@]}")
   # who lives may be at work: his run is ended only when somebody said yes
   if [[ $yes == no && -z $accept ]]; then
     rc=0
@@ -222,6 +229,31 @@ is_back() { # whether the last that the run did was this, and the old release se
     command "${site[@]}" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null 2>&1
 }
 
+# try WHAT COMMAND...: one of the questions before anything is touched; each no is shown, and named in $refused
+refused=() worst=0
+try() {
+  local said rc=0
+  said=$("${@:2}" 2>&1 >/dev/null) || rc=$?
+  ((rc)) || return 0
+  say "$said"
+  refused+=("$1")
+  # who does not answer may answer soon
+  if ((rc != 6 && rc != 7 && rc != 8)); then worst=5; elif ((worst == 0)); then worst=7; fi
+}
+none_refused() { # none_refused HINT: nothing is begun that is known not to come to its end
+  local IFS=';'
+  ((${#refused[@]} == 0)) || die "$worst" "not begun, for ${refused[*]}; nothing was changed" "$1"
+}
+# may_promote SERVER...: every condition of the promotion, but for those that this very way brings about before it
+may_promote() {
+  command rs-dbsync promote "$@" --dry-run --lose-writes --override 'page active' --override 'master fenced' \
+    --override 'application sessions gone' --override 'backups off' "${overrides[@]}"
+}
+takes() { # takes SCRIPT SELECTOR...: each of these answers, and has it
+  command rs-server list "${@:2}" --state operational --allow-none | command rs-run "$1" --allow-none --dry-run
+}
+takes_work() { command rs-server list "${@:2}" --state operational --allow-none | working | command rs-run "$1" --allow-none --dry-run; }
+
 promoting=no promoted=no
 page=off writes=on # as they were found
 open page && page=on
@@ -301,6 +333,10 @@ if [[ $dark == yes ]]; then
   rs-server list --as new --role server --state operational --allow-none |
     rs-run "$APP_STOP" --stay --allow-none >/dev/null
 fi
+if [[ $migrated == yes && $promoted == no ]]; then # what they left open, and whoever else is on the master that is abandoned
+  rs-server list --role master --not-as warm --state operational --allow-none |
+    rs-dbsync writes off --sessions --allow-none "${allowed[@]}" >/dev/null
+fi
 if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
   if [[ $promoting == no && $SNAPSHOT == held ]] && begun held; then
@@ -308,8 +344,8 @@ if [[ $migrated == yes ]]; then
     rs-snapshot take --as warm --label "$(pre_upgrade)" --pin >/dev/null
   fi
   part "the warm slave becomes the master"
-  ((${#unpaid[@]} == 0)) || [[ $mode != run ]] || printf '%s\n' "${unpaid[@]}" | rs-dbsync promote "${losing[@]}" >/dev/null
-  [[ $paid == no && ${#unpaid[@]} -gt 0 && $mode == run ]] || rs-server list --as warm | rs-dbsync promote --lose-writes >/dev/null
+  ((${#unpaid[@]} == 0)) || [[ $mode != run ]] || printf '%s\n' "${unpaid[@]}" | rs-dbsync promote "${losing[@]}" "${overrides[@]}" >/dev/null
+  [[ $paid == no && ${#unpaid[@]} -gt 0 && $mode == run ]] || rs-server list --as warm | rs-dbsync promote --lose-writes "${overrides[@]}" >/dev/null
 else
   if begun held; then
     part "the warm slave replicates again"

@@ -3,7 +3,7 @@
 # made the master again, at the price of what was written since, and the steps that had been done then are done again: they
 # change what the rollback undid.
 # Sourced by rollback.sh, never run.
-# shellcheck disable=SC2154 # mode, yes, accept, losing, price are rollback.sh's
+# shellcheck disable=SC2154 # mode, yes, accept, losing, overrides, price are rollback.sh's
 
 # Masters that the rollback of this run fenced: none of its warm slaves, which are fenced in their turn.
 kept_masters() {
@@ -13,6 +13,27 @@ kept_masters() {
     while IFS= read -r name; do
       [[ -n $(command rs-server list "$name" --as warm --allow-none --json 2>/dev/null) ]] || printf '%s\n' "$name"
     done
+}
+# All that can be asked: that every server that is needed answers and takes what it will be told, and that the fenced master
+# may be the master again.
+may_undo() {
+  local allowed=()
+  mapfile -t allowed < <(allow)
+  try 'a balancer whose page cannot be asked' command rs-maintenance status --pool "$POOL"
+  try 'a balancer whose pool cannot be asked' command rs-lbctl status --pool "$POOL"
+  if ((${#masters[@]})); then
+    # one that was cut off in the middle of its promotion may have none
+    ! warm_is_master ||
+      try 'the masters of the old release' command rs-dbsync writes off --role master "${allowed[@]}" --dry-run
+    try 'the promotion of the migrated master' may_promote "${masters[@]}"
+  fi
+  try 'the old processes' takes "$APP_STOP" --as old --role server
+  try 'the new processes' takes "$APP_START" --as new --role server
+  [[ -z $WORKER_START || $before_back != *' 29w '* ]] ||
+    try 'the new workers' takes_work "$WORKER_START" --as new --role server
+  [[ -z $OLD_ARRAY ]] || try 'the old array' command rs-server disable "$OLD_ARRAY" --dry-run
+  [[ -z $NEW_ARRAY ]] || try 'the new array' command rs-server enable "$NEW_ARRAY" --dry-run
+  none_refused "mend what the lines above name, then rollback.sh --undo; the data that the migrated master had: rs-snapshot list (abandoned-…)"
 }
 undo() {
   local label masters=() kept at schema
@@ -35,12 +56,10 @@ undo() {
   if ((${#masters[@]})) && warm_is_master; then
     count "${masters[@]}"
     part "the migrated master becomes the master again: ${masters[*]}. The price until now: $price"
-    if [[ $mode != plan ]]; then # before anything is touched
-      kept=$(command rs-dbsync status "${masters[@]}" --require held 2>&1 >/dev/null) || {
-        say "$kept"
-        die 5 "the fenced master is not as it was left; nothing was changed" "the data that it had: rs-snapshot list (abandoned-…)"
-      }
-    fi
+  fi
+  # before anything is touched
+  [[ $mode == plan ]] || may_undo
+  if ((${#masters[@]})) && warm_is_master; then
     if [[ $mode == run && $yes == no && -z $accept ]]; then
       ask 'take the rollback back now?' || die 5 "not confirmed" "rollback.sh --undo again"
     fi
@@ -58,9 +77,10 @@ undo() {
   step_19_processes >/dev/null
   step_27 >/dev/null
   if ((${#masters[@]})); then
+    ! warm_is_master || rs-dbsync writes off --role master --sessions "${kept[@]}" >/dev/null
     rs-server list --role db | rs-snapshot schedule off >/dev/null
     part "the migrated master becomes the master again"
-    rs-dbsync promote "${masters[@]}" "${losing[@]}" >/dev/null
+    rs-dbsync promote "${masters[@]}" "${losing[@]}" "${overrides[@]}" >/dev/null
   fi
   if [[ $before_back != *' 30 '* ]]; then # nobody wrote yet where the run stood, and its migration may not be done
     mapfile -t kept < <(allow)

@@ -124,6 +124,8 @@ fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_b
         let args = ["status", "--pool", "www", "--require", wanted];
         let _ = site.tool("rs-maintenance").args(args).run().exits(0);
     };
+    taken_back_only_when_it_can_come_to_its_end(&site);
+    mark("off");
     // the old release's workers and jobs have written too
     let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(0);
     assert!(undone.stderr.contains("of users since"), "{undone}");
@@ -134,6 +136,30 @@ fn coming_back_before_and_in_the_dark_costs_no_user_anything_and_leaves_all_as_b
     assert_eq!(releases(&site), ["1.0"], "{back}");
     assert_eq!(orders(&site, "Slave2 DB"), format!("{mine},user-7"), "{back}");
     audited(&site);
+}
+
+/// A new server that does not answer, and a fenced master that somebody changed: both are named before anything is touched.
+fn taken_back_only_when_it_can_come_to_its_end(site: &Site) {
+    let new = ["list", "--as", "new", "--role", "server", "--state", "operational"];
+    let new = site.tool("rs-server").args(new).run().exits(0).records();
+    let home = new[0]["current"]["home"].as_str().unwrap().to_owned();
+    let away = format!("{home}.away");
+    let acts = || site.tool("rs-journal").args(["show", "--json"]).run().exits(0).records().len();
+    let before = acts();
+    std::fs::rename(&home, &away).unwrap();
+    let alter = |what: &str| {
+        site.sql("Master DB", &format!("SET sql_log_bin=0; ALTER TABLE shop.orders {what}"))
+    };
+    let _ = alter("ADD COLUMN by_hand INT");
+    let refused = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(5);
+    let _ = alter("DROP COLUMN by_hand");
+    std::fs::rename(&away, &home).unwrap();
+    refused
+        .says("not begun, for the promotion of the migrated master;the new processes")
+        .says("schema before the migration, application ready")
+        .says("nothing was changed");
+    assert_eq!(acts(), before, "it began an act");
+    assert_eq!(releases(site), ["1.0"]);
 }
 
 /// The run is killed in the middle of its migration, comes back, and takes that back: the master is half then, as it was, and
@@ -210,7 +236,11 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
         }
     };
     allow(0o500);
-    let promote = ["promote", "--as", "warm", "--lose-writes", "--override", "backups off"];
+    let promote = [
+        ["promote", "--as", "warm", "--lose-writes"],
+        ["--override", "backups off", "--override", "application sessions gone"],
+    ]
+    .concat();
     let cut = site.tool("rs-dbsync").args(promote).run();
     allow(0o700);
     assert_eq!(cut.exit, 1, "{cut}");

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use clap::Parser;
 use rs_cli::{Changing, Common, Context, Done, Exit, Select, Set, Step, Subjects, What};
 use rs_contract::{Cloud, Error, Expect, Kind, Result, RunRequest, RunResult, State, Txn};
+use rs_drivers::look;
 use rs_model::{Inputs, Server, TemplateRef, Value};
 use serde_json::{Value as Json, json};
 
@@ -181,6 +182,10 @@ fn targets(
         for server in chosen {
             if !item.record.planned() {
                 check(args, cloud, server, inputs, &mut checked)?;
+                // what would be told to a machine that is not there would not be done
+                if args.changing.dry_run {
+                    look::answers(cloud, deployment, server, &servers)?;
+                }
             }
             let instance = server.current.as_ref().map_or("", |current| current.id.as_str());
             let once = args.once.as_ref().map(|key| once_key(deployment, server, instance, key));
