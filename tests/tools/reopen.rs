@@ -11,6 +11,37 @@ use super::dbsync::{managed_on, sql};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PROGRAM: &str = "mariadb";
+/// Every kind of statement that a migration may have, while all others may not write; but for GRANT: its account must not.
+const KINDS: &str = "\
+SET @a = 5;
+CREATE TABLE kinds (id INT PRIMARY KEY, a INT);
+INSERT INTO kinds VALUES (1, @a), (2, 2);
+REPLACE INTO kinds VALUES (2, @a);
+UPDATE kinds SET a = a + 1;
+DELETE FROM kinds WHERE id = 1;
+WITH x AS (SELECT 9 AS a) SELECT * FROM x;
+SELECT COUNT(*) FROM kinds;
+DO 1;
+SHOW TABLES;
+CREATE INDEX by_a ON kinds (a);
+DROP INDEX by_a ON kinds;
+CREATE VIEW seen AS SELECT a FROM kinds;
+ALTER VIEW seen AS SELECT a, id FROM kinds;
+DROP VIEW seen;
+CREATE PROCEDURE said() SELECT 1;
+ALTER PROCEDURE said COMMENT 'said';
+DROP PROCEDURE said;
+CREATE EVENT later_on ON SCHEDULE EVERY 1 DAY DISABLE DO SET @x = 1;
+ALTER EVENT later_on COMMENT 'later';
+DROP EVENT later_on;
+CREATE TABLE emptied LIKE kinds;
+INSERT INTO emptied SELECT * FROM kinds;
+TRUNCATE TABLE emptied;
+RENAME TABLE kinds TO kept;
+ANALYZE TABLE kept;
+CHECK TABLE kept;
+OPTIMIZE TABLE kept;
+";
 
 /// A balancer with one application, a master, a slave that serves reads, and a warm one.
 pub fn site(name: &str) -> (Scene, rs_tests::App) {
@@ -105,7 +136,9 @@ fn the_page_stays_up_while_one_condition_is_not_so_each_by_its_own_name(engines:
     run("rs-dbsync", &["hold", "Slave2 DB"], 0);
     let file = scene.file(
         "up.sql",
-        "ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 7;\nALTER TABLE later ADD COLUMN n INT;\n",
+        &format!(
+            "ALTER TABLE t ADD COLUMN n INT NOT NULL DEFAULT 7;\nALTER TABLE later ADD COLUMN n INT;\n{KINDS}"
+        ),
     );
     // it fails in the middle: neither release can live with what is there now
     run("rs-dbsync", &["migrate", "Master DB", "--sql", &file], 1);
@@ -130,6 +163,11 @@ fn the_page_stays_up_while_one_condition_is_not_so_each_by_its_own_name(engines:
     sql(&scene, "Master DB", "CREATE TABLE appdb.later (id INT PRIMARY KEY)");
     run("rs-dbsync", &["writes", "off", "Master DB"], 0);
     run("rs-dbsync", &["migrate", "Master DB", "--sql", &file], 0);
+    let made = "SELECT a FROM appdb.kept; SELECT COUNT(*) FROM appdb.emptied; SELECT @@read_only";
+    assert_eq!(sql(&scene, "Master DB", made), "6\n0\n1");
+    if engines == Engines::Newer {
+        assert_eq!(sql(&scene, "Master DB", "SELECT @@super_read_only"), "1", "raised again");
+    }
     run("rs-dbsync", &["writes", "on", "Master DB"], 0);
 
     // the check is older than the migration
