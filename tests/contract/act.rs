@@ -1,11 +1,12 @@
 //! The two-phase act of the tools, on a real state store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rs_cli::{Common, Context, DebtSpec, Done, Exit, Journal, Step, Subject, Subjects};
-use rs_contract::{Error, Kind, Mode, Place, State};
+use rs_contract::{Entry, Error, Holder, Kind, Lock, Mode, Place, Result, State, Txn};
 use rs_model::Server;
-use rs_model::act::{Due, Outcome};
+use rs_model::act::{Act, Debt, Due, Outcome};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -231,16 +232,195 @@ fn nobody_acts_beside_a_run_that_holds_the_lock_unless_he_names_it() {
             Ok(Done::now("x"))
         })
     };
+    // one that has nothing to do but to note what is owed is declined too
+    let owe = |run: Option<&str>| {
+        let mut cx = context(false);
+        cx.common.upgrade = run.map(String::from);
+        let idle = Step { needed: false, ..step(0, Some("page:www")) };
+        cx.each(scene.state.as_ref(), "a/b", &mut subjects(&["one"]), &[idle], |_| {
+            Ok(Done::default())
+        })
+    };
     for stranger in [None, Some("u-8")] {
-        let error = turn(stranger).unwrap_err();
-        let error = error.downcast_ref::<Error>().unwrap();
-        assert_eq!(error.kind(), Kind::Declined);
-        assert!(error.what().contains("u-7") && error.what().contains("ada@here"), "{error}");
+        for error in [turn(stranger).unwrap_err(), owe(stranger).unwrap_err()] {
+            let error = error.downcast_ref::<Error>().unwrap();
+            assert_eq!(error.kind(), Kind::Declined);
+            assert!(error.what().contains("u-7") && error.what().contains("ada@here"), "{error}");
+        }
     }
-    assert_eq!(scene.outcomes(), []);
+    assert_eq!((scene.outcomes(), scene.debts()), (vec![], vec![]));
+    owe(Some("u-7")).unwrap();
+    assert_eq!(scene.debts(), ["page:www"]);
     turn(Some("u-7")).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     turn(None).unwrap();
     assert_eq!(scene.outcomes().len(), 2);
+}
+
+/// What an act of ours would be in the journal.
+fn intent(subject: &str) -> Act {
+    Act {
+        seq: 0,
+        at: rs_cli::now(),
+        deployment: "a/b".into(),
+        subject: subject.into(),
+        tool: "rs-test".into(),
+        verb: "turn".into(),
+        about: None,
+        owner: rs_cli::owner(None),
+        epoch: 0,
+        clock: false,
+        outcome: Outcome::Open,
+        before: Json::Null,
+        after: Json::Null,
+        ms: None,
+        undo: None,
+        error: None,
+    }
+}
+
+fn owed(before: &str) -> Debt {
+    Debt {
+        key: "page:www".into(),
+        deployment: "a/b".into(),
+        kind: "page".into(),
+        subject: "www".into(),
+        owner: rs_cli::owner(None),
+        reason: "a test".into(),
+        since: rs_cli::now(),
+        inverse: vec![],
+        due: Due::Window,
+        deadline: None,
+        undo_on_deadline: false,
+        before: json!(before),
+    }
+}
+
+#[test]
+fn what_changes_between_the_look_and_the_write_is_looked_at_again() {
+    let scene = Scene::new();
+    let journal = scene.journal();
+    let raise = AtomicU64::new(0);
+    // the run is taken over in the moment between its first check and its intent
+    let guard = || {
+        let epoch = scene.state.epoch("a/b")?;
+        if raise.fetch_add(1, Ordering::Relaxed) == 0 {
+            scene.state.raise_epoch("a/b")?;
+        }
+        Ok(epoch)
+    };
+    let mut acts = [intent("server one")];
+    journal.begin(&mut acts, &[], &guard).unwrap();
+    assert_eq!(acts[0].epoch, 1, "the intent is of the epoch that holds");
+    assert_eq!(raise.swap(0, Ordering::Relaxed), 2, "it was checked again");
+    journal.adjust("a/b", &[], &[owed("mine")], &[], &guard).unwrap();
+    assert_eq!(raise.load(Ordering::Relaxed), 2, "here too");
+
+    // somebody opens the same debt meanwhile: his has what was there before
+    journal.settle("a/b", "page:www").unwrap();
+    let first = AtomicU64::new(0);
+    let guard = || {
+        if first.fetch_add(1, Ordering::Relaxed) == 0 {
+            journal
+                .begin(&mut [intent("server two")], &[owed("his")], &|| scene.state.epoch("a/b"))?;
+        }
+        scene.state.epoch("a/b")
+    };
+    journal.adjust("a/b", &[], &[owed("mine")], &[], &guard).unwrap();
+    assert_eq!(journal.debt("a/b", "page:www").unwrap().unwrap().before, "his");
+}
+
+#[test]
+fn an_act_that_is_under_way_is_not_closed_by_who_finds_it_done() {
+    let scene = Scene::new();
+    let idle = Step { needed: false, ..step(0, None) };
+    let mut ours = subjects(&["one"]);
+    let turn = |subjects: &mut Subjects| {
+        let work = |_: &Step| Ok(Done::default());
+        context(false)
+            .each(scene.state.as_ref(), "a/b", subjects, std::slice::from_ref(&idle), work)
+            .unwrap();
+    };
+    scene.journal().begin(&mut [intent("server one")], &[], &|| Ok(0)).unwrap();
+    turn(&mut ours);
+    assert_eq!(scene.outcomes(), [Outcome::Open], "its process lives");
+    let mut cut = intent("server one");
+    // no process has that number
+    cut.owner.pid = u32::MAX;
+    scene.journal().begin(&mut [cut], &[], &|| Ok(0)).unwrap();
+    turn(&mut ours);
+    assert_eq!(scene.outcomes(), [Outcome::Open, Outcome::Failed]);
+}
+
+#[test]
+fn an_operator_who_was_taken_over_in_an_act_writes_its_outcome_and_is_told() {
+    let scene = Scene::new();
+    let out = super::state::ran(&scene.url(), "late");
+    assert!(out.contains("was taken over (its epoch 0, now 1)"), "{out}");
+    assert_eq!(scene.outcomes(), [Outcome::Done], "what was done is known");
+}
+
+/// In a process whose environment says that it belongs to a run of epoch 0: the run is taken over while it acts.
+pub fn late(state: &dyn State) -> String {
+    let mut subjects = subjects(&["one"]);
+    let ended = context(false).each(state, "a/b", &mut subjects, &[step(0, None)], |_| {
+        state.raise_epoch("a/b")?;
+        Ok(Done::now("x"))
+    });
+    ended.unwrap_err().to_string()
+}
+
+/// A store whose disk is full from some moment on.
+struct Full<'a> {
+    of: &'a dyn State,
+    full: AtomicBool,
+}
+
+impl State for Full<'_> {
+    fn place(&self) -> String {
+        self.of.place()
+    }
+    fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.of.get(key)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<Entry>> {
+        self.of.list(prefix)
+    }
+    fn commit(&self, txn: &Txn) -> Result<()> {
+        match self.full.load(Ordering::Relaxed) {
+            true => Err(Error::new(Kind::Failed, "the disk is full")),
+            false => self.of.commit(txn),
+        }
+    }
+    fn next(&self, counter: &str) -> Result<u64> {
+        self.of.next(counter)
+    }
+    fn lock(&self, name: &str, holder: &Holder, wait: Duration) -> Result<Box<dyn Lock>> {
+        self.of.lock(name, holder, wait)
+    }
+    fn holder(&self, name: &str) -> Result<Option<Holder>> {
+        self.of.holder(name)
+    }
+    fn raise_epoch(&self, name: &str) -> Result<u64> {
+        self.of.raise_epoch(name)
+    }
+    fn epoch(&self, name: &str) -> Result<u64> {
+        self.of.epoch(name)
+    }
+}
+
+#[test]
+fn what_is_done_and_cannot_be_written_down_is_an_error_and_stays_open() {
+    let scene = Scene::new();
+    let full = Full { of: scene.state.as_ref(), full: AtomicBool::new(false) };
+    let mut subjects = subjects(&["one"]);
+    let ended = context(false).each(&full, "a/b", &mut subjects, &[step(0, None)], |_| {
+        full.full.store(true, Ordering::Relaxed);
+        Ok(Done::now("x"))
+    });
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("is done, but that could not be written down"), "{error}");
+    assert!(did(&subjects, 0)["error"].is_string());
+    assert_eq!(scene.outcomes(), [Outcome::Open], "the next run looks at it");
 }

@@ -198,6 +198,20 @@ fn spawn(url: &str, what: &str, lock: &str) -> Child {
         .unwrap()
 }
 
+/// What a process of a run of epoch 0 said.
+pub fn ran(url: &str, what: &str) -> String {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["contract::state::in_a_process_of_its_own", "--exact", "--include-ignored"])
+        .args(["--nocapture"])
+        .env("RS_TEST_STORE", url)
+        .env("RS_TEST_WHAT", what)
+        .env("RS_EPOCH", "0")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{child:?}");
+    String::from_utf8_lossy(&child.stdout).into_owned()
+}
+
 /// Reads what the process says until the line comes.
 fn wait_for(child: &mut Child, line: &str) {
     let mut out = BufReader::new(child.stdout.as_mut().unwrap());
@@ -234,6 +248,7 @@ fn in_a_process_of_its_own() {
                 println!("round {round}");
             }
         }
+        "late" => println!("{}", super::act::late(state.as_ref())),
         "hold" => {
             let holder = Holder {
                 run: "u-7".into(),

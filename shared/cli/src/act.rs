@@ -352,7 +352,6 @@ impl Context {
         let epoch = self.taken_over(state, deployment)?;
         if !self.is_clockwork()
             && let Some(holder) = state.holder(deployment)?
-            && holder.pid != std::process::id()
             && self.common.upgrade.as_deref() != Some(holder.run.as_str())
         {
             return Err(Error::new(
