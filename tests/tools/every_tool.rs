@@ -1,9 +1,11 @@
 //! What every tool promises. A new tool is found by its folder and is tested here without being named.
 
-use rs_tests::Scene;
+use std::collections::BTreeSet;
+
+use rs_tests::{Scene, root};
 
 use super::rs_server::site;
-use super::verbs::{all_tools as all, all_verbs};
+use super::verbs::{Verb, all_tools as all, all_verbs};
 
 /// The verbs of a tool as its help lists them.
 fn verbs(scene: &Scene, tool: &str) -> Vec<String> {
@@ -39,6 +41,39 @@ fn help_has_examples_first_and_exit_codes_last_on_every_level() {
             );
             assert!(ran.stderr.is_empty(), "{ran}");
         }
+    }
+}
+
+#[test]
+fn every_verb_that_changes_says_what_the_journal_has_to_know() {
+    let name = |verb: &Verb| match verb.words.is_empty() {
+        true => verb.tool.replace("rs-", ""),
+        false => verb.words.join(" "),
+    };
+    let there: BTreeSet<(String, String)> = all_verbs()
+        .iter()
+        .filter(|verb| verb.has("--dry-run"))
+        .map(|verb| (verb.tool.clone(), name(verb)))
+        .collect();
+    let said: BTreeSet<(String, String)> =
+        rs_model::verb::all().map(|verb| (verb.tool.to_owned(), verb.verb.to_owned())).collect();
+    let missing: Vec<_> = there.difference(&said).collect();
+    assert!(
+        missing.is_empty(),
+        "shared/model/src/verb.rs does not say what is left by {missing:?}, on what, and which verb is the opposite"
+    );
+    let gone: Vec<_> = said.difference(&there).collect();
+    assert!(gone.is_empty(), "shared/model/src/verb.rs names what no tool has: {gone:?}");
+    // a dry run of the scripts must find the verb, or it would be none
+    let lib = std::fs::read_to_string(root().join("scripts/lib.sh")).unwrap();
+    let (_, rest) = lib.split_once("[[ ${2:-} =~ ^(").unwrap();
+    let known: Vec<&str> = rest.split_once(")$").unwrap().0.split('|').collect();
+    for (tool, verb) in &there {
+        let second = verb.split_once(' ').map(|(_, second)| second);
+        assert!(
+            second.is_none_or(|second| known.contains(&second)),
+            "{tool} {verb}: call in scripts/lib.sh does not know such verbs of two words"
+        );
     }
 }
 

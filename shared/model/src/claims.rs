@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use crate::act::{Act, Outcome};
 use crate::member::Admin;
+use crate::verb::Leaves;
 use crate::{Inputs, Value};
 
 /// One thing that should be so now.
@@ -161,53 +162,47 @@ fn says(act: &Act) -> Vec<(String, Says)> {
         says.map(|says| (aspect.to_owned(), says)).into_iter().collect()
     };
     let flag = |key: &str| after[key].as_bool();
-    match (act.tool.as_str(), act.verb.as_str()) {
-        ("rs-server", "launch" | "relaunch") => {
-            one("up", (after["state"] == "operational").then_some(Says::Up))
-        }
-        ("rs-server", "lock" | "unlock") => one("locked", flag("locked").map(Says::Locked)),
-        ("rs-server", "enable" | "disable") => one("enabled", flag("enabled").map(Says::Enabled)),
-        ("rs-server", "mark") => {
+    match crate::verb::of(act).map_or(Leaves::Nothing, |verb| verb.leaves) {
+        Leaves::Up => one("up", (after["state"] == "operational").then_some(Says::Up)),
+        Leaves::Locked => one("locked", flag("locked").map(Says::Locked)),
+        Leaves::Enabled => one("enabled", flag("enabled").map(Says::Enabled)),
+        Leaves::Tag => {
             let run = act.owner.run.as_deref();
             let tag = run
                 .zip(after["part"].as_str())
                 .map(|(run, part)| format!("rs_upgrade:{run}={part}"));
             one("tag", tag.map(Says::Tag))
         }
-        ("rs-inputs", _) => {
+        Leaves::Inputs => {
             let mut all = entries(&after["next"], "next", Says::Next);
             all.extend(entries(&after["inputs"], "level", Says::Level));
             all
         }
-        ("rs-maintenance", "start" | "stop") => {
+        Leaves::Page => {
             let pool = after["pool"].as_str();
             let says = pool.zip(flag("active")).map(|(pool, on)| Says::Page(pool.to_owned(), on));
             one(&format!("page {}", pool.unwrap_or_default()), says)
         }
-        ("rs-dbsync", "writes off" | "writes on") => {
-            one("writes", flag("off").map(Says::WritesOff))
-        }
-        ("rs-dbsync", "hold" | "resume") => one("held", flag("held").map(Says::Held)),
-        ("rs-lbctl", "connect" | "disconnect") => {
+        Leaves::Writes => one("writes", flag("off").map(Says::WritesOff)),
+        Leaves::Held => one("held", flag("held").map(Says::Held)),
+        Leaves::Members => {
             let members = Vec::<OnBalancer>::deserialize(after).ok();
             let says = pool(act).zip(members).map(|(pool, members)| Says::Members(pool, members));
             one("members", says)
         }
-        ("rs-lbctl", "point") => {
+        Leaves::Record => {
             let addresses = Vec::<Ipv4Addr>::deserialize(&after["addresses"]).ok();
             let name = after["name"].as_str();
             let says = name.zip(addresses).map(|(name, list)| Says::Record(name.to_owned(), list));
             one(&format!("record {}", name.unwrap_or_default()), says)
         }
-        ("rs-snapshot", "pin" | "unpin") => {
+        Leaves::Pinned => {
             let id = after["id"].as_str().filter(|_| after["pinned"] == true);
             let says = id.map(|id| Says::Pinned(id.to_owned()));
             one(&format!("pinned {}", id.unwrap_or_default()), says)
         }
-        ("rs-snapshot", "schedule on" | "schedule off") => {
-            one("backups", flag("enabled").map(Says::Backups))
-        }
-        _ => Vec::new(),
+        Leaves::Backups => one("backups", flag("enabled").map(Says::Backups)),
+        Leaves::Nothing => Vec::new(),
     }
 }
 

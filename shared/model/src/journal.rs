@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::act::{Act, Outcome};
 use crate::check::{Answer, Check};
+use crate::verb::To;
 
 /// Which acts are wanted; what is absent does not restrict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,33 +111,14 @@ pub fn rehearsed_ms(acts: &[Act], deployment: &str) -> Option<u64> {
     Some(dark.filter_map(|act| act.ms).sum())
 }
 
-/// Verbs that bring one and the same thing into one state or the other.
-const OPPOSITE: [(&str, &str, &str); 12] = [
-    ("rs-server", "lock", "unlock"),
-    ("rs-server", "enable", "disable"),
-    ("rs-server", "quench", "unquench"),
-    ("rs-server", "launch", "relaunch"),
-    ("rs-inputs", "set", "unset"),
-    ("rs-lbctl", "connect", "disconnect"),
-    ("rs-maintenance", "start", "stop"),
-    ("rs-dbsync", "writes off", "writes on"),
-    ("rs-dbsync", "hold", "resume"),
-    ("rs-dbsync", "settings change", "settings restore"),
-    ("rs-snapshot", "pin", "unpin"),
-    ("rs-snapshot", "schedule on", "schedule off"),
-];
-
 /// Whether one of two acts, well ended, leaves nothing of the other half done: the same verb of a tool on the same
 /// subject (and of it the same script, pool, label, inputs or setting), or the one that brings the opposite about. Each looks at the world
 /// before it acts.
 pub fn alike(one: &Act, other: &Act) -> bool {
-    let verbs = [one.verb.as_str(), other.verb.as_str()];
-    let opposite = |(tool, a, b): &(&str, &str, &str)| {
-        one.tool == *tool && (verbs == [*a, *b] || verbs == [*b, *a])
-    };
+    let opposite = || crate::verb::of(one).and_then(|verb| verb.opposite);
     (&one.deployment, &one.tool, &one.subject, &one.about)
         == (&other.deployment, &other.tool, &other.subject, &other.about)
-        && (one.verb == other.verb || OPPOSITE.iter().any(opposite))
+        && (one.verb == other.verb || opposite() == Some(other.verb.as_str()))
 }
 
 /// What the control plane still has of the subject of an act.
@@ -156,12 +138,7 @@ pub enum Left {
 fn ended(act: &Act, later: &Act, left: Left) -> bool {
     let retired = (later.tool.as_str(), later.verb.as_str()) == ("rs-cleanup", "retire")
         && (&act.deployment, &act.subject) == (&later.deployment, &later.subject);
-    let of_machine = match act.tool.as_str() {
-        "rs-server" => ["launch", "relaunch"].contains(&act.verb.as_str()),
-        tool => {
-            ["rs-run", "rs-lbctl", "rs-maintenance", "rs-dbsync", "rs-snapshot"].contains(&tool)
-        }
-    };
+    let of_machine = crate::verb::of(act).is_some_and(|verb| verb.to == To::Machine);
     retired && (left == Left::Nothing || left == Left::Definition && of_machine)
 }
 
@@ -480,7 +457,9 @@ mod tests {
 
     #[test]
     fn what_was_cut_off_is_settled_both_ways_by_its_opposite() {
-        for (tool, a, b) in OPPOSITE {
+        for verb in crate::verb::all() {
+            let Some(opposite) = verb.opposite else { continue };
+            let (tool, a, b) = (verb.tool, verb.verb, opposite);
             let of = |verb| Act { tool: tool.into(), ..act(1, "server a", verb, Outcome::Open) };
             assert!(alike(&of(a), &of(b)) && alike(&of(b), &of(a)), "{tool} {a}");
             assert!(!alike(&of(a), &Act { tool: "rs-run".into(), ..of(b) }), "{tool} {a}");

@@ -29,6 +29,7 @@ pub mod sql;
 pub mod storage;
 pub mod takeover;
 pub mod template;
+pub mod verb;
 
 pub use act::{Act, Debt, Did, Due, Outcome, Owner};
 pub use check::{Answer, Check};

@@ -49,10 +49,7 @@ fn switch(
     let cloud = world.cloud.as_ref();
     let (deployment, mut subjects) = cx.subjects(cloud, select, changing)?;
     let settings = Settings::of_deployment(cloud, &deployment)?;
-    let alerts = match settings.get("ALERTS_HOOK")?.filter(|hook| !hook.is_empty()) {
-        Some(_) => rs_drivers::alerts(&settings)?,
-        None => None,
-    };
+    let alerts = rs_drivers::alerts(&settings)?;
     if alerts.is_none() {
         cx.say(&format!("{deployment:?} has no alerts (no input ALERTS_HOOK): nothing to silence"));
     }
