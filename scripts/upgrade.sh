@@ -150,10 +150,7 @@ plan)
   done
   exit 0
   ;;
-dry-run)
-  export RS_MODE=dry
-  exec 2>&1
-  ;;
+dry-run) export RS_MODE=dry ;;
 esac
 
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
@@ -442,7 +439,10 @@ if [[ $mode == run ]]; then
       "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
 fi
 gates_open
-[[ $mode != dry-run ]] || names_known
+if [[ $mode == dry-run ]]; then
+  names_known
+  exec 2>&1 # from here on it is what was asked for
+fi
 if [[ -n $only ]]; then
   [[ $only == 26 ]] && RESTART_APP=yes
   [[ $mode != run ]] || read_marks

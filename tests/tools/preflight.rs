@@ -300,8 +300,12 @@ fn configuration_management_that_strikes_in_the_window_is_named_before_the_page_
     let _ = ran.says("Load Balancer-1").says("somebody rewrote it since");
     page("off");
     std::fs::write(&file, &before).unwrap();
+    a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene);
+    let decided = a_start_behind_the_hold(scene, &conf);
+    let _ = decided().says("the page is not up, and the migration is next");
     let _ = step("18-maintenance.sh").exits(0);
     page("on");
+    let _ = decided().says("decision wanted: migrate");
 
     // in the dark
     let ours = std::fs::read_to_string(&file).unwrap();
@@ -311,6 +315,37 @@ fn configuration_management_that_strikes_in_the_window_is_named_before_the_page_
     page("on");
     let ran = step("25-connect-new.sh").exits(3);
     let _ = ran.says("somebody rewrote it since");
+}
+
+/// The next start of a run whose first one came as far as the hold: it is at the decision to migrate.
+fn a_start_behind_the_hold(scene: &Scene, conf: &str) -> impl Fn() -> Ran {
+    let marks = "for step in 01 02 03 04 05 06 07 09 08 {10..19} 27 29f 21 22; do\n\
+                 rs-journal mark \"step $step\" --upgrade u-1 || exit; done";
+    let _ = scene.call("bash", "bash").args(["-c", marks]).run().exits(0);
+    move || scene.script("scripts/upgrade.sh").args(["--conf", conf]).run().exits(5)
+}
+
+/// Under `--dry-run` much ends with a no that is none; that a name of the settings is wrong is said all the same.
+fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
+    let dry = |wrong: &str| {
+        let names = ["APP_LIKE", "TEST_LB_LIKE", "WARM", "OLD_ARRAY"].map(|name| {
+            let is = if name == wrong { "Nobody" } else { "Load Balancer-1" };
+            format!("{name}={is}{}\n", if name == "WARM" { " => Slave2 DB" } else { "" })
+        });
+        let pool = if wrong == "POOL" { "nowhere" } else { "www" };
+        let settings = format!(
+            "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL={pool}\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
+             TEST_LB=Load Balancer-3\nAPP_NAME=App Server-%n\nRELEASE=APPLICATION=text:2.0\nNEW_ARRAY=array-2\n{}",
+            names.concat()
+        );
+        let conf = scene.file("dry.conf", &settings);
+        scene.script("scripts/upgrade.sh").args(["--dry-run", "--only", "3", "--conf", &conf]).run()
+    };
+    let _ = dry("nothing").exits(0);
+    for wrong in ["APP_LIKE", "TEST_LB_LIKE", "WARM", "OLD_ARRAY", "POOL"] {
+        let name = if wrong == "POOL" { "nowhere" } else { "Nobody" };
+        let _ = dry(wrong).exits(4).says(name).says(wrong);
+    }
 }
 
 #[test]

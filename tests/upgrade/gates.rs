@@ -182,3 +182,24 @@ fn a_step_that_cannot_end_inside_the_window_is_not_begun() {
     // before the page it is not asked
     let _ = run.upgrade(&with("1s"), &["--only", "3"]).exits(0);
 }
+
+#[test]
+fn a_step_that_only_does_before_its_turn_is_done_again_by_the_run() {
+    let run = Run::new("gates-turn");
+    run.mark("shop", "u-1", "step 01", 1);
+    let ran = run.upgrade("", &["--only", "3"]).exits(0).says("done before its turn");
+    assert_eq!(run.marks(), ["step 01"], "{ran}");
+    // a whole run begins where it stands, and has the step once more
+    let ran = run.upgrade("", &["--until", "3"]).exits(0);
+    assert_eq!(run.marks(), ["step 01", "step 02", "step 03"], "{ran}");
+    // in its turn it counts
+    run.mark("shop", "u-2", "step 01", 1);
+    run.mark("shop", "u-2", "step 02", 1);
+    let two = |args: &[&str]| {
+        let conf = run.scene.file("two.conf", &SETTINGS.replace("u-1", "u-2"));
+        run.scene.script("scripts/upgrade.sh").args(["--conf", &conf, "--yes"]).args(args).run()
+    };
+    let _ = two(&["--only", "3"]).exits(0);
+    let ran = two(&["--until", "3"]).exits(0);
+    assert!(!ran.stderr.contains("  03  "), "it was done in its turn\n{ran}");
+}
