@@ -84,6 +84,7 @@ ended() { # ended CODE: where one stands
     say "The way back of $UPGRADE stopped at: $now"
     say "  go on:        $scripts/$self --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
     say "  what is open: rs-cleanup audit"
+    [[ $1 != 7 ]] || say "  who does not answer: bring it back, or end its machine when it is dead for good"
     [[ -z $log ]] || say "  what was said: $log"
   }
   [[ $1 != 130 ]] || say "rollback.sh: interrupted (try: $self again, it goes on)"
@@ -163,7 +164,8 @@ count() { # count SELECTOR...: of the servers that shall become masters
     unpaid+=("$server")
     n=$(sed -n 's/.*"transactions":\([0-9]*\),.*/\1/p' <<<"$record")
     if [[ -z $n || $lost == unknown ]]; then lost=unknown; else lost=$((lost + n)); fi
-    record=$(sed -n 's/.*"words":"\([^"]*\)".*/\1/p' <<<"$record")
+    record=$(sed -nE 's/.*"words":"(([^"\\]|\\.)*)".*/\1/p' <<<"$record")
+    record=${record//\\\"/\"}
     price+=${price:+; }${record:-unknown: its master does not answer}
   done < <(command rs-server list "$@" --allow-none --json 2>/dev/null || true)
   if [[ -z $price && $paid == yes ]]; then

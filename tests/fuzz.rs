@@ -80,7 +80,8 @@ fn a_record_is_its_own_line_and_no_line_panics() {
         let record = Record::new(schema, Json::Object(body));
         let line = record.line();
         prop_assert!(!line.contains('\n'), "{line}");
-        let read = Record::parse(&line, 1).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let read =
+            Record::parse(&line, "line 1").map_err(|e| TestCaseError::fail(e.to_string()))?;
         prop_assert_eq!(&read, &record);
         prop_assert_eq!(read.line(), line);
         let _ = (read.failed(), read.planned(), read.name().len());
@@ -92,8 +93,8 @@ fn a_record_is_its_own_line_and_no_line_panics() {
         decode::<Debt>(&read)
     });
     fuzz("(?s)([\\[\\]{}:,\"a-z0-9.\\\\/ \n-]|\\PC){0,60}", |text| {
-        let _ = parse_all(&text);
-        let _ = parse_all(&format!("{{\"schema\":\"rs.server/1\",\"name\":{text}}}"));
+        let _ = parse_all(&text, None);
+        let _ = parse_all(&format!("{{\"schema\":\"rs.server/1\",\"name\":{text}}}"), None);
         Ok(())
     });
 }
@@ -105,7 +106,7 @@ fn decode<N: rs_records::Noun + PartialEq + std::fmt::Debug>(
     let Some(noun) = record.is::<N>().then(|| record.decode::<N>().ok()).flatten() else {
         return Ok(());
     };
-    let again = Record::parse(&Record::of(&noun).line(), 1)
+    let again = Record::parse(&Record::of(&noun).line(), "line 1")
         .and_then(|record| record.decode::<N>())
         .map_err(|e| TestCaseError::fail(format!("{e}: {noun:?}")))?;
     prop_assert_eq!(again, noun);

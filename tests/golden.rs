@@ -24,7 +24,7 @@ fn samples() -> BTreeMap<PathBuf, Record> {
     for entry in std::fs::read_dir(root().join("tests/golden")).unwrap() {
         let path = entry.unwrap().path();
         let text: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let record = Record::parse(&text.to_string(), 1)
+        let record = Record::parse(&text.to_string(), "line 1")
             .unwrap_or_else(|e| panic!("{} is no record: {e}", path.display()));
         found.insert(path, record);
     }

@@ -159,7 +159,39 @@ pub fn a_master_that_was_migrated_by_hand_keeps_it_held(set: &Set) {
     set.scene.kill(pid.trim().parse().unwrap());
     let declined = set.dbsync(&["resume", "Slave2 DB", "--json"], 5);
     assert_eq!(answer(&declined), "unknown", "{declined}");
+    rollback_goes_the_way_that_is_left(set);
     set.scene.start_database(&set.master);
     set.dbsync(&["status", "Slave2 DB", "--require", "held"], 0);
     set.dbsync(&["writes", "off", "Master DB"], 0);
+}
+
+/// The master is dead, and what it had is not known: the copy is the way back all the same, and a person says at what price.
+fn rollback_goes_the_way_that_is_left(set: &Set) {
+    let mark = |part: &str| {
+        let args = ["mark", part, "Slave2 DB", "--upgrade", "u-1"];
+        set.scene.tool("rs-server").args(args).run().exits(0);
+    };
+    mark("warm");
+    let conf = set.scene.file(
+        "upgrade.conf",
+        "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
+         TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
+         WARM=Slave DB => Slave2 DB\nRELEASE=APPLICATION=text:2.0\nMIGRATION_SQL=up.sql\n",
+    );
+    let back = |args: &[&str]| {
+        set.scene.script("scripts/rollback.sh").args(["--conf", &conf]).args(args).run()
+    };
+    let ran = back(&[]).exits(5).says("a decision is wanted").says("it counts as migrated");
+    let ran = ran
+        .says("the warm slave becomes the master")
+        .says("now: unknown: database of \"Master DB\" at tcp:");
+    assert!(!ran.stderr.contains("no way back"), "{ran}");
+    // asked further, it is the master's own answer that is missing, and it is said what to do about it
+    let ran = back(&["--dry-run"]);
+    assert_eq!(ran.exit, 7, "{ran}");
+    assert!(!ran.stdout.contains("no way back"), "{ran}");
+    for word in ["writes off on the migrated masters", "end its machine when it is dead for good"] {
+        assert!(ran.stdout.contains(word), "{word}\n{ran}");
+    }
+    mark("none");
 }

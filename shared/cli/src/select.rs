@@ -313,7 +313,7 @@ pub fn from_stdin(
     cx.limit
         .reading(|| stdin.read_to_string(&mut text))
         .map_err(|e| Error::new(Kind::Usage, "stdin cannot be read as text").because(e))?;
-    let records = rs_records::parse_all(&text)?;
+    let records = rs_records::parse_all(&text, Some("stdin"))?;
     if records.is_empty() && !allow_none {
         let none = if cx.takes_allow_none() { "; --allow-none if nothing is fine" } else { "" };
         return Err(Error::new(

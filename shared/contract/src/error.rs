@@ -38,6 +38,7 @@ pub struct Error {
     found: Vec<Json>,
     untouched: bool,
     race: bool,
+    key: Option<&'static str>,
 }
 
 impl Error {
@@ -51,6 +52,7 @@ impl Error {
             found: Vec::new(),
             untouched: false,
             race: false,
+            key: None,
         }
     }
 
@@ -98,6 +100,18 @@ impl Error {
     /// Whether another tool was faster: read again and try again.
     pub fn is_race(&self) -> bool {
         self.race
+    }
+
+    /// With the key of a site file whose value it is about: who read the file knows its line.
+    #[must_use]
+    pub fn of_key(mut self, key: &'static str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The key of a site file whose value it is about.
+    pub fn key(&self) -> Option<&str> {
+        self.key
     }
 
     /// What a caller can do about it.

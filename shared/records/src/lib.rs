@@ -2,6 +2,8 @@
 //!
 //! Unknown fields stay, unknown nouns pass through, an unknown major of one of our nouns is refused.
 
+use std::fmt::Display;
+
 use rs_model::Bad;
 use rs_model::act::{Act, Debt, Did};
 use rs_model::check::Check;
@@ -106,25 +108,23 @@ impl Record {
         Record::new(REPLICA_STATUS, value)
     }
 
-    /// Reads one line. `line` counts from 1 and is named in the error.
-    pub fn parse(text: &str, line: usize) -> Result<Record, Bad> {
+    /// Reads one line. `place` says in the error where it stands, e.g. `line 3 of stdin`.
+    pub fn parse(text: &str, place: impl Display) -> Result<Record, Bad> {
         let hint =
             "records are JSON objects, one a line, as our tools write them; nothing has been done";
         let value: Json = serde_json::from_str(text)
-            .map_err(|e| Bad::new(format!("line {line} of stdin is not JSON: {e}"), hint))?;
+            .map_err(|e| Bad::new(format!("{place} is not JSON: {e}"), hint))?;
         let Json::Object(body) = value else {
-            return Err(Bad::new(format!("line {line} of stdin is no JSON object"), hint));
+            return Err(Bad::new(format!("{place} is no JSON object"), hint));
         };
         let Some(schema) = body.get("schema").and_then(Json::as_str) else {
-            return Err(Bad::new(format!("line {line} of stdin has no `schema`"), hint));
+            return Err(Bad::new(format!("{place} has no `schema`"), hint));
         };
         if let Some((noun, major)) = schema.split_once('/') {
             let ours = SCHEMAS.iter().find(|s| s.split_once('/').is_some_and(|(n, _)| n == noun));
             if let Some(ours) = ours.filter(|ours| **ours != schema) {
                 return Err(Bad::new(
-                    format!(
-                        "line {line} of stdin is `{noun}/{major}`, and this version reads {ours}"
-                    ),
+                    format!("{place} is `{noun}/{major}`, and this version reads {ours}"),
                     "use tools of one version in a pipe; nothing has been done",
                 ));
             }
@@ -215,12 +215,16 @@ impl Record {
     }
 }
 
-/// Reads a whole stream; blank lines are skipped. Nothing is believed before all of it was read.
-pub fn parse_all(text: &str) -> Result<Vec<Record>, Bad> {
+/// Reads a whole stream; blank lines are skipped. Nothing is believed before all of it was read. `source` says in an error
+/// what it is, e.g. `stdin`; absent: who asked says it.
+pub fn parse_all(text: &str, source: Option<&str>) -> Result<Vec<Record>, Bad> {
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(at, line)| Record::parse(line, at + 1))
+        .map(|(at, line)| match source {
+            Some(source) => Record::parse(line, format_args!("line {} of {source}", at + 1)),
+            None => Record::parse(line, format_args!("line {}", at + 1)),
+        })
         .collect()
 }
 
@@ -231,24 +235,24 @@ mod tests {
     #[test]
     fn unknown_fields_stay_and_unknown_nouns_pass() {
         let line = r#"{"schema":"rs.server/1","name":"App Server-1","of_tomorrow":{"x":1}}"#;
-        let mut record = Record::parse(line, 1).unwrap();
+        let mut record = Record::parse(line, "line 1").unwrap();
         let server: Server = record.decode().unwrap();
         assert_eq!(server.later["of_tomorrow"]["x"], 1);
         record.refresh(&server);
         assert_eq!(record.body["of_tomorrow"]["x"], 1);
-        Record::parse(r#"{"schema":"acme.thing/9"}"#, 1).unwrap();
-        Record::parse(r#"{"schema":"rs.tomorrow/3"}"#, 1).unwrap();
+        Record::parse(r#"{"schema":"acme.thing/9"}"#, "line 1").unwrap();
+        Record::parse(r#"{"schema":"rs.tomorrow/3"}"#, "line 1").unwrap();
     }
 
     #[test]
     fn a_number_passes_with_its_last_digit() {
         for number in ["31.245270191439438", "7.2057594037927933e16", "0.1", "-2.5e-7"] {
             let line = format!("{{\"n\":{number},\"schema\":\"acme.thing/1\"}}");
-            let record = Record::parse(&line, 1).unwrap();
+            let record = Record::parse(&line, "line 1").unwrap();
             let exact: f64 = number.parse().unwrap();
             assert_eq!(record.body["n"].as_f64().map(f64::to_bits), Some(exact.to_bits()));
             assert_eq!(serde_json::to_value(exact).unwrap(), record.body["n"]);
-            let again = Record::parse(&record.line(), 1).unwrap();
+            let again = Record::parse(&record.line(), "line 1").unwrap();
             assert_eq!(again.line(), record.line(), "through a second tool");
         }
     }
@@ -260,7 +264,7 @@ mod tests {
             ("{\"schema\":\"a.b/1\"}\n\nnope\n", 3),
             ("{\"schema\":\"rs.server/2\"}", 1),
         ] {
-            let bad = parse_all(text).unwrap_err();
+            let bad = parse_all(text, Some("stdin")).unwrap_err();
             assert!(bad.what.contains(&format!("line {line} ")), "{bad}");
         }
     }

@@ -110,8 +110,7 @@ fn read(path: &Path) -> Result<Plan> {
             .hint("rs-cleanup plan … >FILE writes one; nothing has been done")
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-    let mut records =
-        rs_records::parse_all(&text).map_err(|e| bad(e.what.replace(" of stdin", "")))?;
+    let mut records = rs_records::parse_all(&text, None).map_err(|e| bad(e.what))?;
     match (records.pop(), records.is_empty()) {
         (Some(record), true) if record.is::<Plan>() => Ok(record.decode()?),
         (Some(record), true) => Err(bad(format!("it is a {}", record.schema())).into()),

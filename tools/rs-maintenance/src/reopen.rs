@@ -267,7 +267,7 @@ fn brought(path: &Path) -> Result<Vec<String>> {
             .hint("rs-check site --json >FILE writes it")
     };
     let text = std::fs::read_to_string(path).map_err(|e| bad(&e))?;
-    let checks: Vec<Check> = rs_records::parse_all(&text)
+    let checks: Vec<Check> = rs_records::parse_all(&text, None)
         .map_err(|e| bad(&e))?
         .iter()
         .filter(|record| record.is::<Check>())

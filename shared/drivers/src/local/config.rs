@@ -65,6 +65,7 @@ impl Config {
                 Kind::Usage,
                 format!("Root {} of Machines: Local is no absolute path", written.root.display()),
             )
+            .of_key("Root")
             .hint("write e.g. Root: /var/lib/rs/site"));
         }
         let (first, last) = range(&written.addresses)?;
@@ -95,6 +96,7 @@ fn range(written: &str) -> Result<(u32, u32)> {
             Kind::Usage,
             format!("Addresses {written:?} of Machines: Local is no range of loopback addresses"),
         )
+        .of_key("Addresses")
         .hint("write e.g. Addresses: 127.91.3.0/24 (in 127.0.0.0/8, /9 to /30)")
     };
     let (base, bits) = written.split_once('/').ok_or_else(bad)?;
@@ -121,6 +123,7 @@ fn look_up(name: &str) -> Result<User> {
     };
     known.ok_or_else(|| {
         Error::new(Kind::Usage, format!("User {name:?} of Machines: Local is not known here"))
+            .of_key("User")
             .hint("name a user of this machine, e.g. nobody")
     })
 }

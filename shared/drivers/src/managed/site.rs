@@ -192,13 +192,10 @@ impl Reading<'_> {
             found.insert((*key).to_owned(), value);
         }
         let open = crate::MACHINES.iter().find(|(known, _)| *known == kind.text);
-        if let Some(Err(e)) = open.map(|(_, open)| open(&Json::from(found.clone()))) {
-            // of a value its driver says which key it is of
-            let what = e.to_string();
-            let key = LOCAL.iter().find(|key| what.starts_with(&format!("{key} ")));
-            if let Some(node) = key.and_then(|key| fields.node(key)) {
-                faults.add(self.at, node.line, e.what(), e.advice().unwrap_or_default());
-            }
+        if let Some(Err(e)) = open.map(|(_, open)| open(&Json::from(found.clone())))
+            && let Some(node) = e.key().and_then(|key| fields.node(key))
+        {
+            faults.add(self.at, node.line, e.what(), e.advice().unwrap_or_default());
         }
         Some(Json::from(Map::from_iter([(kind.text.clone(), Json::from(found))])))
     }

@@ -308,9 +308,9 @@ fn read_log(path: &std::path::Path) -> anyhow::Result<Vec<Request>> {
     })?;
     let mut log = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let record = Record::parse(line, at + 1).map_err(|e| {
-            let what = e.what.replace(" of stdin", &format!(" of {}", path.display()));
-            Error::new(Kind::Usage, what).hint("rs-check probe --log FILE writes one")
+        let place = format_args!("line {} of {}", at + 1, path.display());
+        let record = Record::parse(line, place).map_err(|e| {
+            Error::new(Kind::Usage, e.what).hint("rs-check probe --log FILE writes one")
         })?;
         if record.schema() != REQUEST {
             continue; // a summary that went to the same file
