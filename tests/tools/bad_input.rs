@@ -542,3 +542,12 @@ fn an_interrupt_says_what_is_left_and_the_same_command_goes_on() {
     let audit = scene.tool("rs-cleanup").args(["audit"]).run().exits(0);
     assert!(!audit.stderr.contains("cut off"), "{audit}");
 }
+
+#[test]
+fn a_plan_that_is_none_is_named_with_its_line_and_not_taken_for_stdin() {
+    let scene = site("bad-plan", "Servers: []\n");
+    let plan = scene.file("bad.json", "\nnonsense\n");
+    let ran = scene.tool("rs-cleanup").args(["retire", "--plan", &plan]).run().exits(2);
+    let ran = ran.says("bad.json is no plan").says("line 2 is not JSON");
+    assert!(!ran.stderr.contains("stdin"), "{ran}");
+}
