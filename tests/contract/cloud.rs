@@ -395,6 +395,10 @@ fn failures(cloud: &dyn Cloud) {
     assert!(current.stranded_at.unwrap().starts_with("small serve (run-"));
     refused(cloud.settle(D, "stranded", WORK, QUIET), Kind::Failed, &["small serve"]);
     refused(cloud.run(D, "stranded", &request("small fail"), QUIET), Kind::Declined, &["stranded"]);
+    cloud.set_lock(D, "stranded", true).unwrap();
+    refused(cloud.terminate(D, "stranded", WORK, QUIET), Kind::Declined, &["locked"]);
+    assert_eq!(found(cloud, "stranded").state, State::StrandedInBooting);
+    cloud.set_lock(D, "stranded", false).unwrap();
     cloud.terminate(D, "stranded", WORK, QUIET).unwrap();
 
     // a decommission script that fails strands it; the second call ends it all the same

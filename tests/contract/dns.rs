@@ -1,7 +1,8 @@
 //! Contract of the family `Dns`: `set` returns after the authoritative server shows it, twice is once, an empty list
 //! removes the name, and what does not answer is unreachable.
 
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::Instant;
 
 use rs_contract::{Dns, Kind, Result};
@@ -143,7 +144,8 @@ fn an_alias_a_wildcard_and_a_foreign_zone_are_refused() {
     let scene = Scene::new("dns-refused");
     let named = scene.named("dns");
     let dns = bind(&named, "updater", &named.key);
-    assert_eq!(dns.set("alias.mysite.com", &[A], 60).unwrap_err().kind(), Kind::Declined);
+    let error = dns.set("alias.mysite.com", &[A], 60).unwrap_err();
+    assert!(error.kind() == Kind::Declined && error.what().contains("is an alias of"), "{error}");
     assert_eq!(dns.lookup("alias.mysite.com").unwrap_err().kind(), Kind::Declined);
     assert_eq!(dns.set("x.wild.mysite.com", &[A], 60).unwrap_err().kind(), Kind::Declined);
     assert_eq!(dns.set("www.example.org", &[A], 60).unwrap_err().kind(), Kind::Usage);
@@ -157,6 +159,34 @@ fn an_alias_a_wildcard_and_a_foreign_zone_are_refused() {
     ])
     .unwrap();
     elsewhere.set("www.example.org", &[A], 60).unwrap_err();
+}
+
+/// A yes in all but the signature: somebody else answers at that address.
+#[test]
+fn an_answer_that_our_key_did_not_sign_is_not_believed() {
+    let scene = Scene::new("dns-unsigned");
+    let listener = TcpListener::bind(format!("{}:5355", scene.address())).unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let liar = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).unwrap();
+        let mut asked = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut asked).unwrap();
+        // an answer to the update of that number: NXDOMAIN, which the question must get
+        let answer = [0, 12, asked[0], asked[1], 0xa8, 3, 0, 0, 0, 0, 0, 0, 0, 0];
+        stream.write_all(&answer).unwrap();
+    });
+    let dns = open(&[
+        ("DNS_SERVER", &server),
+        ("DNS_ZONE", "mysite.com"),
+        ("DNS_TSIG_NAME", "updater"),
+        ("DNS_TSIG_KEY", "c2VjcmV0"),
+    ])
+    .unwrap();
+    let error = dns.try_key().unwrap_err();
+    assert!(error.what().contains("is not signed by our key"), "{error}");
+    liar.join().unwrap();
 }
 
 #[test]

@@ -476,9 +476,6 @@ impl Managed {
     ) -> Result<()> {
         let until = Instant::now() + work.timeout;
         let mut server = self.find_server(deployment, name)?;
-        if server.locked {
-            return Err(locked(name));
-        }
         if server.foreign {
             return Err(Error::new(
                 Kind::Declined,
