@@ -1,6 +1,7 @@
 //! The contract of `Cloud`, and its driver `managed`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use rs_contract::{
@@ -434,7 +435,16 @@ fn arrays(cloud: &dyn Cloud) {
     cloud.set_array(D, "array-1", true, 1, 2).unwrap();
 
     let first = cloud.launch_instance(D, "array-1", &Launch::default()).unwrap();
+    // what somebody calls so, and an address that somebody named, are left alone
+    let named = Array { name: "array-1 #3".into(), maximum: 1, ..Array::default() };
+    cloud.create_array(D, &named).unwrap();
+    let IpAddr::V4(given) = first.address.unwrap() else { panic!("{first:?}") };
+    let next = IpAddr::V4(Ipv4Addr::from(u32::from(given) + 1));
+    let theirs = Server { foreign: true, address: Some(next), ..server("theirs") };
+    cloud.create_server(D, &Server { template: None, ..theirs }).unwrap();
     let second = cloud.launch_instance(D, "array-1", &Launch::default()).unwrap();
+    assert_ne!(second.address, Some(next), "a server that is named by address has it");
+    cloud.delete_server(D, "theirs").unwrap();
     assert_eq!((first.name.as_str(), second.name.as_str()), ("array-1 #1", "array-1 #2"));
     let more = cloud.launch_instance(D, "array-1", &Launch::default());
     refused(more, Kind::Declined, &["maximum"]);
@@ -452,7 +462,7 @@ fn arrays(cloud: &dyn Cloud) {
     cloud.terminate(D, "array-1 #1", WORK, QUIET).unwrap();
     refused(cloud.terminate(D, "array-1 #1", WORK, QUIET), Kind::NotFound, &[]);
     let third = cloud.launch_instance(D, "array-1", &Launch::default()).unwrap();
-    assert_eq!(third.name, "array-1 #3");
+    assert_eq!(third.name, "array-1 #4", "an array is called array-1 #3");
     refused(cloud.launch_instance(D, "none", &Launch::default()), Kind::NotFound, &["none"]);
     let target = Target::Array("array-1".into());
     cloud.set_inputs(D, &target, &BTreeMap::from([("A".to_owned(), Some(text("b")))])).unwrap();

@@ -15,6 +15,9 @@ pub const HEADS: &str = "cloud/template-head/";
 /// Prefix of every address that is taken.
 pub const ADDRESSES: &str = "cloud/address/";
 
+/// Prefix of every server of every deployment.
+pub const SERVERS: &str = "cloud/server/";
+
 /// An object as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored<T> {
@@ -50,7 +53,7 @@ pub fn deployment(name: &str) -> String {
 
 /// Every server of a deployment.
 pub fn servers(deployment: &str) -> String {
-    format!("cloud/server/{}/", part(deployment))
+    format!("{SERVERS}{}/", part(deployment))
 }
 
 /// A server.

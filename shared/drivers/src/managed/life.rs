@@ -240,16 +240,17 @@ impl Managed {
                 stored.is.next.extend(launch.inputs.clone());
             }
             stored.made += 1;
-            // somebody may have given a server of his own such a name
-            while self
-                .state
-                .get(&keys::server(deployment, &instance_name(array, stored.made)))?
-                .is_some()
+            // somebody may have given a server or an array of his own such a name
+            let mut name = instance_name(array, stored.made);
+            while self.state.get(&keys::server(deployment, &name))?.is_some()
+                || self.state.get(&keys::array(deployment, &name))?.is_some()
             {
                 stored.made += 1;
+                name = instance_name(array, stored.made);
             }
+            txn.expect.push(Expect::Absent(keys::array(deployment, &name)));
             let server = Server {
-                name: instance_name(array, stored.made),
+                name,
                 state: State::Pending,
                 array: Some(array.to_owned()),
                 template: stored.is.template.clone(),
@@ -271,6 +272,19 @@ impl Managed {
         }
     }
 
+    /// Addresses that a new machine may not get: those that were given, and those of servers that are named by
+    /// address, whether or not anything answers there now. A member is known by its address.
+    fn used_addresses(&self) -> Result<Vec<IpAddr>> {
+        let given = self.state.list(keys::ADDRESSES)?;
+        let mut used: Vec<IpAddr> = given
+            .iter()
+            .filter_map(|entry| entry.key.strip_prefix(keys::ADDRESSES)?.parse().ok())
+            .collect();
+        let servers = self.all::<Server>(keys::SERVERS)?.into_iter().map(|stored| stored.is);
+        used.extend(servers.filter(|server| server.foreign).filter_map(|server| server.address));
+        Ok(used)
+    }
+
     /// Makes the machine of a pending server and goes over to booting.
     fn make_machine(&self, deployment: &str, server: &Server) -> Result<Server> {
         let name = &server.name;
@@ -280,13 +294,7 @@ impl Managed {
         };
         let machines = crate::machines(&self.machine_row(&instance.id)?.machines)?;
         for _ in 0..100 {
-            let used: Vec<IpAddr> = self
-                .state
-                .list(keys::ADDRESSES)?
-                .iter()
-                .filter_map(|entry| entry.key.strip_prefix(keys::ADDRESSES)?.parse().ok())
-                .collect();
-            let machine = machines.make(&instance.id, &used)?;
+            let machine = machines.make(&instance.id, &self.used_addresses()?)?;
             let key = keys::address(machine.address);
             let whose = self.state.get(&key)?;
             let ours = whose.as_ref().is_some_and(|entry| entry.value == instance.id.as_str());
