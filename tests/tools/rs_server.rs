@@ -436,8 +436,23 @@ fn tend_keeps_arrays_at_their_minimum_and_notes_what_is_lost_or_stuck() {
     let home = &scene.tool("rs-server").args(["list", "array-1 #2"]).run().exits(0).record();
     std::fs::remove_dir_all(home["current"]["home"].as_str().unwrap()).unwrap();
     tend(&[]).exits(0);
-    let array = scene.tool("rs-server").args(["list", "array-1"]).run().exits(0).record();
-    assert_eq!(array["instances"], serde_json::json!([]));
+    let list = || scene.tool("rs-server").args(["list", "array-1"]).run().exits(0).record();
+    assert_eq!(list()["instances"], serde_json::json!([]));
+
+    // addresses for two: both come up, and nothing half is left of the third
+    let narrow =
+        std::fs::read_to_string(scene.path("site.yaml")).unwrap().replace(".0/24", ".0/30");
+    let narrow = scene.file("narrow.yaml", &narrow);
+    scene.tool("rs-server").args(["apply", &narrow]).run().exits(0);
+    let launch = || scene.tool("rs-server").args(["launch", "array-1", "--to", "3"]).run();
+    let two = launch().exits(8).says("came up").says("no address is free").says("Addresses");
+    assert!(two.stderr.contains("array-1 #3, array-1 #4"), "{two}");
+    assert_eq!(
+        (&list()["operational"], list()["instances"].as_array().unwrap().len()),
+        (&2.into(), 2)
+    );
+    launch().exits(5).says("no address is free");
+    assert_eq!(list()["instances"], serde_json::json!(["array-1 #3", "array-1 #4"]));
 }
 
 #[test]

@@ -159,17 +159,28 @@ pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
     }
     all_or_nothing(refused)?;
     let wanted = rs_contract::Launch { inputs, save: launch.save };
-    let made: OnceLock<BTreeMap<usize, Result<Vec<String>>>> = OnceLock::new();
+    let made: OnceLock<BTreeMap<usize, Made>> = OnceLock::new();
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
         let made = made.get_or_init(|| {
             let made = todo.iter();
             made.map(|(at, what)| (*at, make(cloud, &deployment, what, &wanted))).collect()
         });
-        let names = made.get(&step.at).cloned().unwrap_or_else(|| Ok(Vec::new()))?;
+        let (names, mut stopped) = made.get(&step.at).cloned().unwrap_or_default();
         let mut settled = Vec::new();
+        // what was made is brought up as long as there is time, whatever became of the others
         for name in &names {
             let say = |text: &str| cx.say(text);
-            settled.push(cloud.settle(&deployment, name, cx.work(), &say)?);
+            if stopped.as_ref().is_some_and(|e| e.kind() == Kind::TimedOut) {
+                break;
+            }
+            match cloud.settle(&deployment, name, cx.work(), &say) {
+                Ok(server) => settled.push(server),
+                Err(e) if stopped.is_some() => cx.warn(&e.to_string()),
+                Err(e) => stopped = Some(e),
+            }
+        }
+        if let Some(e) = stopped {
+            return Err(if settled.is_empty() { e } else { partly(&e, &settled) });
         }
         let records: Vec<Json> = settled.iter().map(|s| shown(&deployment, s)).collect();
         Ok(match todo.get(&step.at) {
@@ -192,21 +203,35 @@ fn shown(deployment: &str, server: &Server) -> Json {
     Json::Object(subject.record.body)
 }
 
-fn make(
-    cloud: &dyn Cloud,
-    deployment: &str,
-    what: &Todo,
-    launch: &rs_contract::Launch,
-) -> Result<Vec<String>> {
+/// What has a machine now, and what stopped the making of more.
+type Made = (Vec<String>, Option<Error>);
+
+fn make(cloud: &dyn Cloud, deployment: &str, what: &Todo, launch: &rs_contract::Launch) -> Made {
     match what {
-        Todo::Server(name) => Ok(vec![cloud.launch(deployment, name, launch)?.name]),
+        Todo::Server(name) => match cloud.launch(deployment, name, launch) {
+            Ok(server) => (vec![server.name], None),
+            Err(e) => (Vec::new(), Some(e)),
+        },
         Todo::Array { name, finish, make } => {
             let mut names = finish.clone();
             for _ in 0..*make {
-                names.push(cloud.launch_instance(deployment, name, launch)?.name);
+                match cloud.launch_instance(deployment, name, launch) {
+                    Ok(server) => names.push(server.name),
+                    Err(e) => return (names, Some(e)),
+                }
             }
-            Ok(names)
+            (names, None)
         }
+    }
+}
+
+/// Why not all of an array came up, with those that did.
+fn partly(e: &Error, settled: &[Server]) -> Error {
+    let up: Vec<&str> = settled.iter().map(|server| server.name.as_str()).collect();
+    let error = Error::new(Kind::Partial, format!("only {} came up: {e}", up.join(", ")));
+    match e.advice() {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

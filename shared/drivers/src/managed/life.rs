@@ -22,6 +22,8 @@ use super::runs::{Job, one_line, others};
 
 /// What all decommission scripts of a server may take together.
 const BUDGET: Duration = Duration::from_secs(100);
+/// What the end of a machine may take on which nothing runs yet.
+const SOON: Work = Work { timeout: Duration::from_secs(30) };
 /// How often a boot looks whether a server that it needs to know has an address by now.
 const LOOK: Duration = Duration::from_millis(100);
 /// The address of an instance whose machine is still to be made.
@@ -267,22 +269,20 @@ impl Managed {
             Ok(true)
         })?;
         match made {
-            Some(server) => self.make_machine(deployment, &server),
+            Some(server) => self.make_machine(deployment, &server).inspect_err(|_| {
+                // nobody can finish it, and an array counts what it has: the error says why
+                let _ = self.take_back(deployment, &server.name);
+            }),
             None => Err(Error::new(Kind::Failed, format!("no instance of {array:?} was made"))),
         }
     }
 
-    /// Addresses that a new machine may not get: those that were given, and those of servers that are named by
-    /// address, whether or not anything answers there now. A member is known by its address.
-    fn used_addresses(&self) -> Result<Vec<IpAddr>> {
-        let given = self.state.list(keys::ADDRESSES)?;
-        let mut used: Vec<IpAddr> = given
-            .iter()
-            .filter_map(|entry| entry.key.strip_prefix(keys::ADDRESSES)?.parse().ok())
-            .collect();
-        let servers = self.all::<Server>(keys::SERVERS)?.into_iter().map(|stored| stored.is);
-        used.extend(servers.filter(|server| server.foreign).filter_map(|server| server.address));
-        Ok(used)
+    /// An instance that got no machine is gone again; one that another tool drives on is left to it.
+    fn take_back(&self, deployment: &str, name: &str) -> Result<()> {
+        match self.find_server(deployment, name)?.state {
+            State::Pending => self.finish_end(deployment, name, SOON, &|_| {}),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the machine of a pending server and goes over to booting.
@@ -300,7 +300,7 @@ impl Managed {
             let ours = whose.as_ref().is_some_and(|entry| entry.value == instance.id.as_str());
             if whose.is_some() && !ours {
                 // somebody took this address at the same moment: another one
-                machines.end(&machine, Work { timeout: Duration::from_secs(30) })?;
+                machines.end(&machine, SOON)?;
                 continue;
             }
             let changed = self.change_server(deployment, name, |stored, txn| {
@@ -327,7 +327,7 @@ impl Managed {
             match changed {
                 // its address was taken between our look and our writing
                 Err(e) if e.is_race() => {
-                    machines.end(&machine, Work { timeout: Duration::from_secs(30) })?;
+                    machines.end(&machine, SOON)?;
                 }
                 done => return done,
             }

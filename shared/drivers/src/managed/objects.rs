@@ -1,5 +1,6 @@
 //! Objects in the state store: read, and changed by compare-and-set.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rs_contract::{Entry, Error, Expect, Kind, Result, Txn};
@@ -98,6 +99,19 @@ impl Managed {
     pub(super) fn find_array(&self, deployment: &str, name: &str) -> Result<Array> {
         let read = self.read::<Array>(&keys::array(deployment, name))?;
         read.map(|read| read.stored.is).ok_or_else(|| self.no_array(deployment, name))
+    }
+
+    /// Addresses that a new machine may not get: those that were given, and those of servers that are named by
+    /// address, whether or not anything answers there now. A member is known by its address.
+    pub(super) fn used_addresses(&self) -> Result<Vec<IpAddr>> {
+        let given = self.state.list(keys::ADDRESSES)?;
+        let mut used: Vec<IpAddr> = given
+            .iter()
+            .filter_map(|entry| entry.key.strip_prefix(keys::ADDRESSES)?.parse().ok())
+            .collect();
+        let servers = self.all::<Server>(keys::SERVERS)?.into_iter().map(|stored| stored.is);
+        used.extend(servers.filter(|server| server.foreign).filter_map(|server| server.address));
+        Ok(used)
     }
 
     pub(super) fn change_server(
