@@ -381,6 +381,9 @@ impl State for Full<'_> {
     fn place(&self) -> String {
         self.of.place()
     }
+    fn is_there(&self) -> bool {
+        self.of.is_there()
+    }
     fn get(&self, key: &str) -> Result<Option<Entry>> {
         self.of.get(key)
     }

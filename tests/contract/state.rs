@@ -469,14 +469,21 @@ fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let place = folder.path().join("file/below/site.db");
-    let state = open(&format!("sqlite:{}", place.display()), Mode::Real);
-    let error = state.commit(&put("a", json!(1))).unwrap_err();
+    let below_a_file = format!("sqlite:{}", place.display());
+    let error = open(&below_a_file, Mode::Found).commit(&put("a", json!(1))).unwrap_err();
     assert!(error.what().contains("file/below"), "{error}");
-    // one that can be made is made, by the first write only
+    // one that can be made is made by what makes a site, by its first write only; anything else finds it missing
     let url = format!("sqlite:{}", folder.path().join("new/er/site.db").display());
-    let state = open(&url, Mode::Real);
+    for missing in [&below_a_file, &url] {
+        let error = open(missing, Mode::Real).commit(&put("a", json!(1))).unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+        assert!(error.what().contains(missing) && !open(missing, Mode::Real).is_there(), "{error}");
+    }
+    assert!(!folder.path().join("new").exists());
+    let state = open(&url, Mode::Found);
     assert_eq!(state.list("").unwrap(), vec![]);
     assert!(!folder.path().join("new").exists());
     state.commit(&put("a", json!(1))).unwrap();
+    assert!(state.is_there());
     assert_eq!(open(&url, Mode::Real).get("a").unwrap().unwrap().version, 1);
 }

@@ -62,6 +62,8 @@ fn what_was_changed_behind_the_journal_is_named_once_per_noun() {
     };
     // a tool that writes its journal into another store
     let other = format!("sqlite:{}", scene.text("other.db"));
+    let another = rs_drivers::state(&Place { cloud: other.clone(), ..Place::default() }).unwrap();
+    another.commit(&rs_contract::Txn::default()).unwrap();
     let elsewhere = |tool: &str, args: &[&str]| {
         let _ = scene.tool(tool).args(args).args(["--store", &other]).run().exits(0);
     };

@@ -368,14 +368,49 @@ fn what_does_not_exist_is_not_found_and_nothing_is_made() {
         let slip = ["--deployment", "it's \"prod\"/$(x); e"];
         tool(&scene).args(args).args(slip).run().exits(4).says("did you mean");
     }
-    let elsewhere = format!("sqlite:{}", scene.text("empty.db"));
     for args in &VERBS[..3] {
         tool(&scene).args(*args).run().exits(0);
-        tool(&scene).args(*args).env("RS_STATE", &elsewhere).run().exits(0);
+    }
+    // a state store that is not there owes nothing and knows no lock: that is no answer, whoever asks or changes
+    scene.file("empty.db", "");
+    for place in ["typo.db", "no such folder/typo.db", "empty.db"] {
+        let elsewhere = format!("sqlite:{}", scene.text(place));
+        let asking = VERBS.iter().map(|args| ("rs-journal", *args));
+        let others: [(&str, &[&str]); 6] = [
+            ("rs-cleanup", &["audit"]),
+            ("rs-journal", &["watch", "--once"]),
+            ("rs-journal", &["mark", "step 1"]),
+            ("rs-journal", &["lock", "--upgrade", "u-1", "--", "true"]),
+            ("rs-server", &["lock", "One"]),
+            ("rs-inputs", &["set", "--deployment-level", "--create", "A=text:b"]),
+        ];
+        for (name, args) in asking.chain(others) {
+            let call = scene.tool(name).env("RS_DEPLOYMENT", DEPLOYMENT).args(args);
+            let ran = call.env("RS_STATE", &elsewhere).run().exits(4);
+            ran.says("there is no state store").says(&elsewhere).says("look at RS_STATE");
+        }
     }
     assert_eq!(std::fs::read(scene.path("site.db")).unwrap(), before);
-    assert!(!scene.path("empty.db").exists(), "asking made it");
-    tool(&scene).args(["watch", "--once"]).env("RS_STATE", &elsewhere).run().exits(0);
+    assert!(!scene.path("typo.db").exists() && !scene.path("no such folder").exists());
+    assert_eq!(std::fs::read(scene.path("empty.db")).unwrap(), b"");
+    // the control plane's own is made by the first note of a run, but no folder for it
+    let cloud = format!("sqlite:{}", scene.text("no such folder/site.db"));
+    for args in [&["mark", "step 1"][..], &["lock", "--upgrade", "u-1", "--", "true"]] {
+        let ran = tool(&scene).args(args).env("RS_CLOUD", &cloud).run().exits(4);
+        ran.says("no such folder/site.db").says("rs-server apply");
+        assert!(!scene.path("no such folder").exists(), "{args:?} made it");
+    }
+    // what makes the site makes both
+    let both = format!("sqlite:{}", scene.text("no such folder/state.db"));
+    let apply = |dry: &[&str]| {
+        let call = scene.tool("rs-server").args(["apply", "site.yml"]).args(dry);
+        let _ = call.env("RS_CLOUD", &cloud).env("RS_STATE", &both).run().exits(0);
+    };
+    apply(&["--dry-run"]);
+    assert!(!scene.path("no such folder").exists(), "a dry run made it");
+    apply(&[]);
+    let there = tool(&scene).env("RS_CLOUD", &cloud).env("RS_STATE", &both);
+    there.args(["show"]).run().exits(0);
     // nothing is marked in one that never was: a gate's no
     let gate = ["verify", "--no-world", "--deployment", "never was", "--marked", "step 38"];
     tool(&scene).args(gate).run().exits(3).says("step 38");

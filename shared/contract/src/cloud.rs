@@ -204,6 +204,8 @@ pub enum Mode {
     /// Changes are made.
     #[default]
     Real,
+    /// Changes are made, and a store whose folder is missing is made with it: of what makes a site.
+    Found,
     /// Nothing is changed; a write that is tried all the same is an error.
     DryRun,
 }

@@ -73,6 +73,8 @@ pub trait Lock: Send {
 pub trait State: Send + Sync {
     /// The place in words, for messages.
     fn place(&self) -> String;
+    /// Whether there is a store at all; asks nothing of what is in it, and makes nothing.
+    fn is_there(&self) -> bool;
     /// One key.
     fn get(&self, key: &str) -> Result<Option<Entry>>;
     /// Every key that begins with `prefix`, in byte order.

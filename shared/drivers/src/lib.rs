@@ -97,8 +97,30 @@ pub fn world(place: &Place) -> Result<World> {
     Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, place.mode)?, state })
 }
 
-/// Opens the state store alone: what asks only for journal, debts and lock needs no control plane.
+/// Opens both for what makes a site: its first write makes what is not there.
+pub fn founded(place: &Place) -> Result<World> {
+    let mode = match place.mode {
+        Mode::DryRun => Mode::DryRun,
+        Mode::Real | Mode::Found => Mode::Found,
+    };
+    let place = Place { mode, ..place.clone() };
+    let state = opened(&place)?;
+    Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, mode)?, state })
+}
+
+/// Opens the state store alone: what asks only for journal, debts and lock needs no control plane. One that is named
+/// beside the control plane must be there: in a store that is missing nothing is owed, and nobody holds a lock.
 pub fn state(place: &Place) -> Result<Box<dyn State>> {
+    let state = opened(place)?;
+    if place.state.is_some() && !state.is_there() {
+        let what = format!("there is no state store {}", state.place());
+        return Err(Error::new(Kind::NotFound, what)
+            .hint("look at RS_STATE and --store; rs-server apply FILE makes one"));
+    }
+    Ok(state)
+}
+
+fn opened(place: &Place) -> Result<Box<dyn State>> {
     match place.state.as_deref() {
         Some(url) => open(STATES, "state store", url, place.mode),
         // a URL that is no cloud either is called what the caller gave it as

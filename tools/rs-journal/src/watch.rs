@@ -154,7 +154,7 @@ fn look(cx: &Context, place: &Place) -> Result<(Vec<Alarm>, Vec<Alarm>)> {
             alarms.push(Alarm { debt, undone });
         }
     }
-    if place.mode == Mode::Real {
+    if place.mode != Mode::DryRun {
         journal.beat(BEAT)?;
     }
     Ok(alarms.into_iter().partition(|alarm| alarm.undone.is_err()))

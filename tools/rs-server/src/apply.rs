@@ -29,7 +29,7 @@ pub fn run(apply: &Apply, cx: &Context) -> anyhow::Result<Exit> {
     for note in site.notes() {
         cx.say(&note);
     }
-    let world = rs_drivers::world(&cx.place()?)?;
+    let world = rs_drivers::founded(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
     let plan = site::plan(cloud, &site)?;
     for lack in &plan.lacks {

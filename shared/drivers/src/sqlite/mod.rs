@@ -7,6 +7,7 @@
 mod lock;
 mod words;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -53,9 +54,15 @@ impl Sqlite {
         words::error(&self.path, doing, e)
     }
 
+    fn is_missing(&self) -> bool {
+        let none =
+            |e: &std::io::Error| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+        std::fs::metadata(&self.path).is_err_and(|e| none(&e))
+    }
+
     fn refuse_dry(&self, doing: &str) -> Result<()> {
         match self.mode {
-            Mode::Real => Ok(()),
+            Mode::Real | Mode::Found => Ok(()),
             Mode::DryRun => Err(Error::new(
                 Kind::Failed,
                 format!("a dry run wanted to write to {} ({doing})", self.place()),
@@ -72,7 +79,7 @@ impl Sqlite {
     ) -> Result<Option<T>> {
         let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
-            if !self.path.try_exists().unwrap_or(true) {
+            if self.is_missing() {
                 return Ok(None);
             }
             *slot = self.existing(doing)?;
@@ -106,11 +113,11 @@ impl Sqlite {
     /// Opens the store if one is there. A file without our tables (made by a process that was killed before its
     /// first commit) is none yet.
     fn existing(&self, doing: &str) -> Result<Option<Opened>> {
-        if !self.path.try_exists().unwrap_or(true) {
+        if self.is_missing() {
             return Ok(None);
         }
         let opened = match self.mode {
-            Mode::Real => {
+            Mode::Real | Mode::Found => {
                 Opened { connection: self.connect(&self.path, doing, false)?, _copy: None }
             }
             Mode::DryRun => self.look_only(doing)?,
@@ -121,16 +128,14 @@ impl Sqlite {
     fn connect(&self, path: &Path, doing: &str, create: bool) -> Result<Connection> {
         let access = match self.mode {
             Mode::DryRun => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Mode::Real if create => {
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
-            }
-            Mode::Real => OpenFlags::SQLITE_OPEN_READ_WRITE,
+            _ if create => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Mode::Real | Mode::Found => OpenFlags::SQLITE_OPEN_READ_WRITE,
         };
         let ready = || -> rusqlite::Result<Connection> {
             let connection =
                 Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
             connection.busy_timeout(BUSY)?;
-            if self.mode == Mode::Real {
+            if self.mode != Mode::DryRun {
                 connection
                     .execute_batch("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL")?;
             }
@@ -211,7 +216,16 @@ impl Sqlite {
     }
 
     fn make(&self, doing: &str) -> Result<Opened> {
-        if let Some(folder) = self.path.parent() {
+        if let Some(folder) = self.path.parent()
+            && !folder.is_dir()
+        {
+            if self.mode != Mode::Found {
+                let what =
+                    format!("there is no state store {}: its folder is not there", self.place());
+                return Err(Error::new(Kind::NotFound, what).hint(
+                    "look at RS_CLOUD (--cloud) and RS_STATE (--store); rs-server apply FILE makes store and folder",
+                ));
+            }
             std::fs::create_dir_all(folder).map_err(|e| {
                 Error::new(Kind::Failed, format!("the folder {} cannot be made", folder.display()))
                     .because(e)
@@ -274,6 +288,11 @@ fn value(path: &Path, key: &str, text: &str) -> Result<Json> {
 impl State for Sqlite {
     fn place(&self) -> String {
         format!("sqlite:{}", self.path.display())
+    }
+
+    fn is_there(&self) -> bool {
+        // an empty file is none yet; one that cannot be asked is not missing: what opens it says why
+        !self.is_missing() && std::fs::metadata(&self.path).map_or(true, |file| file.len() > 0)
     }
 
     fn get(&self, key: &str) -> Result<Option<Entry>> {
