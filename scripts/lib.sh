@@ -400,6 +400,41 @@ declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_i
 )
 
 # ---- where the run stands -----------------------------------------------------------------------------------------
+# The runs that did something in the deployment, in $runs, and where each stands, by name, in $stands: its newest mark.
+find_runs() {
+  local acts run mark
+  runs=()
+  declare -gA stands=()
+  acts=$(command rs-journal show --json) || exit $?
+  while IFS=$'\t' read -r run mark; do
+    [[ -n ${stands[$run]+known} ]] || { runs+=("$run") && stands[$run]=''; }
+    [[ -z $mark ]] || stands[$run]=$mark
+  done < <(sed -nE '/"tool":"rs-journal"/{s/.*"run":"([^"]*)".*"subject":"(step [^"]*|way back|undo)".*/\1\t\2/p;b}
+    s/.*"run":"([^"]*)".*/\1/p' <<<"$acts")
+}
+# known_run: who mistypes the name of his run must not be told that there is nothing to come back from.
+known_run() {
+  find_runs
+  [[ -n ${stands[$UPGRADE]+known} ]] || {
+    local names
+    printf -v names '%s, ' "${runs[@]}"
+    die 4 "the run $UPGRADE has done nothing in $DEPLOYMENT: there is nothing to come back from" \
+      "UPGRADE in the settings: the journal has ${names%, }"
+  }
+}
+# only_run: nor begin another beside it, which would take the new servers for the old ones. Up to step 3 nothing is made.
+only_run() {
+  find_runs
+  [[ -z ${stands[$UPGRADE]+known} ]] || return 0
+  local run
+  for run in "${runs[@]}"; do
+    case ${stands[$run]} in
+    '' | 'step 0'[1-3] | 'step 38' | 'way back') ;;
+    *) die 5 "the run $run of $DEPLOYMENT is not finished (its newest mark: ${stands[$run]}), and $UPGRADE would be another" \
+      "UPGRADE=$run in the settings, and upgrade.sh or rollback.sh ends it; if it is over: RS_UPGRADE=$run rs-journal mark 'way back'" ;;
+    esac
+  done
+}
 newest_mark() {
   command rs-journal show --run "$UPGRADE" --json 2>/dev/null |
     sed -n '/"tool":"rs-journal"/s/.*"subject":"\([^"]*\)".*/\1/p' | tail -n 1

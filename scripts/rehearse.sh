@@ -13,7 +13,9 @@
 # written beside FILE, as FILE.rehearsal. The times stay in the journal, also after --down.
 #
 # Exit codes are those of the tools; 5: declined, the last line says why.
-. "${BASH_SOURCE%/*}/lib.sh"
+set -e # without what stands there nothing may run
+here=$(readlink -f -- "${BASH_SOURCE[0]}")
+. "${here%/*}/lib.sh"
 
 mode=run yes=no
 while (($#)); do
@@ -299,7 +301,7 @@ if [[ -z ${RS_LOCK_FD:-} ]]; then
   part "$clone, a clone of $original (run $run)"
   # what an earlier start has upgraded is no likeness of the original any more
   marked "$run" ready || make_clone
-  exec rs-journal lock --deployment "$clone" --upgrade "$run" -- "$0"
+  exec rs-journal lock --deployment "$clone" --upgrade "$run" -- "$scripts/rehearse.sh"
 fi
 export RS_DEPLOYMENT=$clone RS_UPGRADE=$run
 trap '' HUP

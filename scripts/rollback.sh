@@ -20,7 +20,9 @@
 # world says so, it does nothing. What it says is kept in upgrade-RUN.log beside the settings.
 #
 # Exit codes are those of the tools; 5: declined, the last line says which condition.
-. "${BASH_SOURCE%/*}/lib.sh"
+set -e # without what stands there nothing may run
+here=$(readlink -f -- "${BASH_SOURCE[0]}")
+. "${here%/*}/lib.sh"
 . "$scripts/undo.sh"
 
 yes=no mode=run accept='' undo=no overrides=()
@@ -54,6 +56,7 @@ ask() { # ask WHAT: go on, or declined
   [[ $answer == y* ]]
 }
 load
+[[ $mode == plan ]] || known_run
 [[ $mode == run ]] || exec 2>&1 # what it would do is what was asked for
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   again=()
@@ -69,7 +72,7 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
     ((rc == 0 || rc == 5)) || exit "$rc"
     ((rc == 0)) || ask 'end that run first?' || die 5 "not confirmed; that run was not touched" "rollback.sh again"
   fi
-  exec rs-journal lock --take-over -- "$0" "${again[@]}"
+  exec rs-journal lock --take-over -- "$scripts/rollback.sh" "${again[@]}"
 fi
 trap '' HUP
 [[ $mode != run ]] || keep_log
@@ -170,8 +173,8 @@ count() { # count SELECTOR...: of the servers that shall become masters
   done < <(command rs-server list "$@" --allow-none --json 2>/dev/null || true)
   if [[ -z $price && $paid == yes ]]; then
     price='paid, its promotion was begun'
-  elif [[ -z $price ]]; then
-    lost=unknown price='unknown: the masters do not answer'
+  elif ((${#unpaid[@]} == 0)); then
+    lost=unknown price='unknown: there is no warm slave any more'
   fi
 }
 price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost is accepted, or all is put back

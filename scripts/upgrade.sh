@@ -24,7 +24,9 @@
 #
 # Exit codes are those of the tools: 0 done, 2 usage, 3 the answer is no, 5 declined, 6 waited in vain,
 # 7 unreachable, 8 partly done, 130 interrupted. Started again it goes on; steps that are done change nothing.
-. "${BASH_SOURCE%/*}/lib.sh"
+set -e # without what stands there nothing may run
+here=$(readlink -f -- "${BASH_SOURCE[0]}")
+. "${here%/*}/lib.sh"
 . "$scripts/gates.sh"
 
 # The order. `NN&` runs beside what follows and begins right behind it, so that the longest has the machine first; `=NN`
@@ -153,6 +155,8 @@ plan)
 dry-run) export RS_MODE=dry ;;
 esac
 
+[[ $mode != run && $mode != dry-run ]] || only_run
+
 # One upgrade per deployment: the lock dies with this process and is not inherited by what we launch.
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   same=()
@@ -162,7 +166,7 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
   [[ -z $window ]] || same+=(--window "$window")
   [[ $yes == no ]] || same+=(--yes)
   [[ $again == no ]] || same+=(--again)
-  exec rs-journal lock "${lock[@]}" -- "$0" "${same[@]}"
+  exec rs-journal lock "${lock[@]}" -- "$scripts/upgrade.sh" "${same[@]}"
 fi
 
 trap '' HUP # the window survives the loss of the terminal

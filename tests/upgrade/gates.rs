@@ -203,3 +203,60 @@ fn a_step_that_only_does_before_its_turn_is_done_again_by_the_run() {
     let ran = two(&["--until", "3"]).exits(0);
     assert!(!ran.stderr.contains("  03  "), "it was done in its turn\n{ran}");
 }
+
+#[test]
+fn a_run_of_another_name_is_neither_begun_beside_an_unfinished_one_nor_taken_back() {
+    let run = Run::new("gates-names");
+    let other = |script: &str, args: &[&str]| {
+        let conf = run.scene.file("two.conf", &SETTINGS.replace("u-1", "u-2"));
+        run.scene.script(script).args(["--conf", &conf, "--yes"]).args(args).run()
+    };
+    // it comes to its next question: this deployment has no pool
+    let begins = || {
+        let ran = other("scripts/upgrade.sh", &["--only", "3", "--dry-run"]).exits(4);
+        let _ = ran.says("the pool 'www' cannot be asked");
+    };
+    // nothing was made up to step 3
+    run.mark("shop", "u-1", "step 03", 1);
+    begins();
+    for newest in ["step 04", "step 36", "step back", "undo", "step forth"] {
+        run.mark("shop", "u-1", newest, 1);
+        for args in [&["--until", "3"][..], &["--only", "3", "--dry-run"]] {
+            let ran = other("scripts/upgrade.sh", args).exits(5).says("u-1").says("not finished");
+            let _ = ran.says(newest).says("UPGRADE=u-1");
+        }
+        for args in [&[][..], &["--undo"], &["--dry-run"]] {
+            let ran = other("scripts/rollback.sh", args).exits(4).says("u-2").says("nothing");
+            let _ = ran.says("the journal has u-1");
+        }
+        assert!(run.marks().iter().all(|mark| mark.starts_with("step")), "{:?}", run.marks());
+    }
+    // what is over stands in nobody's way, nor does another deployment's run
+    run.mark("staging", "u-3", "step 20", 1);
+    for newest in ["step 38", "way back"] {
+        run.mark("shop", "u-1", newest, 1);
+        begins();
+    }
+}
+
+#[test]
+fn a_script_finds_its_library_however_it_is_called_and_without_it_nothing_runs() {
+    let run = Run::new("gates-linked");
+    let conf = run.scene.file("upgrade.conf", &format!("{SETTINGS}SNAPSHOT=no\n"));
+    for name in ["upgrade.sh", "rollback.sh"] {
+        let script = rs_tests::root().join("scripts").join(name);
+        let link = run.scene.path(&format!("linked-{name}"));
+        std::os::unix::fs::symlink(&script, &link).unwrap();
+        let here = format!("cd '{}' && bash {name}", script.parent().unwrap().display());
+        for how in [link.display().to_string(), here] {
+            let call = format!("{how} --conf '{conf}' --plan");
+            let ran = run.scene.call("bash", "bash").args(["-c", &call]).run();
+            let _ = ran.exits(2).says("SNAPSHOT is 'no'");
+        }
+        let lonely = run.scene.text(&format!("lonely-{name}"));
+        std::fs::copy(&script, &lonely).unwrap();
+        let call = format!("'{lonely}' --conf '{conf}' --yes");
+        let ran = run.scene.call("bash", "bash").args(["-c", &call]).run().exits(1);
+        assert_eq!(ran.stderr.lines().count(), 1, "nothing ran behind it\n{ran}");
+    }
+}
