@@ -91,6 +91,7 @@ fn wrong_input_is_refused_before_anything_is_done() {
         (&["set", "--on", "web 1", "RELEASE=two"][..], 2, "text:two"),
         (&["set", "--on", "web 1", "RELEASE"], 2, "NAME=TYPE:VALUE"),
         (&["set", "--on", "web 1", "A B=text:x"], 2, "A B"),
+        (&["set", "--on", "web 1", "--create", "LD_PRELOAD=text:x"], 2, "the process's own"),
         (&["set", "--on", "web 1", "UNKNOWN=text:x"], 2, "--create"),
         (&["set", "--deployment-level", "UNKNOWN=text:x"], 2, "--create"),
         (&["set", "--on", "web 1", "RELEASE=text:a", "RELEASE=text:b"], 2, "twice"),

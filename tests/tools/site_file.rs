@@ -70,6 +70,11 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
         ("Deployment: x\nServers:\n- {Name: a, Template: none.yml}\n", ["bad.yml:3", "none.yml"]),
         ("Deployment: x\nInputs:\n  A: www\n", ["bad.yml:3", "text:www"]),
         ("Deployment: x\nInputs:\n  A B: text:www\n", ["bad.yml:3", "A B"]),
+        ("Deployment: x\nInputs: {PATH: inherit}\nInput: {}\n", ["bad.yml:3", "\"Input\""]),
+        (
+            "Deployment: x\nInputs:\n  A: text:b\n  PATH: text:/x\n  LD_PRELOAD: text:x\n",
+            ["bad.yml:4: the input PATH", "bad.yml:5: the input LD_PRELOAD"],
+        ),
         ("Deployment: \"a\\nb\"\n", ["bad.yml:1", "control"]),
         ("Deployment: x\nMachines: {Moon: {}}\n", ["bad.yml:2", "Local"]),
         ("Deployment: x\nMachines:\n  Local:\n    root: a\n", ["bad.yml:4", "Root"]),
@@ -82,6 +87,20 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
             ["bad.yml:3", "Enabled"],
         ),
         ("Deployment: [\n", ["bad.yml", "no YAML"]),
+        (
+            "Deployment: x\nMachines:\n  Local: {}\n",
+            ["bad.yml:3: \"Root\"", "bad.yml:3: \"Addresses\""],
+        ),
+        (
+            "Deployment: x\nMachines:\n  Local:\n    Addresses: 127.0.0.0/31\n    User: no one\n",
+            ["bad.yml:3: \"Root\"", "bad.yml:4: Addresses"],
+        ),
+        ("Deployment: x\n---\nDeployment: y\n", ["bad.yml:3", "second document"]),
+        (
+            "Deployment: x\nServers:\n- Name: a\n  Address: 127.0.0.1\n  \
+             Tags: ['database:master_active=s', 'database:slave_active=s']\n",
+            ["bad.yml:5", "database:slave_active=s"],
+        ),
     ] {
         scene.file("bad.yml", text);
         let ran = rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(2);
@@ -92,6 +111,10 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
     // a broken template is one of the site's faults, in its own file
     scene.file("web.yml", "Name: Web\nRightScript: {}\n");
     rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2).says("web.yml:2").says("RightScripts");
+    scene.file("web.yml", "Name: Web\nInputs:\n  RS_X: text:x\n  Y: y\n");
+    let ran = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2);
+    assert!(ran.stderr.contains("web.yml:3: the input RS_X"), "{ran}");
+    assert!(ran.stderr.contains("web.yml:4"), "{ran}");
     scene.file("bad.yml", "Deployment: x\nServers:\n- {Name: a, Template: Nobody}\n");
     rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(4).says("Nobody");
     rs(&scene, "rs-server", &["list", "--all"]).exits(4);

@@ -35,8 +35,33 @@ pub fn pool(name: &str) -> Result<(), Bad> {
     word("pool", name, 64, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
-/// Checks an input's name: `[A-Za-z_][A-Za-z0-9_]*`, since it becomes an environment variable. `RS_` is reserved.
+/// Names by which a process finds its programs, libraries and folders, or a shell what to run first; a last `*` stands
+/// for any end. `RS_` is what the tools and a script's runner say of themselves.
+const OF_THE_PROCESS: [&str; 10] =
+    ["PATH", "HOME", "SHELL", "IFS", "ENV", "BASH_ENV", "BASHOPTS", "SHELLOPTS", "LD_*", "RS_*"];
+
+/// Checks the name of an input that gets a value: [`input_word`], and none of the process's own environment, which a
+/// script and our helpers beside it live on.
 pub fn input(name: &str) -> Result<(), Bad> {
+    input_word(name)?;
+    let taken = OF_THE_PROCESS.iter().any(|own| match own.strip_suffix('*') {
+        Some(begin) => name.starts_with(begin),
+        None => name == *own,
+    });
+    if taken {
+        return Err(Bad::new(
+            format!("the input {name} would replace the process's own {name}"),
+            format!(
+                "call it otherwise: {} are not for inputs; one that is there can be unset",
+                OF_THE_PROCESS.join(", ")
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks how an input's name is written, `[A-Za-z_][A-Za-z0-9_]*`, since it becomes an environment variable.
+pub fn input_word(name: &str) -> Result<(), Bad> {
     word("input", name, 128, |c| c.is_ascii_alphanumeric() || c == '_')?;
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(Bad::new(
@@ -146,6 +171,13 @@ mod tests {
         input("LB_HOSTNAME").unwrap();
         input("A B").unwrap_err();
         input("1A").unwrap_err();
+        for own in ["PATH", "LD_PRELOAD", "HOME", "IFS", "BASH_ENV", "ENV", "SHELL", "RS_STATE"] {
+            assert!(input(own).unwrap_err().what.contains(own), "{own}");
+            input_word(own).unwrap();
+        }
+        for near in ["SVN_PATH", "PATH_INFO", "HOMES", "BUILD_ENV", "RS", "LDAP_HOST", "path"] {
+            input(near).unwrap();
+        }
         host("test1.mysite.com").unwrap();
         host("test1.mysite.com\nquit").unwrap_err();
         host("a..b").unwrap_err();

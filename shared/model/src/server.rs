@@ -201,6 +201,12 @@ impl Server {
     }
 }
 
+/// The database set whose master and slave these tags would have a server be at once.
+pub fn both_roles(tags: &BTreeSet<String>) -> Option<&str> {
+    let sets = tags.iter().filter_map(|tag| tag.strip_prefix("database:master_active="));
+    sets.into_iter().find(|set| tags.contains(&format!("database:slave_active={set}")))
+}
+
 /// The roles that [`Server::has_role`] knows.
 pub const ROLES: [&str; 8] = ["lb", "app", "db", "master", "slave", "reads", "dns", "worker"];
 
@@ -276,6 +282,16 @@ mod tests {
             assert_eq!((state.is_up(), server.no_machine().is_some()), (up, none), "{state:?}");
             let foreign = Server { foreign: true, ..server };
             assert_eq!(foreign.no_machine(), None, "somebody else launched it");
+        }
+    }
+
+    #[test]
+    fn a_server_is_master_or_slave_of_a_set() {
+        let both = |tags: &[&str]| both_roles(&tagged(tags).tags).map(str::to_owned);
+        let (master, slave) = ("database:master_active=shop", "database:slave_active=shop");
+        assert_eq!(both(&[master, slave, "database:reads=true"]).as_deref(), Some("shop"));
+        for fine in [&[master][..], &[slave], &[master, "database:slave_active=other"], &[]] {
+            assert_eq!(both(fine), None, "{fine:?}");
         }
     }
 

@@ -304,7 +304,7 @@ impl On {
 }
 
 fn input_name(written: &str) -> Result<String, Bad> {
-    rs_model::name::input(written)?;
+    rs_model::name::input_word(written)?;
     Ok(written.to_owned())
 }
 

@@ -264,7 +264,9 @@ impl Managed {
         target: &Target,
         changes: &BTreeMap<String, Option<Value>>,
     ) -> Result<()> {
-        check_inputs(changes.keys())?;
+        // what must not get a value may lose the one that it has
+        let gets = |value: &Option<Value>| value.as_ref().is_some_and(|v| *v != Value::Inherit);
+        check_inputs(changes.iter().filter(|(_, value)| gets(value)).map(|(name, _)| name))?;
         match target {
             Target::Deployment => self
                 .change(
@@ -298,7 +300,7 @@ impl Managed {
         server: &str,
         values: &BTreeMap<String, Option<(Value, Level)>>,
     ) -> Result<()> {
-        check_inputs(values.keys())?;
+        check_inputs(values.iter().filter(|(_, to)| to.is_some()).map(|(name, _)| name))?;
         self.change_server(deployment, server, |stored, _| {
             let Some(current) = &mut stored.is.current else {
                 return Err(Error::new(

@@ -79,7 +79,7 @@ pub fn parse(file: &Path, script_path: &[PathBuf]) -> Result<Site> {
     })?;
     let at = Source::file(file.display().to_string());
     let text = yaml::decode(&bytes, &at)?;
-    let node = yaml::first_document(&text, &at)?
+    let node = yaml::only_document(&text, &at)?
         .ok_or_else(|| at.fault(1, "is empty", "write at least: Deployment: NAME"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut faults = Faults::default();
@@ -191,11 +191,26 @@ impl Reading<'_> {
             };
             found.insert((*key).to_owned(), value);
         }
+        // each key by itself: one that is wrong or missing hides no other
+        let mut probe = found.clone();
+        let fits = [("Root", "/"), ("Addresses", "127.0.0.0/24")];
+        for (key, fit) in fits {
+            if !found.contains_key(key) {
+                let what = format!("{key:?} of {what} is missing");
+                faults.add(self.at, kind.line, &what, format!("write {key}: under {}", kind.text));
+                probe.insert(key.to_owned(), fit.into());
+            }
+        }
         let open = crate::MACHINES.iter().find(|(known, _)| *known == kind.text);
-        if let Some(Err(e)) = open.map(|(_, open)| open(&Json::from(found.clone())))
-            && let Some(node) = e.key().and_then(|key| fields.node(key))
-        {
-            faults.add(self.at, node.line, e.what(), e.advice().unwrap_or_default());
+        while let Some(Err(e)) = open.map(|(_, open)| open(&Json::from(probe.clone()))) {
+            let node = e.key().and_then(|key| fields.node(key));
+            let line = node.map_or(kind.line, |node| node.line);
+            faults.add(self.at, line, e.what(), e.advice().unwrap_or_default());
+            let Some(key) = e.key().filter(|key| probe.contains_key(*key)) else { break };
+            match fits.iter().find(|(known, _)| *known == key) {
+                Some((_, fit)) => probe.insert(key.to_owned(), (*fit).into()),
+                None => probe.remove(key),
+            };
         }
         Some(Json::from(Map::from_iter([(kind.text.clone(), Json::from(found))])))
     }
@@ -209,7 +224,10 @@ impl Reading<'_> {
     fn inputs(&self, fields: &Fields<'_>, faults: &mut Faults) -> Inputs {
         let mut found = Inputs::new();
         for (key, node) in fields.map("Inputs", faults) {
-            if let Err(bad) = name::input(&key.text) {
+            // what must not get a value may lose the one that it has
+            let removes = node.text() == Some("inherit");
+            let checked = if removes { name::input_word } else { name::input }(&key.text);
+            if let Err(bad) = checked {
                 faults.add(self.at, key.line, &bad.what, bad.hint);
                 continue;
             }
@@ -260,6 +278,13 @@ impl Reading<'_> {
                     "write it once",
                 );
             }
+        }
+        if let Some(set) = rs_model::server::both_roles(&tags) {
+            let line = fields.node("Tags").map_or(line, |node| node.line);
+            let what = format!(
+                "{called:?} has both database:master_active={set} and database:slave_active={set}"
+            );
+            faults.add(self.at, line, &what, "a server is master or slave of a set: write one");
         }
         (called, template, self.inputs(fields, faults), tags)
     }

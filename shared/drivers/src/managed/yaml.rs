@@ -215,6 +215,27 @@ pub(crate) fn first_document(text: &str, at: &Source) -> Result<Option<Node>, Fa
     }
 }
 
+/// The one document of a text: what would not be read must not look as if it were.
+pub(crate) fn only_document(text: &str, at: &Source) -> Result<Option<Node>, Fault> {
+    let mut tree =
+        Tree { parser: Parser::new_from_str(text), at, anchors: BTreeMap::new(), nodes: 0 };
+    let mut found = None;
+    loop {
+        match tree.next()? {
+            (Event::StreamEnd, _) => return Ok(found),
+            (Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _) => {}
+            (event, span) => {
+                let node = tree.node(event, span)?;
+                if found.is_some() && !node.is_null() {
+                    let what = "begins a second document, and a site file is one";
+                    return Err(at.fault(node.line, what, "write it into a file of its own"));
+                }
+                found = found.or(Some(node));
+            }
+        }
+    }
+}
+
 struct Tree<'a> {
     parser: Parser<'a, granit_parser::StrInput<'a>>,
     at: &'a Source,
