@@ -221,6 +221,10 @@ fn a_bad_stream_is_refused_as_a_whole() {
             );
             assert!(ran.stdout.is_empty(), "{ran}");
         }
+        let again = if verb.takes_names() { vec!["One"] } else { vec!["--on", "One"] };
+        let named = [verb.on("One", &[]), again.into_iter().map(String::from).collect()].concat();
+        let ran = with_run(&scene, verb, &named, "").exits(2);
+        assert!(ran.stderr.contains("server One is named twice"), "{ran}");
         if verb.has("--allow-none") {
             let args = [verb.call(), vec!["--allow-none".into()]].concat();
             let ran = with_run(&scene, verb, &args, "");

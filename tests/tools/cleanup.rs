@@ -201,6 +201,8 @@ fn what_was_deleted_is_defined_again_as_it_was() {
     run_archive(&site, &[odd, "No Such"]);
     // the inputs of the deployment are another level: a difference is said, not undone
     site.run("rs-cleanup", &["recreate", "array-1 #1"]).exits(5).says("instance of");
+    let twice = ["recreate", "array-1", SERVERS[0].0, "array-1"];
+    site.run("rs-cleanup", &twice).exits(2).says("array array-1 is named twice");
     let all = ["recreate", SERVERS[0].0, SERVERS[1].0, SERVERS[2].0, "array-1"];
     let dry = site.run("rs-cleanup", &[&all[..], &["--dry-run"]].concat()).exits(0);
     assert!(dry.records().iter().all(|record| record["planned"] == true), "{dry}");

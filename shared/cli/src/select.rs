@@ -1,5 +1,6 @@
 //! Subjects: from names and selectors, or from records on stdin.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read};
 
 use rs_contract::{Cloud, Error, Kind, Result};
@@ -119,6 +120,17 @@ impl Subjects {
         Ok(found)
     }
 
+    /// Refuses one that is there twice: it would be acted on twice, and side by side.
+    pub fn once(&self, how: &str) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        let subjects = self.items.iter().filter(|item| item.what != What::Other);
+        match subjects.map(Subject::title).find(|title| !seen.insert(title.clone())) {
+            None => Ok(()),
+            Some(title) => Err(Error::new(Kind::Usage, format!("{title} {how} twice"))
+                .hint("each subject once; nothing has been done")),
+        }
+    }
+
     /// Whether nothing here can be acted on.
     pub fn is_empty(&self) -> bool {
         self.items.iter().all(|item| item.what == What::Other)
@@ -193,7 +205,9 @@ pub fn find(
         )
         .hint("rs-server list --all shows what is there"));
     }
-    Ok(Subjects { items })
+    let subjects = Subjects { items };
+    subjects.once("is named")?;
+    Ok(subjects)
 }
 
 fn check(select: &Select) -> Result<()> {
@@ -386,12 +400,7 @@ pub fn from_stdin(
         };
         items.push(Subject { record, what });
     }
-    let mut seen = std::collections::BTreeSet::new();
-    for item in items.iter().filter(|item| item.what != What::Other) {
-        if !seen.insert(item.title()) {
-            return Err(Error::new(Kind::Usage, format!("{} comes in twice", item.title()))
-                .hint("each subject once; nothing has been done"));
-        }
-    }
-    Ok(Subjects { items })
+    let subjects = Subjects { items };
+    subjects.once("comes in")?;
+    Ok(subjects)
 }

@@ -125,6 +125,7 @@ pub fn recreate(cx: &Context, args: &RecreateArgs) -> Result<Exit> {
         });
         subjects.items.push(subject(&deployment, &kept));
     }
+    subjects.once("is named")?;
     let wanted: Vec<What> = subjects.items.iter().map(|item| item.what.clone()).collect();
     // one after the other, as they were named: lists show definitions in the order of their creation
     let mut exit = Exit::Done;
