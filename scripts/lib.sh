@@ -166,10 +166,16 @@ values() {
   [[ $APP_NAME == *%n* ]] || ((NEW_APPS == 1)) ||
     die 2 "APP_NAME is ${APP_NAME@Q}: $NEW_APPS servers would have one name" "put %n into it: App Server-%n"
   [[ -z $OLD_ARRAY || -n $NEW_ARRAY ]] || die 2 "OLD_ARRAY is ${OLD_ARRAY@Q}, and no NEW_ARRAY is set" "NEW_ARRAY=array-2; or both empty"
+  apart TEST_POOL POOL
+  apart NEW_ARRAY OLD_ARRAY
+  apart TEST_LB TEST_LB_LIKE
+  apart APP_NAME APP_LIKE
+  apart STAGING DEPLOYMENT
   for entry in "${WARM[@]}"; do
     [[ $entry == ?*' => '?* ]] || die 2 "WARM is ${entry@Q}: that names no copy of a slave" "WARM=SLAVE => NAME OF THE COPY"
     visible WARM "${entry%% => *}"
     visible WARM "${entry#* => }"
+    [[ ${entry%% => *} != "${entry#* => }" ]] || die 2 "WARM is ${entry@Q}: a slave is no copy of itself" "WARM=SLAVE => NAME OF THE COPY"
   done
   for entry in "${RELEASE[@]}"; do input_value RELEASE "$entry"; done
   for entry in "${ISOLATION[@]}"; do input_value ISOLATION "$entry"; done
@@ -182,6 +188,9 @@ one_of() { # one_of NAME HINT WORD...: the setting is one of the words
   local word
   for word in "${@:3}"; do [[ ${!1} != "$word" ]] || return 0; done
   die 2 "$1 is ${!1@Q}" "$2"
+}
+apart() { # apart NAME OTHER: what is new is not taken for what serves now
+  [[ -z ${!1} || ${!1} != "${!2}" ]] || die 2 "$1 is ${!1@Q}, as $2 is: what is new would be taken for what serves now" "another name"
 }
 fits_all() { # fits_all NAME VALUE PATTERN WHAT HINT
   local LC_ALL=C
@@ -409,7 +418,7 @@ find_runs() {
   while IFS=$'\t' read -r run mark; do
     [[ -n ${stands[$run]+known} ]] || { runs+=("$run") && stands[$run]=''; }
     [[ -z $mark ]] || stands[$run]=$mark
-  done < <(sed -nE '/"tool":"rs-journal"/{s/.*"run":"([^"]*)".*"subject":"(step [^"]*|way back|undo)".*/\1\t\2/p;b}
+  done < <(sed -nE '/"tool":"rs-journal"/{s/.*"run":"([^"]*)".*"subject":"(step [^"]*|way back|undo|ended)".*/\1\t\2/p;b}
     s/.*"run":"([^"]*)".*/\1/p' <<<"$acts")
 }
 # known_run: who mistypes the name of his run must not be told that there is nothing to come back from.
@@ -429,9 +438,9 @@ only_run() {
   local run
   for run in "${runs[@]}"; do
     case ${stands[$run]} in
-    '' | 'step 0'[1-3] | 'step 38' | 'way back') ;;
+    '' | 'step 0'[1-3] | 'step 38' | 'way back' | ended) ;;
     *) die 5 "the run $run of $DEPLOYMENT is not finished (its newest mark: ${stands[$run]}), and $UPGRADE would be another" \
-      "UPGRADE=$run in the settings, and upgrade.sh or rollback.sh ends it; if it is over: RS_UPGRADE=$run rs-journal mark 'way back'" ;;
+      "UPGRADE=$run in the settings, and upgrade.sh or rollback.sh ends it; if it is over: RS_UPGRADE=$run rs-journal mark ended" ;;
     esac
   done
 }

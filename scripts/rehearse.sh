@@ -31,7 +31,6 @@ done
 load
 original=$DEPLOYMENT upgrade=$UPGRADE clone=${STAGING:-$DEPLOYMENT-rehearsal}
 derived=${RS_UPGRADE_CONF:-upgrade.conf}.rehearsal
-[[ $clone != "$original" ]] || die 2 "STAGING is the deployment itself" "give the clone another name"
 trap 'leftmost "${PIPESTATUS[@]}"' ERR
 
 # ---- which rehearsal ----------------------------------------------------------------------------------------------

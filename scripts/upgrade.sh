@@ -432,6 +432,8 @@ names_known() { # a wrong name must not look like a step that cannot be tried ye
   [[ $done_before != *' 37 '* ]] || return 0 # they are gone, as they should be
   command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?
   ((rc == 0 || rc == 8)) || die "$rc" "the pool '$POOL' cannot be asked" "POOL in the settings; rs-lbctl status"
+  [[ -z $STAGING ]] || command rs-server list --deployment "$STAGING" --allow-none >/dev/null ||
+    die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment '$STAGING'"
   command rs-server list -- "${names[@]}" >/dev/null || die $? "the settings name what is not there" \
     "APP_LIKE, TEST_LB_LIKE, WARM, OLD_ARRAY in the settings; rs-server list --all"
 }

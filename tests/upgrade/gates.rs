@@ -233,7 +233,8 @@ fn a_run_of_another_name_is_neither_begun_beside_an_unfinished_one_nor_taken_bac
     }
     // what is over stands in nobody's way, nor does another deployment's run
     run.mark("staging", "u-3", "step 20", 1);
-    for newest in ["step 38", "way back"] {
+    for newest in ["step 38", "way back", "ended"] {
+        run.mark("shop", "u-1", "step 20", 1);
         run.mark("shop", "u-1", newest, 1);
         begins();
     }

@@ -165,6 +165,11 @@ fn the_plan_refuses_what_the_run_would_refuse_as_wrong_usage() {
         "ISOLATION=LB_HOSTNAME=text:",
         "WAIT_AT_BOOT=START",
         "KEEP=A,B",
+        "TEST_POOL=www",
+        "NEW_ARRAY=array-1",
+        "TEST_LB=Load Balancer-1",
+        "STAGING=production",
+        "WARM=Slave DB => Slave DB",
     ] {
         let name = &line[..line.find('=').unwrap()];
         let says = if line == "NEW_ARRAY=" { "no NEW_ARRAY" } else { &format!(": {name}") };
