@@ -115,8 +115,21 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
     let ran = rs(&scene, "rs-server", &["apply", "site.yml"]).exits(2);
     assert!(ran.stderr.contains("web.yml:3: the input RS_X"), "{ran}");
     assert!(ran.stderr.contains("web.yml:4"), "{ran}");
-    scene.file("bad.yml", "Deployment: x\nServers:\n- {Name: a, Template: Nobody}\n");
-    rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(4).says("Nobody");
+    // which templates there are the world says: still with file, line and key, and all at once
+    write(&scene);
+    scene.file(
+        "bad.yml",
+        "Deployment: x\nServers:\n- {Name: a, Template: Nobody}\n- Name: b\n  Template: web.yml@99\n\
+         Arrays:\n- {Name: c, Template: Web@x}\n",
+    );
+    let ran = rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(2);
+    for part in [
+        "bad.yml:3: \"Template\": no template is called Nobody",
+        "bad.yml:5: \"Template\": there is no Web@99: the newest revision is 1",
+        "bad.yml:7: \"Template\": no template is called Web@x",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}\n{ran}");
+    }
     rs(&scene, "rs-server", &["list", "--all"]).exits(4);
 }
 

@@ -35,6 +35,9 @@ pub struct Site {
     pub servers: Vec<SiteServer>,
     /// Its arrays in the order of the file.
     pub arrays: Vec<SiteArray>,
+    /// The file, and the line of each `Template` in it: which there are only the world says.
+    pub(super) source: Source,
+    pub(super) template_lines: Vec<(TemplateRef, usize)>,
 }
 
 /// A server of a site file. A template without revision means the newest.
@@ -83,9 +86,17 @@ pub fn parse(file: &Path, script_path: &[PathBuf]) -> Result<Site> {
         .ok_or_else(|| at.fault(1, "is empty", "write at least: Deployment: NAME"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut faults = Faults::default();
-    let mut reading =
-        Reading { at: &at, folder, script_path, files: BTreeMap::new(), broken: Vec::new() };
-    let site = reading.site(&node, &mut faults);
+    let mut reading = Reading {
+        at: &at,
+        folder,
+        script_path,
+        files: BTreeMap::new(),
+        broken: Vec::new(),
+        template_lines: Vec::new(),
+    };
+    let mut site = reading.site(&node, &mut faults);
+    site.template_lines = std::mem::take(&mut reading.template_lines);
+    site.source = at.clone();
     if faults.0.is_empty()
         && let Some(error) = reading.broken.into_iter().next()
     {
@@ -102,6 +113,7 @@ struct Reading<'a> {
     /// Template files that were read, by path, with the name of each; `None`: broken.
     files: BTreeMap<PathBuf, Option<String>>,
     broken: Vec<Error>,
+    template_lines: Vec<(TemplateRef, usize)>,
 }
 
 impl Reading<'_> {
@@ -262,7 +274,9 @@ impl Reading<'_> {
         }
         let template = fields.text("Template", faults).and_then(|written| {
             let line = fields.node("Template").map_or(line, |node| node.line);
-            self.reference(&written, line, loaded, faults)
+            let found = self.reference(&written, line, loaded, faults);
+            self.template_lines.extend(found.clone().map(|found| (found, line)));
+            found
         });
         let mut tags = BTreeSet::new();
         for (tag, line) in fields.texts("Tags", faults) {

@@ -7,6 +7,7 @@ use rs_model::{Array, Deployment, Inputs, Server, Template, TemplateRef, Value};
 use serde_json::{Value as Json, json};
 
 use super::site::{Site, SiteArray, SiteServer};
+use super::yaml::Faults;
 
 /// What `apply` does, and what the file says nothing of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,6 +94,7 @@ pub fn plan(cloud: &dyn Cloud, site: &Site) -> Result<Plan> {
         None => Default::default(),
     };
     let known = Known { cloud, revisions };
+    known.check(site)?;
     for wanted in &site.servers {
         let name = &wanted.server.name;
         clash(name, "server", arrays.iter().any(|a| a.name == *name))?;
@@ -275,6 +277,23 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
+    /// Every template that the file names and nobody has filed, at once.
+    fn check(&self, site: &Site) -> Result<()> {
+        let mut faults = Faults::default();
+        for (wanted, line) in &site.template_lines {
+            match self.settle(wanted) {
+                Err(e) if e.kind() == Kind::NotFound => faults.add(
+                    &site.source,
+                    *line,
+                    &format!("\"Template\": {}", e.what()),
+                    e.advice().unwrap_or_default(),
+                ),
+                found => drop(found?),
+            }
+        }
+        faults.check()
+    }
+
     /// A template with its revision: the one that is named, else the newest.
     fn settle(&self, wanted: &TemplateRef) -> Result<TemplateRef> {
         let newest = self.revisions.get(&wanted.name).copied();
@@ -283,17 +302,29 @@ impl Known<'_> {
             (Some(revision), Some(newest)) if revision == newest => revision,
             _ => {
                 let found = self.cloud.template(wanted).map_err(|e| {
-                    if e.kind() == Kind::NotFound {
-                        Error::new(Kind::NotFound, format!("no template is called {wanted}"))
-                            .hint("name its file under Templates")
-                    } else {
-                        e
-                    }
+                    if e.kind() == Kind::NotFound { self.unknown(wanted) } else { e }
                 })?;
                 found.revision
             }
         };
         Ok(TemplateRef { name: wanted.name.clone(), revision: Some(revision) })
+    }
+
+    fn unknown(&self, wanted: &TemplateRef) -> Error {
+        let newest = TemplateRef { revision: None, ..wanted.clone() };
+        let newest = match self.revisions.get(&wanted.name) {
+            Some(revision) => Some(*revision),
+            None => self.cloud.template(&newest).ok().map(|template| template.revision),
+        };
+        match newest.filter(|_| wanted.revision.is_some()) {
+            Some(newest) => Error::new(
+                Kind::NotFound,
+                format!("there is no {wanted}: the newest revision is {newest}"),
+            )
+            .hint("name one that is there, or none for the newest"),
+            None => Error::new(Kind::NotFound, format!("no template is called {wanted}"))
+                .hint("name its file under Templates"),
+        }
     }
 }
 

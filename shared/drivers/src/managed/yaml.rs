@@ -16,7 +16,7 @@ const MOST_NODES: usize = 200_000;
 const MOST_FAULTS: usize = 20;
 
 /// A file, for messages; a metadata block's lines are those of the script that it stands in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Source {
     /// As it is shown.
     pub file: String,
