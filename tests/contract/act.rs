@@ -18,7 +18,8 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { cloud: url(&folder), state: None, mode: Mode::Real };
+        let place =
+            Place { cloud: url(&folder), state: None, mode: Mode::Real, ..Place::default() };
         Scene { state: rs_drivers::state(&place).unwrap(), folder }
     }
 

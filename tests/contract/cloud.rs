@@ -474,7 +474,9 @@ fn open(scene: &Scene, mode: Mode) -> Box<dyn Cloud> {
 }
 
 fn open_at(url: &str, mode: Mode) -> Box<dyn Cloud> {
-    rs_drivers::world(&Place { cloud: url.into(), state: None, mode }).unwrap().cloud
+    rs_drivers::world(&Place { cloud: url.into(), state: None, mode, ..Place::default() })
+        .unwrap()
+        .cloud
 }
 
 fn machines(scene: &Scene) -> serde_json::Value {

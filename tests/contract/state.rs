@@ -10,7 +10,7 @@ use rs_contract::{Expect, Holder, Kind, Mode, Place, State, Txn};
 use serde_json::{Value as Json, json};
 
 fn open(url: &str, mode: Mode) -> Box<dyn State> {
-    rs_drivers::state(&Place { cloud: url.into(), state: None, mode }).unwrap()
+    rs_drivers::state(&Place { cloud: url.into(), state: None, mode, ..Place::default() }).unwrap()
 }
 
 fn put(key: &str, value: Json) -> Txn {

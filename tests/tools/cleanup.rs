@@ -95,7 +95,8 @@ impl Site {
     }
 
     fn state(&self) -> Box<dyn State> {
-        let place = Place { cloud: self.scene.cloud(), state: None, mode: Mode::Real };
+        let place =
+            Place { cloud: self.scene.cloud(), state: None, mode: Mode::Real, ..Place::default() };
         rs_drivers::state(&place).unwrap()
     }
 

@@ -122,7 +122,8 @@ impl Owing {
 fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
     let owing = Owing::new("debts");
     let run = |tool: &str, args: &[&str]| owing.run(tool, args, 0);
-    let state = Place { cloud: owing.scene.cloud(), state: None, mode: Mode::Real };
+    let state =
+        Place { cloud: owing.scene.cloud(), state: None, mode: Mode::Real, ..Place::default() };
     let state = rs_drivers::state(&state).unwrap();
     assert_eq!(owing.keys(), [""; 0]);
 

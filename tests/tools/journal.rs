@@ -16,7 +16,7 @@ fn tool(scene: &Scene) -> Call {
 }
 
 fn store(scene: &Scene) -> Box<dyn State> {
-    let place = Place { cloud: scene.cloud(), state: None, mode: Mode::Real };
+    let place = Place { cloud: scene.cloud(), state: None, mode: Mode::Real, ..Place::default() };
     rs_drivers::state(&place).unwrap()
 }
 

@@ -533,6 +533,25 @@ fn a_dead_balancer_keeps_a_pool_as_it_is_and_does_not_keep_the_other_closed() {
     assert_eq!(site.get(&balancers[1].0, "/").0, 200, "its file was switched, and it has read it");
     let _ = site.page(&["stop"]).run().exits(0);
     assert!(site.debts().is_empty());
+    a_frozen_one_is_named_before_the_time_is_over(&site, &balancers[1].1);
+}
+
+/// The home is that of Load Balancer-2.
+fn a_frozen_one_is_named_before_the_time_is_over(site: &Site, home: &str) {
+    let send = |signal: &str| {
+        let all = "pkill \"-$1\" -f \"$CONFIG\"";
+        let call = site.scene.call("bash", "bash").env("CONFIG", format!("{home}/etc/haproxy.cfg"));
+        let _ = call.args(["-c", all, "bash", signal]).run().exits(0);
+    };
+    send("STOP");
+    for call in [site.page(&["status"]), site.lbctl(&["status", "--pool", "www"])] {
+        let ran = call.args(["--timeout", "4s"]).run().exits(8);
+        let ran = ran.says("1 of 2 balancers did not answer").says("Load Balancer-2: ");
+        assert_eq!(ran.records()[0]["balancer"], "Load Balancer-1", "{ran}");
+    }
+    let drain = site.lbctl(&["drain", "--pool", "www", NAMES[0], "--timeout", "4s"]);
+    drain.run().exits(7).says("Load Balancer-2").says("did not answer within 1000 ms");
+    send("CONT");
 }
 
 /// Load Balancer-2 is dead, the page is up on the other, whose home this is.

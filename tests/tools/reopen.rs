@@ -215,8 +215,13 @@ fn the_page_stays_up_while_one_condition_is_not_so_each_by_its_own_name(engines:
 
     // a newer backup of the rollback copy is cut off, then is there
     let take = ["take", "Slave2 DB", "--label", "pre-upgrade"];
-    let state =
-        rs_drivers::state(&Place { cloud: scene.cloud(), state: None, mode: Mode::Real }).unwrap();
+    let state = rs_drivers::state(&Place {
+        cloud: scene.cloud(),
+        state: None,
+        mode: Mode::Real,
+        ..Place::default()
+    })
+    .unwrap();
     let mut taking = scene.tool("rs-snapshot").args(take).env("RS_UPGRADE", "u-1").start();
     until("the backup to be begun", LIMIT, || {
         let open = rs_cli::Journal::new(state.as_ref()).open_acts().unwrap();

@@ -49,7 +49,7 @@ fn changed(ran: &Ran) -> Vec<bool> {
 }
 
 fn keys(scene: &Scene, prefix: &str) -> Vec<String> {
-    let place = Place { cloud: scene.cloud(), state: None, mode: Mode::DryRun };
+    let place = Place { cloud: scene.cloud(), state: None, mode: Mode::DryRun, ..Place::default() };
     let entries = rs_drivers::state(&place).unwrap().list(prefix).unwrap();
     entries.into_iter().map(|entry| entry.key.rsplit('/').next().unwrap().to_owned()).collect()
 }

@@ -259,7 +259,8 @@ impl Context {
                 .hint("set RS_CLOUD or --cloud, e.g. sqlite:/var/lib/rs/site.db")
         })?;
         let mode = if self.dry { Mode::DryRun } else { Mode::Real };
-        Ok(Place { cloud, state: self.common.store.clone().filter(|url| !url.is_empty()), mode })
+        let state = self.common.store.clone().filter(|url| !url.is_empty());
+        Ok(Place { cloud, state, mode, timeout: Some(self.common.timeout) })
     }
 
     /// The deployments that are meant: the one that is named, or all. Not found where there is none.

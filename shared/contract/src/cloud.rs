@@ -219,6 +219,8 @@ pub struct Place {
     pub state: Option<String>,
     /// Whether writes reach it.
     pub mode: Mode,
+    /// `--timeout`, so that who does not answer is named before it is over.
+    pub timeout: Option<Duration>,
 }
 
 /// The world as a tool meets it.

@@ -27,6 +27,9 @@ mod mysql;
 mod snapshots;
 mod sqlite;
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use rs_contract::{
     Alerts, Balancer, Channel, Cloud, Database, Dns, Error, Kind, Machines, Mode, PageSwitch,
     Place, Result, Secret, Snapshots, State, World,
@@ -37,6 +40,15 @@ use settings::Settings;
 pub use managed::site;
 pub use managed::templates;
 pub use mysql::{Cell, cells};
+
+/// How long one answer may be waited for in this process: a part of `--timeout`, so that the others are asked as well, and who
+/// did not answer is named.
+static ANSWER: OnceLock<Duration> = OnceLock::new();
+
+/// `usual`, or less where the whole call may not take long.
+pub(crate) fn patience(usual: Duration) -> Duration {
+    ANSWER.get().map_or(usual, |most| usual.min(*most))
+}
 
 /// A table line: the scheme of a URL, and what opens it.
 type Line<T> = (&'static str, fn(&str, Mode) -> Result<T>);
@@ -121,6 +133,9 @@ pub fn state(place: &Place) -> Result<Box<dyn State>> {
 }
 
 fn opened(place: &Place) -> Result<Box<dyn State>> {
+    if let Some(timeout) = place.timeout {
+        let _ = ANSWER.set(timeout / 4);
+    }
     match place.state.as_deref() {
         Some(url) => open(STATES, "state store", url, place.mode),
         // a URL that is no cloud either is called what the caller gave it as

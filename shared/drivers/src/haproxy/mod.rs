@@ -85,16 +85,17 @@ impl Site {
                 _ => Ok(endpoint),
             }
         };
+        let answer = crate::patience(ANSWER);
         let worker =
-            Client::worker(&who, socket("LB_RUNTIME_SOCKET", "unix:run/haproxy.sock")?, ANSWER);
+            Client::worker(&who, socket("LB_RUNTIME_SOCKET", "unix:run/haproxy.sock")?, answer);
         let written = settings.get("LB_MASTER_SOCKET")?;
         let master = match written.as_deref() {
             Some("") => None,
-            Some(_) => Some(Client::master(&who, socket("LB_MASTER_SOCKET", "")?, ANSWER)),
+            Some(_) => Some(Client::master(&who, socket("LB_MASTER_SOCKET", "")?, answer)),
             // by default there may be one or not: without a master process there are no old workers to ask
             None => socket("LB_MASTER_SOCKET", "unix:run/master.sock")
                 .ok()
-                .map(|endpoint| Client::master(&who, endpoint, ANSWER))
+                .map(|endpoint| Client::master(&who, endpoint, answer))
                 .filter(|master| !master.is_absent()),
         };
         Ok(Site {

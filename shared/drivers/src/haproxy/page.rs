@@ -140,7 +140,7 @@ impl Page {
         let ask = |argv: &[&str]| -> Result<Option<u64>> {
             let command = Command {
                 argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-                timeout: ANSWER,
+                timeout: crate::patience(ANSWER),
                 ..Command::default()
             };
             let out = channel.run(&command, &|_| ())?;
