@@ -179,6 +179,12 @@ fn a_dry_run_of_any_verb_leaves_world_and_state_byte_equal() {
                     let changed = last.is_some_and(|did| did["changed"] == true);
                     assert!(!changed || record["planned"] == true, "done, not planned\n{ran}");
                     planned |= changed;
+                    // there may be several deployments when it is needed
+                    let undo = last.and_then(|did| did["undo"].as_str()).unwrap_or_default();
+                    for part in undo.split(" && ").filter(|part| part.starts_with("rs-")) {
+                        let named = part.contains("--deployment ") || part.contains(" --plan ");
+                        assert!(named, "{part}\n{ran}");
+                    }
                 }
             }
             let takes = verb.takes_names() || verb.has("--on");

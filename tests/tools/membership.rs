@@ -129,7 +129,12 @@ fn one_dead_balancer_of_three_leaves_the_others_alone_or_is_owed(engines: Engine
     let ran = site.scene.tool("rs-cleanup").args(["audit"]).run().exits(3);
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains("Load Balancer-3 was offline"), "{ran}");
-    assert!(told.contains("rs-lbctl connect --pool www --only -- 'App Server-3'"), "{ran}");
+    assert!(
+        told.contains(
+            "rs-lbctl connect --pool www --deployment production --only -- 'App Server-3'"
+        ),
+        "{ran}"
+    );
 
     // it comes back with the old pool: owed, until what the debt says was done
     script(["balancer start", "Load Balancer-3"]);

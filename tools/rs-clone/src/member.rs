@@ -134,7 +134,8 @@ fn clone(cx: &Context, world: &World, args: MemberArgs, way: &dyn Way) -> anyhow
                 needed: true,
                 expect: json!({ "name": name, "cloned_from": party.name }),
                 undo: Some(format!(
-                    "rs-cleanup plan {} >plan && rs-cleanup retire --plan plan --delete",
+                    "rs-cleanup plan --deployment {} -- {} >plan && rs-cleanup retire --plan plan --delete",
+                    quote(&deployment),
                     quote(&name)
                 )),
                 opens: temporary.then(|| owed(&deployment, &name)).into_iter().collect(),

@@ -190,6 +190,7 @@ fn on_subjects(
         }
         let all = next.clone().unwrap_or_default();
         let work = Work {
+            deployment: deployment.clone(),
             name: party.name.clone(),
             next: next.map(|changes| (target, changes)),
             current,
@@ -312,14 +313,15 @@ pub(crate) fn deployment_step(deployment: &Deployment, wanted: &Changes) -> Step
     changes.retain(|name, value| deployment.inputs.get(name) != value.as_ref());
     let was: BTreeMap<&String, Option<&Value>> =
         changes.keys().map(|name| (name, deployment.inputs.get(name))).collect();
+    let of = plan::quote(&deployment.name);
     let mut undo = Vec::new();
     for (name, value) in &was {
         undo.push(match value {
             Some(value) => {
                 let pair = plan::quote(&format!("{name}={value}"));
-                format!("rs-inputs set --deployment-level --create {pair}")
+                format!("rs-inputs set --deployment {of} --deployment-level --create {pair}")
             }
-            None => format!("rs-inputs unset --deployment-level {name}"),
+            None => format!("rs-inputs unset --deployment {of} --deployment-level {name}"),
         });
     }
     Step {

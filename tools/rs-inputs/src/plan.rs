@@ -16,6 +16,8 @@ pub(crate) type CurrentChanges = BTreeMap<String, Option<(Value, Level)>>;
 /// A change of one subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Work {
+    /// Its deployment.
+    pub deployment: String,
     /// Its name.
     pub name: String,
     /// Next entries of a server or an array, with where they hang.
@@ -117,7 +119,7 @@ impl Work {
     }
 
     fn undo(&self) -> Option<String> {
-        let on = quote(&self.name);
+        let (of, on) = (quote(&self.deployment), quote(&self.name));
         let mut lines = Vec::new();
         let mut back = |flag: &str, entries: Vec<(String, Option<Value>)>| {
             let (set, unset): (Vec<_>, Vec<_>) =
@@ -127,11 +129,17 @@ impl Work {
                     value.as_ref().map(|value| quote(&format!("{name}={value}")))
                 });
                 let list: Vec<String> = list.collect();
-                lines.push(format!("rs-inputs set --on {on} {flag} {}", list.join(" ")));
+                lines.push(format!(
+                    "rs-inputs set --deployment {of} --on {on} {flag} {}",
+                    list.join(" ")
+                ));
             }
             if !unset.is_empty() {
                 let list: Vec<String> = unset.into_iter().map(|(name, _)| name).collect();
-                lines.push(format!("rs-inputs unset --on {on} {flag} {}", list.join(" ")));
+                lines.push(format!(
+                    "rs-inputs unset --deployment {of} --on {on} {flag} {}",
+                    list.join(" ")
+                ));
             }
         };
         if let Some((_, changes)) = &self.next {
@@ -218,6 +226,7 @@ mod tests {
     fn what_is_so_already_is_no_work_and_the_rest_says_how_it_comes_back() {
         let value = |text: &str| Value::Text(text.into());
         let work = Work {
+            deployment: "it's d".into(),
             name: "App Server-1".into(),
             next: Some((
                 Target::Next("App Server-1".into()),
@@ -238,7 +247,7 @@ mod tests {
         assert_eq!(step.before, json!({"next": {"B": null, "C": "text:3"}}));
         assert_eq!(
             step.undo.unwrap(),
-            "rs-inputs set --on 'App Server-1' --next C=text:3 && rs-inputs unset --on 'App Server-1' --next B"
+            r"rs-inputs set --deployment 'it'\''s d' --on 'App Server-1' --next C=text:3 && rs-inputs unset --deployment 'it'\''s d' --on 'App Server-1' --next B"
         );
         let idle = Work { name: "x".into(), ..Work::default() }.trim().step(0, &Map::new());
         assert!(!idle.needed && idle.undo.is_none());

@@ -88,6 +88,7 @@ pub(crate) fn run(cx: &Context, world: &World, args: PromoteArgs) -> anyhow::Res
         };
         let gone = plan.removals.get(item.name()).cloned().unwrap_or_default();
         let work = Work {
+            deployment: deployment.clone(),
             name: item.name().to_owned(),
             next: Some((target, gone.into_iter().map(|name| (name, None)).collect())),
             current: None,

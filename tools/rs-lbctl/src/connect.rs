@@ -277,8 +277,8 @@ impl<'a> Plan<'a> {
         let name = &target.server.name;
         let there = mine(target, &self.before.members);
         let admin = if args.standby { Admin::Maint } else { Admin::Ready };
-        let inverse = |verb: &str| {
-            let deployment = self.pool.deployment.as_str();
+        let deployment = self.pool.deployment.as_str();
+        let inverse = |verb: &str| -> Vec<String> {
             ["rs-lbctl", verb, "--pool", pool, "--deployment", deployment, "--", name]
                 .map(str::to_owned)
                 .into()
@@ -309,7 +309,8 @@ impl<'a> Plan<'a> {
         }
         // what an offline balancer misses: with --only that others left, too
         let all: Vec<&str> = self.targets.iter().map(|t| t.server.name.as_str()).collect();
-        let mut again: Vec<&str> = vec!["rs-lbctl", "connect", "--pool", pool];
+        let mut again: Vec<&str> =
+            vec!["rs-lbctl", "connect", "--pool", pool, "--deployment", deployment];
         again.extend(args.standby.then_some("--standby"));
         again.extend(args.only.then_some("--only"));
         again.push("--");
@@ -336,17 +337,18 @@ impl<'a> Plan<'a> {
             .map(|m| m.server.clone().unwrap_or(m.id.clone()))
             .collect();
         let undo = if gone.is_empty() {
-            format!("rs-lbctl disconnect --pool {pool} {}", quoted(name))
+            inverse("disconnect")
         } else {
-            let gone: Vec<String> = gone.iter().map(|name| quoted(name)).collect();
-            format!("rs-lbctl connect --pool {pool} --only {}", gone.join(" "))
+            let call =
+                ["rs-lbctl", "connect", "--pool", pool, "--deployment", deployment, "--only", "--"];
+            call.into_iter().map(str::to_owned).chain(gone).collect()
         };
         Step {
             at: target.at,
             needed: self.has_extras() || !self.is_so(target),
             before: brief(&there),
             expect: balancers.into(),
-            undo: Some(undo),
+            undo: Some(rs_cli::shell_words(&undo)),
             opens,
             settles,
             ..Step::default()
@@ -487,9 +489,4 @@ pub fn set_tags(
             pool.name
         ));
     }
-}
-
-/// A name as a person types it into a shell.
-pub fn quoted(name: &str) -> String {
-    format!("'{}'", name.replace('\'', r"'\''"))
 }

@@ -10,7 +10,7 @@ use rs_model::pool;
 use serde_json::json;
 
 use crate::balancers::{Pool, Read, Target, named, targets};
-use crate::connect::{brief, mine, quoted, set_tags};
+use crate::connect::{brief, mine, set_tags};
 
 #[derive(Args)]
 struct Which {
@@ -148,7 +148,9 @@ impl Job {
 
     fn step(&self, verb: &str, target: &Target, needed: bool, after: serde_json::Value) -> Step {
         let name = &target.server.name;
-        let again = ["rs-lbctl", verb, "--pool", &self.pool.name, "--", name];
+        let (pool, deployment) = (&self.pool.name, &self.deployment);
+        let call =
+            |verb| ["rs-lbctl", verb, "--pool", pool, "--deployment", deployment, "--", name];
         let mut settles = self.pool.heard(name);
         if verb == "disconnect" {
             settles.push(format!("standby:{}/{name}", self.pool.name));
@@ -159,8 +161,8 @@ impl Job {
             needed,
             before: brief(&self.members_of(target)),
             expect: after,
-            undo: Some(format!("rs-lbctl connect --pool {} {}", self.pool.name, quoted(name))),
-            opens: self.pool.owed(name, &again.map(str::to_owned)),
+            undo: Some(rs_cli::shell_words(&call("connect").map(str::to_owned))),
+            opens: self.pool.owed(name, &call(verb).map(str::to_owned)),
             settles,
             ..Step::default()
         }

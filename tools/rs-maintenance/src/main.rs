@@ -71,3 +71,8 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         Verb::Stop(args) => stop::run(cx, &args),
     }
 }
+
+/// A command of this tool on one pool, for a debt or an undo: an argument list.
+fn command(verb: &str, deployment: &str, pool: &str) -> Vec<String> {
+    ["rs-maintenance", verb, "--pool", pool, "--deployment", deployment].map(str::to_owned).into()
+}

@@ -81,7 +81,7 @@ pub fn run(cx: &Context, args: &Start) -> anyhow::Result<Exit> {
             needed: !is_so(page) || in_flight > 0,
             before: told(page),
             expect: json!({"pool": name, "active": true}),
-            undo: Some(format!("rs-maintenance stop --pool {name}")),
+            undo: Some(rs_cli::shell_words(&crate::command("stop", &deployment, &name))),
             opens: if at == 0 { vec![debt(&deployment, &name)] } else { Vec::new() },
             ..Step::default()
         })
@@ -164,11 +164,10 @@ fn told(page: &Page) -> Json {
 }
 
 fn debt(deployment: &str, pool: &str) -> DebtSpec {
-    let inverse = ["rs-maintenance", "stop", "--pool", pool, "--deployment", deployment];
     DebtSpec {
         key: format!("page:{pool}"),
         reason: format!("the maintenance page of {pool} is up"),
-        inverse: inverse.iter().map(|word| (*word).to_owned()).collect(),
+        inverse: crate::command("stop", deployment, pool),
         due: Due::Window,
         deadline: None,
         before: Json::Null,

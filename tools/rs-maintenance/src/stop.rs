@@ -77,7 +77,7 @@ pub fn run(cx: &Context, args: &Stop) -> anyhow::Result<Exit> {
                 .map(|page| before_it(page, &overridden))
                 .unwrap_or_default(),
             expect: json!({"pool": name, "active": false}),
-            undo: Some(format!("rs-maintenance start --pool {name}")),
+            undo: Some(rs_cli::shell_words(&crate::command("start", &deployment, &name))),
             ..Step::default()
         })
         .collect();
