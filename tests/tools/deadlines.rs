@@ -39,6 +39,24 @@ fn what_was_opened_for_that_is_put_back_at_its_deadline() {
     watch(&scene, &[]).exits(0);
 
     rs(&scene, "rs-server", &["disable", "pack", "--undo-on-deadline"]).exits(2).says("--deadline");
+
+    // a later one counts from now on; one of what nobody owes is refused
+    let set = |flags: &[&str]| {
+        let args = ["set", "--on", "web 1", "RELEASE=text:two"];
+        rs(&scene, "rs-inputs", &[&args[..], flags].concat())
+    };
+    set(&["--deadline", "1h"]).exits(2).says("--deadline").says("temporary");
+    assert!(debts(&scene).is_empty(), "nothing was done");
+    set(&["--temporary", "--deadline", "1ms", "--undo-on-deadline"]).exits(0);
+    let first = debts(&scene).remove(0);
+    set(&["--temporary", "--deadline", "1h"]).exits(0);
+    let second = debts(&scene).remove(0);
+    assert!(second.deadline > first.deadline, "{second:?}");
+    assert_eq!((second.undo_on_deadline, &second.since), (false, &first.since), "{second:?}");
+    assert_eq!(second.before, first.before, "what was there before is still known");
+    set(&["--temporary"]).exits(0);
+    assert_eq!(debts(&scene), [second]);
+    watch(&scene, &[]).exits(0);
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl Context {
         steps: &[Step],
         run: impl FnOnce(&[&Step], &Finish<'_>),
     ) -> anyhow::Result<Exit> {
+        self.deadline_counts(steps)?;
         let (needed, idle): (Vec<usize>, Vec<usize>) =
             (0..steps.len()).partition(|at| steps.get(*at).is_some_and(|step| step.needed));
         let todo: Vec<&Step> = needed.iter().filter_map(|at| steps.get(*at)).collect();
@@ -214,7 +215,7 @@ impl Context {
         run: impl FnOnce(&[&Step], &Finish<'_>),
     ) -> Result<Vec<Ended>> {
         self.limit.over();
-        let journal = Journal::new(state);
+        let journal = Journal::new(state).renewing(self.owing.deadline.is_some());
         let mut acts: Vec<Act> =
             todo.iter().map(|step| self.intent(deployment, subjects, step)).collect();
         let opens: Vec<Debt> =
@@ -280,7 +281,8 @@ impl Context {
         let found: Vec<Act> =
             idle.iter().map(|step| self.intent(deployment, subjects, step)).collect();
         let guard = || self.may_begin(state, deployment);
-        Journal::new(state).adjust(deployment, &found, &opens, &settles, &guard)
+        let journal = Journal::new(state).renewing(self.owing.deadline.is_some());
+        journal.adjust(deployment, &found, &opens, &settles, &guard)
     }
 
     fn did(&self, step: &Step, changed: bool, ms: u64, after: Json) -> Did {
@@ -338,6 +340,21 @@ impl Context {
                 before: spec.before.clone(),
             })
             .collect()
+    }
+
+    /// A deadline of what nobody owes would be believed and never alarm.
+    fn deadline_counts(&self, steps: &[Step]) -> Result<()> {
+        let owes = steps.is_empty() || steps.iter().any(|step| !step.opens.is_empty());
+        if owes || self.owing.deadline.is_none() {
+            return Ok(());
+        }
+        if !steps.iter().any(|step| step.needed) {
+            self.warn("--deadline has nothing to count for: nothing is changed by this, and no deadline with it");
+            return Ok(());
+        }
+        Err(Error::new(Kind::Usage, "--deadline has nothing to count for: this owes nothing")
+            .hint("leave it out, or say that the change is temporary: see --help; nothing has been done")
+            .untouched())
     }
 
     /// When what this verb opens must be settled, as `--deadline` says.

@@ -47,12 +47,19 @@ pub fn host() -> String {
 /// The journal of a state store.
 pub struct Journal<'a> {
     state: &'a dyn State,
+    renews: bool,
 }
 
 impl<'a> Journal<'a> {
     /// Of that store.
     pub fn new(state: &'a dyn State) -> Self {
-        Journal { state }
+        Journal { state, renews: false }
+    }
+
+    /// With deadlines that were asked for just now: a debt that is open already gets the new one.
+    #[must_use]
+    pub fn renewing(self, renews: bool) -> Self {
+        Journal { renews, ..self }
     }
 
     /// Every act, oldest first.
@@ -217,15 +224,25 @@ impl<'a> Journal<'a> {
         self.state.get(&site_check_key(deployment, pool))?.map(read).transpose()
     }
 
-    /// Adds the debts that are not open yet to a transaction.
+    /// Adds the debts that are not open yet to a transaction; one that is keeps all but a deadline that is renewed.
     fn open(&self, txn: &mut Txn, opens: &[Debt]) -> Result<Vec<String>> {
         let mut opened = Vec::new();
         for debt in opens {
             let key = debt_key(&debt.deployment, &debt.key);
-            if !opened.contains(&debt.key) && self.state.get(&key)?.is_none() {
+            if opened.contains(&debt.key) {
+                continue;
+            }
+            let Some(entry) = self.state.get(&key)? else {
                 txn.expect.push(Expect::Absent(key.clone()));
                 txn.put.push((key, write(debt)?));
                 opened.push(debt.key.clone());
+                continue;
+            };
+            if self.renews {
+                txn.expect.push(Expect::Version(key.clone(), entry.version));
+                let (deadline, undo_on_deadline) = (debt.deadline.clone(), debt.undo_on_deadline);
+                let there = Debt { deadline, undo_on_deadline, ..read(entry)? };
+                txn.put.push((key, write(&there)?));
             }
         }
         Ok(opened)
