@@ -72,8 +72,11 @@ install: build ## tools, man pages, completions, scripts: PREFIX=/usr/local DEST
 	@for tool in tools/rs-*/; do
 	  tool=$$(basename "$$tool")
 	  install -D -m 755 "$(target)/$$tool" "$(DESTDIR)$(PREFIX)/bin/$$tool"
-	  page() { install -d "$${2%/*}" && "$(target)/$$tool" --generate "$$1" >"$$2" && chmod 644 "$$2"; }
+	  page() { install -d "$${2%/*}" && "$(target)/$$tool" --generate $$1 >"$$2" && chmod 644 "$$2"; }
 	  page man "$(share)/man/man1/$$tool.1"
+	  while read -r verb; do
+	    page "man $$verb" "$(share)/man/man1/$$tool-$${verb// /-}.1"
+	  done < <("$(target)/$$tool" --generate verbs)
 	  page bash "$(share)/bash-completion/completions/$$tool"
 	  page zsh "$(share)/zsh/site-functions/_$$tool"
 	  page fish "$(share)/fish/vendor_completions.d/$$tool.fish"

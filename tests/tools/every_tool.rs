@@ -183,6 +183,35 @@ fn man_page_and_completions_come_from_the_same_source() {
             assert!(ran.stdout.contains(mark) && ran.stdout.contains(&tool), "{ran}");
         }
         scene.tool(&tool).args(["--generate", "perl"]).run().exits(2);
+        scene.tool(&tool).args(["--generate", "man", "perl"]).run().exits(2).says("no verb");
+    }
+    // a page and a completion of each verb, with all of its flags
+    for verb in all_verbs() {
+        let flags: Vec<&str> = verb
+            .help
+            .lines()
+            .filter(|line| line.trim_start().starts_with('-'))
+            .filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--")))
+            .collect();
+        assert!(flags.len() > 5, "{verb}: {flags:?}");
+        let words: Vec<&str> = verb.words.iter().map(String::as_str).collect();
+        let page = [&["--generate", "man"][..], &words].concat();
+        let page = scene.tool(&verb.tool).args(page).run().exits(0).stdout.replace('\\', "");
+        let name = [&[verb.tool.as_str()], &words[..]].concat().join("-");
+        assert!(page.contains(&format!(".TH {name} 1")), "{verb}: {page}");
+        // every page that another one names is there, the tool's own page among the others
+        let of_tool = scene.tool(&verb.tool).args(["--generate", "man"]).run().exits(0).stdout;
+        assert!(words.is_empty() || !of_tool.replace('\\', "").contains("-help(1)"), "{of_tool}");
+        let script = "source <(\"$1\" --generate bash); COMP_WORDS=(\"$@\" --); COMP_CWORD=$#; \
+                      \"_${1//-/__}\" \"$1\" -- \"${@: -1}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let call = [&["-c", script, "bash", verb.tool.as_str()][..], &words].concat();
+        let complete = scene.call("bash", "bash").args(call).run().exits(0).stdout;
+        for flag in flags {
+            assert!(page.contains(flag), "{verb} {flag}: {page}");
+            assert!(complete.lines().any(|word| word == flag), "{verb} {flag}: {complete}");
+        }
+        let named = scene.tool(&verb.tool).args(["--generate", "verbs"]).run().exits(0).stdout;
+        assert!(words.is_empty() || named.lines().any(|line| line == words.join(" ")), "{named}");
     }
 }
 

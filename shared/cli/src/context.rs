@@ -152,7 +152,8 @@ fn dress(command: clap::Command) -> clap::Command {
     command
 }
 
-/// `--generate man|bash|zsh|fish`, alone: man page and completions from the same source as the help.
+/// `--generate man|bash|zsh|fish`, alone: man pages and completions from the same source as the help. `man` is followed by
+/// the words of a verb for the page of that verb; `verbs` names them all, a line each.
 fn generate(command: &clap::Command) -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() != Some("--generate") {
@@ -162,8 +163,20 @@ fn generate(command: &clap::Command) -> Option<ExitCode> {
     let mut command = command.clone();
     let mut text = Vec::new();
     let shell = match args.next().as_deref() {
+        Some("verbs") => return Some(write(verbs(&command, "").as_bytes()).into()),
         Some("man") => {
+            command = helpless(command);
             command.build();
+            for word in args {
+                command = match command.find_subcommand(&word) {
+                    Some(verb) => verb.clone(),
+                    None => {
+                        let error = Error::new(Kind::Usage, format!("{name} has no verb {word:?}"))
+                            .hint(format!("{name} --generate verbs"));
+                        return Some(report::error("rs", "", false, &error.into()).into());
+                    }
+                };
+            }
             let done = clap_mangen::Man::new(command).render(&mut text);
             return Some(if done.is_ok() { write(&text) } else { Exit::Failed }.into());
         }
@@ -171,13 +184,32 @@ fn generate(command: &clap::Command) -> Option<ExitCode> {
         Some("zsh") => clap_complete::Shell::Zsh,
         Some("fish") => clap_complete::Shell::Fish,
         _ => {
-            let error = Error::new(Kind::Usage, "--generate wants man, bash, zsh or fish")
+            let error = Error::new(Kind::Usage, "--generate wants man, verbs, bash, zsh or fish")
                 .hint(format!("{name} --generate man"));
             return Some(report::error("rs", "", false, &error.into()).into());
         }
     };
-    clap_complete::generate(shell, &mut command, name, &mut text);
-    Some(write(&text).into())
+    clap_complete::generate(shell, &mut command, name.clone(), &mut text);
+    // for bash it names a verb's case after the tool with its `-` replaced otherwise than where it looks for that case
+    let text = String::from_utf8_lossy(&text)
+        .replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"));
+    Some(write(text.as_bytes()).into())
+}
+
+/// Without the verb `help` on any level: it has no page.
+fn helpless(command: clap::Command) -> clap::Command {
+    command.disable_help_subcommand(true).mut_subcommands(helpless)
+}
+
+/// The verbs below a command, a line each, e.g. `writes off`; one that has verbs of its own stands before them.
+fn verbs(command: &clap::Command, before: &str) -> String {
+    command
+        .get_subcommands()
+        .map(|verb| {
+            let words = format!("{before}{}", verb.get_name());
+            format!("{words}\n{}", verbs(verb, &format!("{words} ")))
+        })
+        .collect()
 }
 
 /// Writes what is no record to stdout, all of it: a write error must not get lost in a buffer.
