@@ -217,7 +217,39 @@ fn what_was_deleted_is_defined_again_as_it_was() {
     site.run("rs-server", &["launch", odd]).exits(0);
     let list = site.run("rs-server", &["list", odd]).exits(0).record();
     assert_eq!(list["current"]["inputs"]["GREETING"]["value"], "text:of this one");
+    what_is_named_by_address_goes_as_a_definition_only(&site);
     site.run("rs-journal", &["verify"]).exits(0);
+}
+
+fn what_is_named_by_address_goes_as_a_definition_only(site: &Site) {
+    let apply = |last: u8| {
+        let address = format!("{}.{last}", site.scene.net);
+        let text =
+            format!("Deployment: production\nServers:\n- {{Name: Theirs, Address: {address}}}\n");
+        site.run("rs-server", &["apply", &site.scene.file("theirs.yaml", &text)])
+    };
+    let before = site.processes();
+    let address =
+        || site.run("rs-server", &["list", "Theirs"]).exits(0).record()["address"].clone();
+    apply(200).exits(0);
+    apply(201).exits(5).says("rs-cleanup retire --delete");
+    site.run("rs-run", &["small say", "Theirs"]).exits(5).says("by hand");
+    let plan = site.plan(&["Theirs"]);
+    site.retire(&plan, &[]).exits(5).says("we did not launch it").says("--delete");
+    site.run("rs-server", &["lock", "Theirs"]).exits(0);
+    site.retire(&plan, &["--delete"]).exits(5).says("it is locked");
+    site.run("rs-server", &["unlock", "Theirs"]).exits(0);
+    site.retire(&plan, &["--delete", "--dry-run"]).exits(0);
+    assert_eq!(address(), format!("{}.200", site.scene.net));
+    let gone = site.retire(&plan, &["--delete"]).exits(0).record();
+    assert_eq!(gone["did"][0]["after"], json!({"defined": false}), "{gone}");
+    site.run("rs-server", &["list", "Theirs"]).exits(4);
+    // so it moves, and what is kept of it is what was there last
+    apply(201).exits(0);
+    site.retire(&site.plan(&["Theirs"]), &["--delete"]).exits(0);
+    site.run("rs-cleanup", &["recreate", "Theirs"]).exits(0);
+    assert_eq!(address(), format!("{}.201", site.scene.net));
+    assert_eq!(site.processes(), before, "nothing was begun or ended");
 }
 
 fn run_archive(site: &Site, names: &[&str]) {

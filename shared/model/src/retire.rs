@@ -231,9 +231,6 @@ fn of_server(
     if server.locked {
         reasons.push("it is locked (rs-server unlock it, if it may go)".to_owned());
     }
-    if server.foreign {
-        reasons.push("we did not launch it, and cannot end it".to_owned());
-    }
     let warm =
         server.tags.iter().any(|tag| tag.starts_with("rs_upgrade:") && tag.ends_with("=warm"));
     if warm && !reach.warm {
@@ -496,6 +493,22 @@ pub fn refusals(
         reasons.extend(entry.forbidden.iter().map(|why| format!("{title}: {why}")));
     }
     reasons
+}
+
+/// Servers of a plan that we did not launch: their machines are not ours to end, and only their definitions can go.
+///
+/// - `delete`: whether definitions go.
+pub fn not_ours(world: &World, names: &[(String, String)], delete: bool) -> Vec<String> {
+    let foreign = world.servers.iter().filter(|server| server.foreign && ends(server, names));
+    foreign
+        .filter(|_| !delete)
+        .map(|server| {
+            format!(
+                "server {}: we did not launch it, and cannot end it (with --delete its definition goes, and nothing else)",
+                server.name
+            )
+        })
+        .collect()
 }
 
 /// Whether a debt is about that server (or array) and is settled by its end.

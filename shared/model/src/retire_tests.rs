@@ -97,7 +97,13 @@ fn each_reason_forbids_by_itself_and_without_any_it_may_end() {
     forbidden(&world, "App 1", "locked");
     let mut world = site();
     world.servers[0].foreign = true;
-    forbidden(&world, "App 1", "did not launch");
+    let names = [("server".to_owned(), "App 1".to_owned())];
+    let kept = not_ours(&world, &names, false);
+    assert!(kept.len() == 1 && kept[0].contains("App 1: we did not launch it"), "{kept:?}");
+    assert_eq!(not_ours(&world, &names, true), [""; 0], "its definition may go");
+    assert_eq!(not_ours(&site(), &names, false), [""; 0]);
+    world.members = vec![member("LB 1", 1)];
+    forbidden(&world, "App 1", "LB 1 has it in pool www");
     let mut world = site();
     world.members = vec![member("LB 1", 1)];
     forbidden(&world, "App 1", "LB 1 has it in pool www");

@@ -27,7 +27,8 @@ pub struct RetireArgs {
     /// The plan, as `rs-cleanup plan` wrote it
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
-    /// Remove the definitions too; they are archived in the state store
+    /// Remove the definitions too; they are archived in the state store. Of a server that is named by address only
+    /// the definition goes: nothing on its machine is touched
     #[arg(long)]
     delete: bool,
     /// Remove this name from DNS; it must point nowhere but to what ends
@@ -138,6 +139,7 @@ fn check(
     let most = i64::try_from(args.max_age.as_millis()).unwrap_or(i64::MAX);
     let digest = digest(&retire::canonical(&plan.entries));
     let mut reasons = retire::refusals(plan, &digest, age, most, &now_there);
+    reasons.extend(retire::not_ours(&facts, &names, args.delete));
     if plan.whole {
         let all = look.cloud.deployments()?;
         let known = all.into_iter().find(|known| known.name == plan.deployment);
@@ -268,6 +270,7 @@ fn machines_end(
         .iter()
         .enumerate()
         .filter_map(|(at, item)| Some((at, item.as_server()?.clone())))
+        .filter(|(_, server)| !server.foreign)
         .collect();
     let steps: Vec<Step> = servers
         .iter()
@@ -537,7 +540,9 @@ fn archive(
 fn keep(state: &dyn State, deployment: &str, name: &str, what: Json) -> rs_contract::Result<()> {
     let definition = |of: &Json| {
         let of = if of["server"].is_null() { &of["array"] } else { &of["server"] };
-        (of["next"].clone(), of["template"].clone(), of["tags"].clone())
+        // where a server answers that we did not launch is part of its definition
+        let address = if of["foreign"] == true { of["address"].clone() } else { Json::Null };
+        (of["next"].clone(), of["template"].clone(), of["tags"].clone(), address)
     };
     match state.get(&archive_key(deployment, name))? {
         Some(entry) if definition(&entry.value) == definition(&what) => Ok(()),

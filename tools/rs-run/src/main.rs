@@ -246,8 +246,14 @@ fn check(
     let current = server.current.as_ref().filter(|_| server.state == rs_model::State::Operational);
     let Some(current) = current.filter(|_| !server.foreign) else {
         let why = if server.foreign { "not launched by us" } else { server.state.word() };
-        return Err(Error::new(Kind::Declined, format!("{name:?} is {why}: it runs no scripts"))
-            .hint("rs-server launch it, or leave it out: --state operational; nothing was run"));
+        let hint = if server.foreign {
+            "leave it out, and run it there by hand; nothing was run"
+        } else {
+            "rs-server launch it, or leave it out: --state operational; nothing was run"
+        };
+        return Err(
+            Error::new(Kind::Declined, format!("{name:?} is {why}: it runs no scripts")).hint(hint)
+        );
     };
     let Some(reference) = &current.template else {
         return Err(Error::new(

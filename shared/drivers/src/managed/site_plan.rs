@@ -366,7 +366,9 @@ fn server(
                 how(&server)
             ),
         )
-        .hint("delete that definition first, or give this one another name"));
+        .hint(
+            "rs-cleanup plan, then rs-cleanup retire --delete, takes that definition away; or give this one another name",
+        ));
     }
     let target = Target::Next(server.name.clone());
     let subject = format!("server {:?}", server.name);
