@@ -123,16 +123,24 @@ fn a_run_that_is_no_name_is_refused_by_every_verb_and_the_field_is_named() {
     let before = world(&scene);
     for verb in all_verbs() {
         let args = verb.on("One", &verb.careful());
-        for name in ["", " ", "a b", "it's", "say \"x\"", "u\n1", "$(touch owned)", "-u"] {
+        for name in [" ", "a b", "it's", "say \"x\"", "u\n1", "$(touch owned)", "-u"] {
             let call = scene.tool(&verb.tool).args(&args).env("RS_UPGRADE", name).stdin("");
             let ran = call.run().exits(2);
             assert!(ran.stderr.contains("--upgrade") && ran.stderr.contains("RS_UPGRADE"), "{ran}");
             assert!(ran.stdout.is_empty(), "{ran}");
         }
+        // a variable that is empty is not set, a flag that is empty is a name that is none
+        let empty = verb.on("One", &[&verb.careful()[..], &["--upgrade="]].concat());
+        scene.tool(&verb.tool).args(&empty).stdin("").run().exits(2).says("--upgrade");
         let flag = verb.on("One", &[&verb.careful()[..], &["--upgrade=a b"]].concat());
         scene.tool(&verb.tool).args(&flag).run().exits(2).says("\"a b\" is no run name");
     }
     assert_eq!(world(&scene), before, "something was done");
+    let list = scene.tool("rs-server").args(["list", "One"]);
+    let list = list.env("RS_UPGRADE", "").env("RS_DEPLOYMENT", "").env("RS_STATE", "");
+    let _ = list.env("RS_CREDENTIALS", "").run().exits(0);
+    let mark = scene.tool("rs-server").args(["mark", "old", "One"]).env("RS_UPGRADE", "");
+    mark.run().exits(2).says("no run is named");
 }
 
 #[test]

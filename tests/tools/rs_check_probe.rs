@@ -128,6 +128,8 @@ fn the_window_is_measured_per_balancer_and_in_all() {
     });
     let summary =
         scene.tool("rs-check").args(["probe", "--summarise", &log]).run().exits(0).record();
+    let nothing = ["probe", "--summarise", "/dev/null", "--most-errors", "0"];
+    scene.tool("rs-check").args(nothing).run().exits(2).says("holds no request");
     let all = summary["window"]["ms"].as_f64().unwrap();
     let first = summary["balancers"][0]["window"]["ms"].as_f64().unwrap();
     let second = summary["balancers"][1]["window"]["ms"].as_f64().unwrap();

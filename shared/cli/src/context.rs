@@ -62,7 +62,7 @@ pub fn main<A: Parser>(
     common: fn(&A) -> &Common,
     run: fn(A, &Context) -> anyhow::Result<Exit>,
 ) -> ExitCode {
-    let command = dress(A::command());
+    let command = dress(A::command()).mut_args(unset_where_empty);
     let wants_json = std::env::args_os().any(|arg| arg == "--json");
     if let Some(what) = generate(&command) {
         return what;
@@ -134,6 +134,12 @@ fn asked_verb(command: &clap::Command) -> String {
         }
     }
     words.join(" ")
+}
+
+/// A variable that is empty counts as one that is not set.
+fn unset_where_empty(arg: clap::Arg) -> clap::Arg {
+    let empty = |name| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    if arg.get_env().is_some_and(empty) { arg.env(clap::builder::Resettable::Reset) } else { arg }
 }
 
 /// Help in our order on every level: what it does, examples, usage, flags, exit codes last.

@@ -7,26 +7,30 @@ use std::process::{Command, Stdio};
 
 use rs_contract::{Error, Kind, Result, Secret};
 
+/// A variable that is empty counts as one that is not set.
+fn given(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 /// Looks a credential up. A last line end is not part of it.
 pub fn credential(name: &str) -> Result<Secret> {
     if name.is_empty() || name.contains(['/', '\0']) || name.starts_with('.') {
         return Err(Error::new(Kind::Usage, format!("{name:?} is no credential's name"))
             .hint("a name has no slash and does not begin with a dot"));
     }
-    let mut text =
-        match (std::env::var_os("RS_CREDENTIALS"), std::env::var_os("RS_CREDENTIAL_COMMAND")) {
-            (Some(folder), _) => from_file(&PathBuf::from(folder).join(name), name)?,
-            (None, Some(command)) => from_command(&command, name)?,
-            (None, None) => {
-                return Err(Error::new(
+    let mut text = match (given("RS_CREDENTIALS"), given("RS_CREDENTIAL_COMMAND")) {
+        (Some(folder), _) => from_file(&PathBuf::from(folder).join(name), name)?,
+        (None, Some(command)) => from_command(&command, name)?,
+        (None, None) => {
+            return Err(Error::new(
                 Kind::Usage,
                 format!("credential {name:?} cannot be looked up"),
             )
             .hint(
                 "set RS_CREDENTIALS to a folder of files with mode 0600, or RS_CREDENTIAL_COMMAND",
             ));
-            }
-        };
+        }
+    };
     // cut, not copied: nothing of it is left in memory that Secret does not own
     text.truncate(text.trim_end_matches(['\n', '\r']).len());
     Ok(Secret::new(text))

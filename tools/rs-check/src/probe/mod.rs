@@ -110,7 +110,17 @@ pub fn run(probe: &Probe, cx: &Context) -> anyhow::Result<Exit> {
         None => None,
     };
     let log = match &probe.summarise {
-        Some(file) => read_log(file)?,
+        Some(file) => {
+            let log = read_log(file)?;
+            if log.is_empty() {
+                let what = format!("{} holds no request", file.display());
+                return Err(Error::new(Kind::Usage, what)
+                    .because("where nothing was asked nothing failed, which proves nothing")
+                    .hint("name the file that --log FILE wrote")
+                    .into());
+            }
+            log
+        }
         None => send(probe, site.as_ref(), cx)?,
     };
     let cloud = site.as_ref().map(|s| (s.cloud.as_ref(), s.deployment.as_str(), &s.settings));
