@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,7 +74,13 @@ impl Drop for Held {
 fn failed(path: &Path, e: impl std::fmt::Display) -> Error {
     Error::new(Kind::Failed, format!("the lock file {} cannot be used", path.display()))
         .because(e)
-        .hint("the file and its folder must be writable by you, on a file system with locks")
+        .hint(match std::fs::metadata(path).map(|file| file.uid()) {
+            Ok(uid) if uid != rustix::process::geteuid().as_raw() => format!(
+                "it belongs to user {uid}, who ran a tool here: run it as that user, or as root chown '{}' to yours",
+                path.display()
+            ),
+            _ => "the file and its folder must be writable by you, on a file system with locks".into(),
+        })
 }
 
 /// The file that counts, the last one that a take-over made, or the first; and the one that the next would make.
@@ -246,4 +252,25 @@ fn look(path: &Path) -> Result<Option<(u32, Option<Holder>)>> {
     let read = file.read_at(&mut text, 0).map_err(|e| failed(path, e))?;
     let line = text.get(..read).unwrap_or_default().split(|byte| *byte == b'\n').next();
     Ok(Some((pid, line.and_then(|line| serde_json::from_slice(line).ok()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_file_of_somebody_else_is_told_with_whose_it_is() {
+        let told =
+            |path: &Path| failed(path, "Permission denied").advice().map(str::to_owned).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(told(file.path()).contains("writable by you"));
+        let theirs = [Path::new("/proc/1/stat"), file.path()].map(Path::to_owned);
+        let other = rustix::process::geteuid().as_raw().wrapping_add(1);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&theirs[1], Some(other), None).unwrap();
+            assert!(told(&theirs[1]).contains(&format!("belongs to user {other}")));
+        } else {
+            assert!(told(&theirs[0]).contains("belongs to user 0"));
+        }
+    }
 }
