@@ -30,6 +30,7 @@ pub mod storage;
 pub mod takeover;
 pub mod template;
 pub mod verb;
+pub mod whole;
 
 pub use act::{Act, Debt, Did, Due, Outcome, Owner};
 pub use check::{Answer, Check};

@@ -1,6 +1,7 @@
 //! SQL files of a migration: into statements, and what kind each is.
 
 use crate::Bad;
+use crate::whole::instead;
 
 /// Splits the text of a migration into statements, at semicolons outside quotes and comments. Comments between
 /// statements fall away; those inside stay.
@@ -66,6 +67,9 @@ const OBJECTS: [&str; 8] =
 /// The kind. What is in no list is none: it could be done twice, and nobody would know.
 pub fn kind(statement: &str) -> Option<Kind> {
     let words = code(statement)?;
+    if instead(statement).is_some() {
+        return None;
+    }
     let capitals: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
     let said: Vec<&str> = capitals.iter().map(String::as_str).collect();
     let says = |word: &str| said.contains(&word);
@@ -265,7 +269,7 @@ fn push(found: &mut Vec<String>, text: &str, from: usize, to: usize) -> Result<(
         )),
         _ => None,
     };
-    if let Some((what, hint)) = refused {
+    if let Some((what, hint)) = instead(statement).or(refused) {
         return Err(Bad::new(
             format!("line {}: {what} ({word}) is refused", line(text, from)),
             hint,
@@ -516,7 +520,7 @@ mod tests {
             ("ALTER TABLE t EXCHANGE PARTITION p WITH TABLE u", None),
             ("ALTER TABLE t IMPORT TABLESPACE", None),
             ("CREATE TABLE t (a INT)", Some(Definition)),
-            ("CREATE TABLE t SELECT * FROM u", Some(Definition)),
+            ("CREATE TABLE t SELECT * FROM u", None),
             ("CREATE TEMPORARY TABLE t (a INT)", None),
             (
                 "CREATE OR REPLACE ALGORITHM=MERGE DEFINER=`a`@`%` SQL SECURITY INVOKER VIEW v AS SELECT 1",

@@ -1,0 +1,102 @@
+//! Definitions that may be there in part: their parts take effect one by one, and the schema then looks as if they were done.
+
+use crate::sql::words;
+use crate::storage::opened;
+
+/// What such a statement is, and what to write instead of it.
+pub fn instead(statement: &str) -> Option<(&'static str, &'static str)> {
+    let words = words(&opened(statement));
+    let said: Vec<String> = words.iter().map(|word| word.to_ascii_uppercase()).collect();
+    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+    match *said.first()? {
+        "CREATE" if said.get(1..3) == Some(&["OR", "REPLACE"]) && !replaces_a_view(&said) => {
+            Some((
+                "CREATE OR REPLACE, which drops first and then may fail,",
+                "write DROP … IF EXISTS and CREATE, two statements, or run it by --script; nothing has been run",
+            ))
+        }
+        "CREATE" if fills(&said) => Some((
+            "CREATE TABLE … SELECT, which makes a table and then fills it,",
+            "write CREATE TABLE with its columns and INSERT … SELECT, two statements, or run it by --script; nothing has been run",
+        )),
+        "DROP" if said.contains(&",") => Some((
+            "DROP of several, some of which may be gone when it fails,",
+            "write a DROP … IF EXISTS for each, or run it by --script; nothing has been run",
+        )),
+        _ => None,
+    }
+}
+
+/// A view is replaced as a whole; the options before the word VIEW name no other object.
+fn replaces_a_view(said: &[&str]) -> bool {
+    let objects = ["TABLE", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE", "INDEX"];
+    said.iter().find(|word| objects.contains(word) || **word == "VIEW") == Some(&"VIEW")
+}
+
+/// Whether a table gets its rows from another one, or from values, at once.
+fn fills(said: &[&str]) -> bool {
+    let Some(header) = said.iter().take(4).position(|word| *word == "TABLE") else { return false };
+    let rest = &said[header + 1..];
+    // values of partitions are those LESS THAN, or IN
+    let values =
+        |pair: &[&str]| ["VALUES", "VALUE"].contains(&pair[0]) && ["ROW", "("].contains(&pair[1]);
+    rest.iter().any(|word| ["SELECT", "TABLE"].contains(word)) || rest.windows(2).any(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::{kind, split};
+
+    #[test]
+    fn what_may_be_done_in_part_is_refused_and_told_how_to_write_it() {
+        for (statement, hint) in [
+            ("CREATE OR REPLACE TABLE t (a INT)", "DROP … IF EXISTS and CREATE"),
+            ("create or replace table t (a INT) SELECT 1 UNION ALL SELECT 1", "DROP … IF EXISTS"),
+            ("CREATE /*M!100000 OR REPLACE */ TABLE t (a INT)", "DROP … IF EXISTS"),
+            ("/*!50000 CREATE OR REPLACE TABLE t (a INT) */", "DROP … IF EXISTS"),
+            (
+                "CREATE OR REPLACE DEFINER=a@b TRIGGER v BEFORE INSERT ON t FOR EACH ROW SET @a=1",
+                "DROP …",
+            ),
+            ("CREATE OR REPLACE PROCEDURE p() SELECT 1 FROM view", "DROP … IF EXISTS and CREATE"),
+            ("CREATE TABLE t SELECT * FROM u", "INSERT … SELECT"),
+            ("CREATE TABLE n (a INT) ENGINE=MyISAM AS SELECT 1 AS a", "INSERT … SELECT"),
+            ("CREATE TABLE IF NOT EXISTS t (a INT) AS (SELECT 1)", "INSERT … SELECT"),
+            ("CREATE TABLE t (a INT) /*! SELECT 1 */", "INSERT … SELECT"),
+            ("CREATE TABLE t AS WITH x AS (SELECT 1) SELECT * FROM x", "INSERT … SELECT"),
+            ("CREATE TABLE t TABLE u", "INSERT … SELECT"),
+            ("CREATE TABLE t (a INT) VALUES ROW(1)", "INSERT … SELECT"),
+            ("CREATE TABLE t (a INT) VALUES (1)", "INSERT … SELECT"),
+            ("DROP TABLE a, missing, b", "a DROP … IF EXISTS for each"),
+            ("DROP TABLE IF EXISTS a /*! , b */", "a DROP … IF EXISTS for each"),
+            ("DROP VIEW v, w", "a DROP … IF EXISTS for each"),
+        ] {
+            let (what, _) = instead(statement).expect(statement);
+            assert_eq!(kind(statement), None, "{statement}");
+            let bad = split(&format!("SET x=1;\n{statement};")).unwrap_err();
+            assert!(bad.what.starts_with(&format!("line 2: {what} (")), "{bad}");
+            assert!(bad.hint.contains(hint) && bad.hint.ends_with("nothing has been run"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_as_a_whole_is_not() {
+        for statement in [
+            "CREATE TABLE t (a INT, `select` INT, b TEXT DEFAULT 'SELECT, TABLE')",
+            "CREATE TABLE t (a INT) PARTITION BY RANGE (a) (PARTITION p VALUES LESS THAN (9))",
+            "CREATE TABLE t (a INT) PARTITION BY LIST (a) (PARTITION p VALUES IN (1, 2))",
+            "CREATE TABLE t LIKE u",
+            "CREATE OR REPLACE DEFINER=a@b SQL SECURITY INVOKER VIEW v AS SELECT 1",
+            "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @a = (SELECT 1)",
+            "DROP TABLE IF EXISTS `a,b`",
+            "DROP INDEX i ON t",
+            "ALTER TABLE t DROP a, DROP b",
+            "RENAME TABLE t TO old, new TO t",
+            "INSERT INTO t SELECT * FROM u",
+        ] {
+            assert_eq!(instead(statement), None, "{statement}");
+            assert!(kind(statement).is_some(), "{statement}");
+        }
+    }
+}
