@@ -1,6 +1,9 @@
-//! Definitions that may be there in part: their parts take effect one by one, and the schema then looks as if they were done.
+//! Definitions that a start after a kill would get wrong: those that may be there in part, where the schema looks as if they
+//! were done, and those that exchange names, where it looks as if they were not.
 
-use crate::sql::words;
+use std::collections::BTreeSet;
+
+use crate::sql::{plain, words};
 use crate::storage::opened;
 
 /// What such a statement is, and what to write instead of it.
@@ -23,8 +26,36 @@ pub fn instead(statement: &str) -> Option<(&'static str, &'static str)> {
             "DROP of several, some of which may be gone when it fails,",
             "write a DROP … IF EXISTS for each, or run it by --script; nothing has been run",
         )),
+        "ALTER" if exchanges(&words, &said) => Some((
+            "ALTER TABLE that gives a column the name of another one that it renames",
+            "write an ALTER TABLE for each, by way of a name that is not there yet, or run it by --script; nothing has \
+             been run",
+        )),
         _ => None,
     }
+}
+
+/// Whether one of the new names of columns is an old one, too: the second time takes it back, and the schema need not show it.
+fn exchanges(words: &[String], said: &[&str]) -> bool {
+    let (mut old, mut new) = (BTreeSet::new(), BTreeSet::new());
+    for (at, word) in said.iter().enumerate() {
+        let column = said.get(at + 1) == Some(&"COLUMN");
+        if !(*word == "CHANGE" || *word == "RENAME" && column) {
+            continue;
+        }
+        let mut from = at + 1 + usize::from(column);
+        while ["IF", "EXISTS"].contains(said.get(from).unwrap_or(&"")) {
+            from += 1;
+        }
+        let to = from + 1 + usize::from(*word == "RENAME");
+        let name = |at: usize| words.get(at).map(|word| plain(word).to_lowercase());
+        // under its own name it is only defined anew
+        if name(from) != name(to) {
+            old.extend(name(from));
+            new.extend(name(to));
+        }
+    }
+    !old.is_disjoint(&new)
 }
 
 /// A view is replaced as a whole; the options before the word VIEW name no other object.
@@ -71,6 +102,10 @@ mod tests {
             ("DROP TABLE a, missing, b", "a DROP … IF EXISTS for each"),
             ("DROP TABLE IF EXISTS a /*! , b */", "a DROP … IF EXISTS for each"),
             ("DROP VIEW v, w", "a DROP … IF EXISTS for each"),
+            ("ALTER TABLE t CHANGE a b INT, CHANGE b a INT", "an ALTER TABLE for each"),
+            ("alter table t change column if exists a `B` INT, rename column b to a", "for each"),
+            ("ALTER TABLE t RENAME COLUMN a TO x, RENAME COLUMN `b` TO a", "for each"),
+            ("/*!50000 ALTER TABLE t CHANGE a b INT, CHANGE b c INT */", "for each"),
         ] {
             let (what, _) = instead(statement).expect(statement);
             assert_eq!(kind(statement), None, "{statement}");
@@ -92,6 +127,8 @@ mod tests {
             "DROP TABLE IF EXISTS `a,b`",
             "DROP INDEX i ON t",
             "ALTER TABLE t DROP a, DROP b",
+            "ALTER TABLE t CHANGE a a BIGINT, CHANGE b b_cents INT, RENAME COLUMN c TO d",
+            "ALTER TABLE t RENAME TO u, RENAME INDEX a TO b, CHANGE b c INT, ADD `change` INT",
             "RENAME TABLE t TO old, new TO t",
             "INSERT INTO t SELECT * FROM u",
         ] {
