@@ -1,5 +1,6 @@
 //! What a schema's fingerprint sees, and with it whether a statement of a migration was done before it was cut off.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rs_contract::{Database, Kind, Work};
@@ -96,6 +97,31 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
     let failed = run("c-4", "CREATE TABLE t (id INT)").unwrap_err();
     assert!(failed.advice().unwrap_or_default().contains("it changed nothing"), "{failed}");
     assert_eq!(begun(migrator.as_ref(), "c-4"), 0);
+
+    // one that failed, and the schema is another one: it never counts as done, and is run again where that is put back
+    db.sql("CREATE TABLE appdb.u (a INT)");
+    let reader = Mutex::new(Some(db.session_as("app", "BEGIN; SELECT * FROM appdb.u")));
+    let drop = rs_model::sql::split("DROP TABLE u").unwrap();
+    let failed = migrator
+        .migrate("c-12", "appdb", &drop, Work { timeout: LIMIT }, &|_| {
+            if let Some(reader) = reader.lock().unwrap().take() {
+                reader.end();
+                db.sql("RENAME TABLE appdb.u TO appdb.moved");
+            }
+        })
+        .unwrap_err();
+    assert_eq!(failed.kind(), Kind::Failed);
+    assert!(failed.advice().unwrap_or_default().contains("in part, and that is noted"), "{failed}");
+    for _ in 0..2 {
+        let half = run("c-12", "DROP TABLE u").unwrap_err();
+        assert_eq!(half.kind(), Kind::Declined);
+        let words = "statement 1 of 1 failed in an earlier run and changed \"appdb\" in part: DROP";
+        assert!(half.to_string().contains(words), "{half}");
+        assert_eq!(begun(migrator.as_ref(), "c-12"), 1);
+    }
+    db.sql("RENAME TABLE appdb.moved TO appdb.u");
+    run("c-12", "DROP TABLE u").unwrap();
+    assert_eq!(db.sql("SELECT COUNT(*) FROM information_schema.tables WHERE TABLE_NAME='u'"), "0");
 
     // rows whose engine knows no transactions would be changed twice: nothing is begun
     let refused =

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Mysql;
 use super::conn::{Fault, Session, column};
 use super::dialect::{Dialect, fill, literal, name};
-use super::migrations::{self, alone, another, work_lock};
+use super::migrations::{self, FAILED, alone, another, work_lock};
 use super::replication::ensure_tables;
 
 /// Between two looks at a statement that runs.
@@ -24,6 +24,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_secs(1);
 /// A session that slept so long, in seconds, waits for a client that is gone: ours send one statement after another.
 const ORPHAN_SECONDS: u64 = 5;
+
+/// How to go on where a statement failed and the schema is not what it was.
+const HALF: &str = "it changed the schema in part, and that is noted: look at it; put back what it was, and the same migrate \
+     runs it again; or write what is left as a migration with another --token; or go back";
 
 /// Errors of a definition that may be done already: something exists, or is gone.
 const DONE: [u16; 19] = [
@@ -256,19 +260,25 @@ impl Run<'_> {
             "SELECT done, digest, schema_before FROM rs_tools.migration_step WHERE token = {} AND number = {at}",
             literal(self.token)
         ))?;
+        let mut half = false;
         if let Some(row) = known.first() {
             if column(row, "done")? == Some("1") {
                 return if kind == sql::Kind::Session { worker.run(statement) } else { Ok(()) };
             }
+            half = column(row, "done")? == Some(FAILED.to_string().as_str());
             self.await_other(notes, worker, at, statement)?;
             let before = column(row, "schema_before")?.unwrap_or_default();
             if kind == sql::Kind::Definition
                 && fingerprint(notes, self.dialect, self.schema)? != before
             {
-                return self.note_done(notes, at);
+                return if half {
+                    Err(self.half(at, statement))
+                } else {
+                    self.note_done(notes, at)
+                };
             }
             notes.run(&format!(
-                "UPDATE rs_tools.migration_step SET session = {} WHERE token = {} AND number = {at}",
+                "UPDATE rs_tools.migration_step SET session = {}, done = 0 WHERE token = {} AND number = {at}",
                 worker.id(),
                 literal(self.token)
             ))?;
@@ -282,7 +292,8 @@ impl Run<'_> {
                 worker.id()
             ))?;
         }
-        self.perform(notes, worker, (at, !known.is_empty()), statement, kind)?;
+        // what failed before and was put back was never begun
+        self.perform(notes, worker, (at, !known.is_empty() && !half), statement, kind)?;
         if kind == sql::Kind::Rows { Ok(()) } else { self.note_done(notes, at) }
     }
 
@@ -395,15 +406,21 @@ impl Run<'_> {
                 }
                 Err(Fault::Server(1317, _)) if self.begun.elapsed() >= self.limit => {
                     let late = self.late(at, statement);
+                    let half = kind == sql::Kind::Definition && self.note_half(notes, at)?;
                     return Err(match blocked {
+                        _ if half => late.hint(HALF),
                         Some(who) => late.because(format!("it waited for a lock: {who}")),
                         None => late,
                     });
                 }
                 Err(Fault::Server(number, why)) => {
                     // begun before, and the error says that what it makes is there, or what it takes is gone
-                    let perhaps = again && kind == sql::Kind::Definition && DONE.contains(&number);
-                    let half = !perhaps && self.forget_unless_half(notes, at)?;
+                    let definition = kind == sql::Kind::Definition;
+                    let half = definition && self.note_half(notes, at)?;
+                    let perhaps = !half && again && definition && DONE.contains(&number);
+                    if !half && !perhaps {
+                        self.forget(notes, at)?;
+                    }
                     let error = Error::new(
                         Kind::Failed,
                         format!(
@@ -419,7 +436,7 @@ impl Run<'_> {
                          noted as begun: look whether what it makes is there; put back what it was and run the same \
                          migrate again, or go back"
                     } else if half {
-                        "it changed the schema in part: look at it, put it right by hand or go back"
+                        HALF
                     } else {
                         "it changed nothing; the statements before it are done and will be skipped"
                     }));
@@ -434,18 +451,37 @@ impl Run<'_> {
     }
 
     /// A statement that failed and changed nothing was never begun.
-    fn forget_unless_half(&self, notes: &mut Session, at: usize) -> Result<bool> {
-        let token = literal(self.token);
-        let before = notes.must(&format!(
-            "SELECT schema_before FROM rs_tools.migration_step WHERE token = {token} AND number = {at}"
-        ))?;
-        if fingerprint(notes, self.dialect, self.schema)? != before {
-            return Ok(true);
-        }
+    fn forget(&self, notes: &mut Session, at: usize) -> Result<()> {
         notes.run(&format!(
-            "DELETE FROM rs_tools.migration_step WHERE token = {token} AND number = {at}"
-        ))?;
-        Ok(false)
+            "DELETE FROM rs_tools.migration_step WHERE token = {} AND number = {at}",
+            literal(self.token)
+        ))
+    }
+
+    /// Whether a definition that failed changed the schema nevertheless; that is noted, or the next start would take it for done.
+    fn note_half(&self, notes: &mut Session, at: usize) -> Result<bool> {
+        let of = format!("WHERE token = {} AND number = {at}", literal(self.token));
+        let before =
+            notes.must(&format!("SELECT schema_before FROM rs_tools.migration_step {of}"))?;
+        if fingerprint(notes, self.dialect, self.schema)? == before {
+            return Ok(false);
+        }
+        notes.run(&format!("UPDATE rs_tools.migration_step SET done = {FAILED} {of}"))?;
+        Ok(true)
+    }
+
+    fn half(&self, at: usize, statement: &str) -> Error {
+        Error::new(
+            Kind::Declined,
+            format!(
+                "statement {at} of {} failed in an earlier run and changed {:?} in part: {}",
+                self.of,
+                self.schema,
+                cut(statement)
+            ),
+        )
+        .hint(HALF)
+        .untouched()
     }
 
     /// Runs a statement beside a watcher that tells of progress and ends it at the time limit. The outer result is

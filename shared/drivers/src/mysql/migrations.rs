@@ -127,5 +127,5 @@ pub fn another(token: &str) -> Error {
         .hint("name a new one with --token")
 }
 
-/// What stands for a script that did not end well.
-const FAILED: u8 = 2;
+/// What stands for a script that did not end well, and for a statement that failed and changed the schema nevertheless.
+pub const FAILED: u8 = 2;
