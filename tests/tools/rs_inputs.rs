@@ -71,6 +71,9 @@ fn set_and_unset_change_once_and_a_dry_run_changes_nothing() {
         let ran = rs(&scene, "rs-inputs", &args).exits(0);
         assert_eq!(ran.record()["did"][0]["changed"], changed, "{ran}");
         assert_eq!(ran.record()["schema"], "rs.deployment/1");
+        // there may be several deployments when it is needed
+        let undo = ran.record()["did"][0]["undo"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(undo.contains(" --deployment "), changed, "{ran}");
     }
     let undo = rs(&scene, "rs-inputs", &["set", "--on", ODD, "GREETING=text:you"]).exits(0);
     let undo = undo.record()["did"][0]["undo"].as_str().unwrap().to_owned();
