@@ -61,7 +61,7 @@ pub enum Kind {
 }
 
 /// What may be defined: the schema shows it.
-const OBJECTS: [&str; 8] =
+pub(crate) const OBJECTS: [&str; 8] =
     ["TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SEQUENCE"];
 
 /// The kind. What is in no list is none: it could be done twice, and nobody would know.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sql::{changes, plain, words};
+use crate::sql::{OBJECTS, changes, plain, words};
 
 /// What a server has before a migration, or before what is left of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,13 +14,27 @@ pub struct Storage {
     pub engines: BTreeMap<String, bool>,
     /// The engine of a table that names none.
     pub default: String,
+    /// What changes rows of other tables than it names: views, and tables with triggers, each with what it is.
+    pub detours: BTreeMap<String, String>,
 }
 
-/// The first statement, counted from 1, that changes rows of a table without transactions, and that table. The first `done`
-/// are done, and what they made is in `storage`; what they set for the session is set again.
-pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<(usize, String)> {
+/// Where a statement changes rows of a table without transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repeat {
+    /// The statement, counted from 1.
+    pub statement: usize,
+    /// The table.
+    pub table: String,
+    /// The view that it names, or the table with triggers, by which rows of that table may be reached, and what it is.
+    pub by: Option<(String, String)>,
+}
+
+/// The first statement that changes rows of a table without transactions, or may do so by a view or a trigger: where they lead
+/// is not followed, and any such table of the schema counts. The first `done` are done, and what they made is in `storage`; what they set for the session is set again.
+pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<Repeat> {
     let mut now = Storage {
         tables: storage.tables.iter().map(|(name, is)| (name.to_lowercase(), *is)).collect(),
+        detours: storage.detours.iter().map(|(n, what)| (n.to_lowercase(), what.clone())).collect(),
         ..storage.clone()
     };
     for (at, statement) in statements.iter().enumerate() {
@@ -35,8 +49,15 @@ pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<
         let bare: Vec<String> =
             now.tables.iter().filter(|(_, is)| !**is).map(|(name, _)| name.clone()).collect();
         if let Some(table) = changes(statement, &bare) {
-            return Some((at + 1, table.to_owned()));
+            return Some(Repeat { statement: at + 1, table: table.to_owned(), by: None });
         }
+        let detours: Vec<String> = now.detours.keys().cloned().collect();
+        if let (Some(table), Some(by)) = (bare.first(), changes(statement, &detours)) {
+            let what = now.detours.get(by).cloned().unwrap_or_default();
+            let by = Some((by.to_owned(), what));
+            return Some(Repeat { statement: at + 1, table: table.clone(), by });
+        }
+        let _ = now.lead(&words, &said);
         let _ = now.define(&words, &said);
     }
     None
@@ -57,6 +78,25 @@ impl Storage {
                 self.default = if value == "DEFAULT" { before.default.clone() } else { value };
             }
         }
+    }
+
+    /// What a definition adds to what leads to other tables. What it drops stays: in doubt nothing is run.
+    fn lead(&mut self, words: &[String], said: &[String]) -> Option<()> {
+        if !["CREATE", "ALTER"].contains(&said.first()?.as_str()) {
+            return None;
+        }
+        let header = said.iter().position(|word| OBJECTS.contains(&word.as_str()))?;
+        let (at, what) = match said[header].as_str() {
+            "VIEW" => (header + 1, "is a view"),
+            "TRIGGER" => {
+                let on = said[header..].iter().position(|word| word == "ON")?;
+                (header + on + 1, "has triggers")
+            }
+            _ => return None,
+        };
+        let (name, _) = named(words, said, at)?;
+        self.detours.insert(name, what.to_owned());
+        Some(())
     }
 
     /// What a definition makes of the tables; none when it is not about a table.
@@ -112,6 +152,9 @@ impl Storage {
     }
 
     fn renamed(&mut self, from: &str, to: String) {
+        if let Some(what) = self.detours.remove(from) {
+            self.detours.insert(to.clone(), what);
+        }
         if let Some(is) = self.tables.remove(from) {
             self.tables.insert(to, is);
         }
@@ -181,11 +224,51 @@ mod tests {
             tables: of(&[("t", true), ("log", false)]),
             engines: of(&[("InnoDB", true), ("MyISAM", false), ("Aria", false)]),
             default: "InnoDB".into(),
+            detours: BTreeMap::new(),
         }
     }
 
     fn found(text: &str, done: usize) -> Option<(usize, String)> {
-        repeats(&split(text).unwrap(), done, &storage())
+        let found = repeats(&split(text).unwrap(), done, &storage())?;
+        assert_eq!(found.by, None, "{text}");
+        Some((found.statement, found.table))
+    }
+
+    #[test]
+    fn a_way_round_by_a_view_or_a_trigger_counts_where_a_table_has_no_transactions() {
+        let of = |name: &str, what: &str| (name.to_owned(), what.to_owned());
+        let there = Storage {
+            detours: [of("V", "is a view"), of("g", "has triggers")].into(),
+            ..storage()
+        };
+        let whole = Storage {
+            tables: [("t".to_owned(), true), ("g".to_owned(), true)].into(),
+            ..there.clone()
+        };
+        let (view, trigger) = ("is a view", "has triggers");
+        for (text, name, what) in [
+            ("INSERT INTO v VALUES (1)", "v", view),
+            ("UPDATE t JOIN shop.`V` USING (a) SET t.a=1", "v", view),
+            ("DELETE FROM g", "g", trigger),
+            ("WITH x AS (SELECT 1) UPDATE v SET a=1", "v", view),
+            ("CREATE SQL SECURITY INVOKER VIEW w AS SELECT 1; REPLACE w VALUES (1)", "w", view),
+            (
+                "CREATE DEFINER=a@b TRIGGER x BEFORE INSERT ON shop.t FOR EACH ROW SET @a=1; INSERT t VALUES (1)",
+                "t",
+                trigger,
+            ),
+            ("ALTER TABLE g RENAME TO h; UPDATE h SET a=1", "h", trigger),
+        ] {
+            let statements = split(text).unwrap();
+            let by = Some(of(name, what));
+            let wanted = Repeat { statement: statements.len(), table: "log".into(), by };
+            assert_eq!(repeats(&statements, 0, &there), Some(wanted), "{text}");
+            assert_eq!(repeats(&statements, 0, &whole), None, "{text}");
+        }
+        for text in ["INSERT INTO t SELECT * FROM v", "SELECT * FROM v", "ALTER TABLE g ADD b INT"]
+        {
+            assert_eq!(repeats(&split(text).unwrap(), 0, &there), None, "{text}");
+        }
     }
 
     #[test]

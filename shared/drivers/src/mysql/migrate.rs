@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
 use rs_model::sql;
-use rs_model::storage::{Storage, repeats};
+use rs_model::storage::{Repeat, Storage, repeats};
 use sha2::{Digest, Sha256};
 
 use super::Mysql;
@@ -141,20 +141,42 @@ fn transactional(
             "SELECT ENGINE AS name, TRANSACTIONS AS transactions FROM information_schema.engines",
         )?,
         default: session.must("SELECT @@default_storage_engine")?,
+        detours: detours(session, schema)?,
     };
-    let Some((at, table)) = repeats(statements, done, &storage) else { return Ok(()) };
+    let Some(Repeat { statement: at, table, by }) = repeats(statements, done, &storage) else {
+        return Ok(());
+    };
     let statement = statements.get(at - 1).map_or("", String::as_str);
+    let how = by.map_or("changes rows".to_owned(), |(name, what)| {
+        format!("changes rows of {schema}.{name}, which {what}, and by that perhaps rows")
+    });
     Err(Error::new(
         Kind::Declined,
         format!(
-            "statement {at} of {} changes rows of {schema}.{table}, whose engine knows no transactions: it would be \
-             done twice when it is cut off: {}",
+            "statement {at} of {} {how} of {schema}.{table}, whose engine knows no transactions: it would be done \
+             twice when it is cut off: {}",
             statements.len(),
             cut(statement)
         ),
     )
     .hint(format!("ALTER TABLE {} ENGINE=InnoDB before, or run it by --script", name(&table)))
     .untouched())
+}
+
+/// What changes rows of other tables than it names, each with what it is.
+fn detours(session: &mut Session, schema: &str) -> Result<BTreeMap<String, String>> {
+    let rows = session.rows(&fill(
+        "SELECT TABLE_NAME AS name, 'is a view' AS what FROM information_schema.views WHERE TABLE_SCHEMA = {schema} \
+         UNION SELECT EVENT_OBJECT_TABLE, 'has triggers' FROM information_schema.triggers \
+         WHERE EVENT_OBJECT_SCHEMA = {schema}",
+        &[("schema", &literal(schema))],
+    ))?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        let text = |name: &str| Ok::<_, Error>(column(row, name)?.unwrap_or_default().to_owned());
+        found.insert(text("name")?, text("what")?);
+    }
+    Ok(found)
 }
 
 fn hex(hash: Sha256) -> String {
