@@ -123,6 +123,14 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
     run("c-12", "DROP TABLE u").unwrap();
     assert_eq!(db.sql("SELECT COUNT(*) FROM information_schema.tables WHERE TABLE_NAME='u'"), "0");
 
+    // names in quotes, by the server's own mode, would not be seen as names
+    let mode = db.sql("SELECT @@GLOBAL.sql_mode");
+    db.sql("SET GLOBAL sql_mode = CONCAT(@@GLOBAL.sql_mode, ',ANSI_QUOTES')");
+    let refused = run("c-13", "INSERT INTO \"log\" VALUES (1)").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Declined);
+    assert!(refused.to_string().contains("sql_mode reads quotes in another way"), "{refused}");
+    db.sql(&format!("SET GLOBAL sql_mode = '{mode}'"));
+
     // rows whose engine knows no transactions would be changed twice: nothing is begun
     for (text, words) in [
         (

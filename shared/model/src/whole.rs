@@ -31,8 +31,30 @@ pub fn instead(statement: &str) -> Option<(&'static str, &'static str)> {
             "write an ALTER TABLE for each, by way of a name that is not there yet, or run it by --script; nothing has \
              been run",
         )),
+        "SET" if says_requoting(&said) => Some((
+            "SET of a sql_mode that reads quotes in another way",
+            "quote names in `backticks` and texts in 'quotes', or run it by --script; nothing has been run",
+        )),
         _ => None,
     }
+}
+
+/// Whether a sql_mode reads `"name"` as a name, or a backslash as any sign: which table is named, and where a statement
+/// ends, would not be what is read here. Some modes are short for several.
+pub fn requotes(mode: &str) -> bool {
+    let modes = ["ANSI", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES"];
+    let others = ["DB2", "MAXDB", "MSSQL", "ORACLE", "POSTGRESQL"];
+    mode.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|one| modes.iter().chain(&others).any(|mode| mode.eq_ignore_ascii_case(one)))
+}
+
+/// The same of a `SET`: by its words, by a number, or by a variable that is to be the mode later.
+fn says_requoting(said: &[&str]) -> bool {
+    let text = |word: &&str| word.starts_with(['\'', '"']);
+    let number = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && **word != *"0";
+    let of_mode = said.iter().any(|word| ["SQL_MODE", "`SQL_MODE`"].contains(word));
+    of_mode && said.iter().any(|word| number(word) || requotes(word))
+        || said.iter().any(|word| text(word) && word.contains("ANSI") && requotes(word))
 }
 
 /// Whether one of the new names of columns is an old one, too: the second time takes it back, and the schema need not show it.
@@ -106,6 +128,13 @@ mod tests {
             ("alter table t change column if exists a `B` INT, rename column b to a", "for each"),
             ("ALTER TABLE t RENAME COLUMN a TO x, RENAME COLUMN `b` TO a", "for each"),
             ("/*!50000 ALTER TABLE t CHANGE a b INT, CHANGE b c INT */", "for each"),
+            ("SET sql_mode='STRICT_ALL_TABLES,ansi_quotes'", "`backticks`"),
+            ("SET @@session.sql_mode = ANSI", "`backticks`"),
+            ("SET SESSION `sql_mode` = CONCAT(@@sql_mode, \",ANSI_QUOTES\")", "`backticks`"),
+            ("SET sql_mode = 4", "`backticks`"),
+            ("SET sql_mode = 'ORACLE'", "`backticks`"),
+            ("/*!40101 SET sql_mode = 'NO_BACKSLASH_ESCAPES' */", "`backticks`"),
+            ("SET @mode = 'ANSI_QUOTES'", "`backticks`"),
         ] {
             let (what, _) = instead(statement).expect(statement);
             assert_eq!(kind(statement), None, "{statement}");
@@ -131,6 +160,11 @@ mod tests {
             "ALTER TABLE t RENAME TO u, RENAME INDEX a TO b, CHANGE b c INT, ADD `change` INT",
             "RENAME TABLE t TO old, new TO t",
             "INSERT INTO t SELECT * FROM u",
+            "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES', @n = 'ANSIBLE'",
+            "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */",
+            "SET @vendor = 'oracle', lock_wait_timeout = 4",
+            "SET sql_mode = 0",
+            "INSERT INTO t VALUES ('ANSI_QUOTES')",
         ] {
             assert_eq!(instead(statement), None, "{statement}");
             assert!(kind(statement).is_some(), "{statement}");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
 use rs_model::sql;
 use rs_model::storage::{Repeat, Storage, repeats};
+use rs_model::whole::requotes;
 use sha2::{Digest, Sha256};
 
 use super::Mysql;
@@ -112,6 +113,20 @@ fn unknown(statement: &str) -> Error {
         format!("what may be done twice when it is cut off: {}", cut(statement)),
     )
     .hint("write it as plain statements, or run it by --script")
+}
+
+/// The statements run with the server's own mode, and are read here as most modes read them.
+fn quotes(session: &mut Session) -> Result<()> {
+    let mode = session.must("SELECT @@GLOBAL.sql_mode")?;
+    if !requotes(&mode) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Declined,
+        format!("the server's sql_mode reads quotes in another way than a migration's: {mode}"),
+    )
+    .hint("a sql_mode without ANSI_QUOTES and NO_BACKSLASH_ESCAPES, or run it by --script")
+    .untouched())
 }
 
 /// Rows and their note are one transaction: a table whose engine knows none would be changed twice after a kill. The first
@@ -230,6 +245,7 @@ pub fn migrate(
     for statement in statements {
         sql::kind(statement).ok_or_else(|| unknown(statement))?;
     }
+    quotes(&mut notes)?;
     let known = migrations::list(db)?.into_iter().find(|one| one.token == token);
     transactional(&mut notes, schema, statements, known.map_or(0, |one| one.done))?;
     ensure_tables(&mut notes)?;
