@@ -9,7 +9,7 @@ use crate::position::stray;
 use crate::replica::{HeldAt, Replica, judge_held};
 use crate::silence::Session;
 use crate::snapshot::Snapshot;
-use crate::{Answer, Check, Position};
+use crate::{Answer, Check, Position, Server};
 
 /// Every condition of a promotion, by name, in the order in which they are asked.
 pub const CONDITIONS: [&str; 17] = [
@@ -419,6 +419,20 @@ pub fn of_this_history(snapshot: &Snapshot, own_state: Option<&str>) -> bool {
             .is_some_and(|errant| errant.is_empty())
 }
 
+/// Addresses that are no server's of ours. That of a master whose machine ended is in no record any more: `former` is the
+/// last one that is known of it.
+pub fn strangers<'a>(
+    addresses: &'a [String],
+    servers: &[Server],
+    former: Option<&str>,
+) -> impl Iterator<Item = &'a String> {
+    let ours = move |address: &str| {
+        let of = |s: &Server| s.address.is_some_and(|at| at.to_string() == address);
+        former == Some(address) || servers.iter().any(of)
+    };
+    addresses.iter().filter(move |address| !ours(address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -665,5 +679,15 @@ mod tests {
         let sets = Some("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-40");
         assert!(of_this_history(&backup("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-39"), sets));
         assert!(!of_this_history(&backup("3e11fa47-71ca-11e1-9e33-c80aa9429562:1-41"), sets));
+    }
+
+    #[test]
+    fn the_last_address_of_a_master_whose_machine_ended_is_ours() {
+        let at = |address: &str| Server { address: address.parse().ok(), ..Server::default() };
+        let found = ["192.0.2.1", "192.0.2.2", "192.0.2.9"].map(str::to_owned);
+        let (servers, former) = ([at("192.0.2.2"), at("")], Some("192.0.2.1"));
+        assert_eq!(strangers(&found, &servers, former).collect::<Vec<_>>(), ["192.0.2.9"]);
+        let alive: Vec<_> = strangers(&found, &servers, None).collect();
+        assert_eq!(alive, ["192.0.2.1", "192.0.2.9"]);
     }
 }

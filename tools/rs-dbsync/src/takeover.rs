@@ -9,7 +9,7 @@ use rs_model::act::Outcome;
 use rs_model::migration::half;
 use rs_model::silence::judge_silence;
 use rs_model::snapshot::Snapshot;
-use rs_model::takeover::{Abandoned, Application, Known, TakeoverFacts};
+use rs_model::takeover::{Abandoned, Application, Known, TakeoverFacts, strangers};
 use rs_model::{Answer, Position, Server, State, pool};
 use serde_json::json;
 
@@ -38,6 +38,9 @@ pub fn gather(
         Some(record) => lookup(record),
         None => BTreeMap::new(),
     };
+    // a machine that ended has no address in the records any more, and the name still points there
+    let former = matches!(master, Abandoned::Dead(_)).then_some(plan.held.source_host.as_str());
+    let names_wrong = wrong(site, former, promote.max_ttl.as_secs(), &found);
     // the migrated master has the new release's data; whoever was held has the old one's
     let warm = run.is_some_and(|run| slave.server.part(run) == Some("warm"));
     let release = if plan.held.fenced_by.is_some() && !warm { "new" } else { "old" };
@@ -59,7 +62,7 @@ pub fn gather(
         accepted: promote.accepted(),
         stated_time: promote.stated_time(),
         scheduled: scheduled(site)?,
-        names_wrong: wrong(site, promote.max_ttl.as_secs(), &found),
+        names_wrong,
         names,
         slaves: slaves(site, plan)?,
         applications: applications(site, run, release),
@@ -212,15 +215,13 @@ fn lookup(record: &Record) -> Found {
         .collect()
 }
 
-fn wrong(site: &Site<'_>, max_ttl: u64, found: &Found) -> Vec<String> {
-    let known: Vec<String> =
-        site.servers.iter().filter_map(|s| s.address).map(|a| a.to_string()).collect();
+fn wrong(site: &Site<'_>, former: Option<&str>, max_ttl: u64, found: &Found) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, found) in found {
         match found {
             Err(why) => wrong.push(format!("{name}: {why}")),
             Ok((addresses, ttl)) => {
-                let strangers = addresses.iter().filter(|address| !known.contains(address));
+                let strangers = strangers(addresses, &site.servers, former);
                 wrong.extend(strangers.map(|address| format!("{name} is {address}")));
                 if let Some(ttl) = ttl.filter(|ttl| u64::from(*ttl) > max_ttl) {
                     wrong.push(format!("{name} lives {ttl} s in caches, {max_ttl} s are allowed"));
