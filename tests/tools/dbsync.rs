@@ -236,6 +236,18 @@ fn taken_back(set: &Set) {
     let price = |server: &str| set.dbsync(&["price", server, "--json"], 0).record();
     let counted = |record: &Json| ["transactions", "tests"].map(|field| record[field].as_u64());
     set.dbsync(&["status", "Master DB", "--require", "held"], 0);
+    // what was abandoned takes writes again: due at once, whoever else is asked, and settled by the command that is named
+    let audit = || set.scene.tool("rs-cleanup").args(["audit", "--due", "window"]).run();
+    let takes = "server Master DB is an abandoned master, and takes writes";
+    let named = "rs-dbsync writes off --deployment production -- 'Master DB'";
+    assert!(!audit().stderr.contains("fenced:"), "nothing is wrong with it");
+    master.sql("SET GLOBAL read_only=0");
+    audit().exits(3).says(takes).says(named);
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    assert_eq!(master.sql("SELECT @@read_only"), "1");
+    assert_eq!(warm.sql("SELECT @@read_only"), "0", "the present master goes on");
+    assert!(!audit().stderr.contains("fenced:"), "it is as it was");
+    set.dbsync(&["status", "Master DB", "--require", "held"], 0);
     warm.sql("INSERT INTO appdb.t VALUES (700, 'a test behind the page')");
     assert_eq!(counted(&price("Master DB")), [Some(1), None]);
     assert_eq!(did(&set.dbsync(&["writes", "opened", "--role", "master"], 0))["changed"], true);

@@ -12,6 +12,9 @@ use crate::settings::Settings;
 pub enum Seen {
     /// It is as the debt says.
     Open(String),
+    /// It is owed, and what it was to keep is not kept: due now, whenever the debt is, and settled by the verb (and flags)
+    /// of that tool on that server.
+    Broken(String, &'static [&'static str]),
     /// Somebody has put it back.
     Settled(String),
     /// It could not be found out, which counts as open.
@@ -85,7 +88,14 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
             Seen::Settled(format!("server {name} is no abandoned master any more"))
         }
         "rebuild" => rebuild(look, server)?,
-        "fenced" => Seen::Open(format!("server {name} is an abandoned master")),
+        // its tag says what was meant, and the server itself who can write
+        "fenced" => match look.database(server)?.writes()?.off {
+            true => Seen::Open(format!("server {name} is an abandoned master, and read-only")),
+            false => Seen::Broken(
+                format!("server {name} is an abandoned master, and takes writes"),
+                &["rs-dbsync", "writes", "off"],
+            ),
+        },
         _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
     })
 }

@@ -1,10 +1,10 @@
 //! `audit`: what is owed, and what the world says of it.
 
 use anyhow::Result;
-use rs_cli::{Context, Exit, Journal, alive, settling};
+use rs_cli::{Context, Exit, Journal, alive, settling, shell_words};
 use rs_drivers::look::Look;
 use rs_drivers::owed::{Seen, see};
-use rs_model::act::{Act, Due};
+use rs_model::act::{Act, Debt, Due};
 use rs_model::journal::{Left, cut_off, unended};
 use rs_records::Record;
 
@@ -28,12 +28,23 @@ fn due(written: &str) -> std::result::Result<Due, rs_model::Bad> {
     })
 }
 
+/// The command that puts right what a debt was to keep.
+fn settled_by(verb: &[&str], debt: &Debt) -> String {
+    // an act on one server may owe another
+    let name = debt.key.split_once(':').map_or(debt.subject.as_str(), |(_, name)| name);
+    let rest = ["--deployment", &debt.deployment, "--", name];
+    let all: Vec<String> = verb.iter().copied().chain(rest).map(str::to_owned).collect();
+    shell_words(&all)
+}
+
 pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let deployment = cx.deployment(world.cloud.as_ref())?;
     let journal = Journal::new(world.state.as_ref());
     let mut debts = journal.debts(&deployment)?;
-    debts.retain(|debt| args.due.is_none_or(|due| debt.due <= due));
+    // what was abandoned must not take writes at any time
+    let later = |debt: &Debt| args.due.is_some_and(|due| debt.due > due);
+    debts.retain(|debt| !later(debt) || debt.kind == "fenced");
     let mut records = Vec::new();
     let mut open = 0;
     if !debts.is_empty() {
@@ -42,11 +53,20 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
         for debt in &debts {
             let run = debt.owner.run.as_deref();
             let part = run.and_then(|run| look.part(&debt.subject, run));
-            let settle = settling(debt, part, look.stand_in(debt), &acts);
+            let mut settle = settling(debt, part, look.stand_in(debt), &acts);
             let seen = see(&look, world.state.as_ref(), debt)
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
+            match &seen {
+                Seen::Broken(_, verb) => settle = settled_by(verb, debt),
+                Seen::Unknown(text) if later(debt) => {
+                    cx.warn(&format!("{}: {text}", debt.key));
+                    continue;
+                }
+                _ if later(debt) => continue,
+                _ => {}
+            }
             let (word, text) = match &seen {
-                Seen::Open(text) => ("open", text),
+                Seen::Open(text) | Seen::Broken(text, _) => ("open", text),
                 Seen::Settled(text) => ("settled", text),
                 Seen::Unknown(text) => ("unknown", text),
             };

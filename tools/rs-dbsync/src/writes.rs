@@ -12,7 +12,7 @@ use rs_records::{Record, WRITES};
 use serde_json::{Value as Json, json};
 
 use crate::sets::{
-    Asked, Open, Site, events_key, is_silence, lowered_key, refuse, role, writes_key,
+    Asked, Open, Site, events_key, fenced_tag, is_silence, lowered_key, refuse, role, writes_key,
 };
 use crate::{Subject, command, proof};
 
@@ -58,6 +58,11 @@ pub fn master(open: &Open) -> Result<()> {
     .hint("--role master names the masters"))
 }
 
+/// Whether it was the master and was abandoned for another: its writes can be switched off again, and owe nothing more.
+fn is_fenced(open: &Open) -> bool {
+    open.server.tags.contains(&fenced_tag(&open.set))
+}
+
 /// Ends whoever could write, and proves that nobody can.
 pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
@@ -67,8 +72,11 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
     let opened = site.open_all(&subjects)?;
     let mut steps = Vec::new();
     for (at, open) in &opened {
-        master(open)?;
-        site.master(&open.set)?;
+        let fenced = is_fenced(open);
+        if !fenced {
+            master(open)?;
+            site.master(&open.set)?;
+        }
         let before = open.db.writes()?;
         let silence = open.db.silence(&off.allow)?;
         unknown_allowed(cx, open, &off.allow, &silence);
@@ -82,20 +90,16 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         let nonce = proof::nonce()?;
         // what a killed migration left lowered is raised too
         let lowered = lowered_key(&open.set);
-        let left = site.debt(&lowered)?.is_some();
+        let left = !fenced && site.debt(&lowered)?.is_some();
+        let kept = json!({ "writes": before, "allowed": off.allow, "nonce": nonce });
         steps.push(Step {
             at: *at,
-            needed: !silent || !alone || known.is_none(),
+            needed: !silent || !alone || (known.is_none() && !fenced),
             before: json!({ "off": before.off }),
             expect: json!({ "off": true }),
             settles: if left { vec![lowered] } else { Vec::new() },
-            undo: Some(words(&inverse)),
-            opens: owed(
-                open,
-                &inverse,
-                &before,
-                json!({ "writes": before, "allowed": off.allow, "nonce": nonce }),
-            ),
+            undo: (!fenced).then(|| words(&inverse)),
+            opens: if fenced { Vec::new() } else { owed(open, &inverse, &before, kept) },
             ..Step::default()
         });
     }
@@ -104,6 +108,7 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         // the canary is the last write before the freeze; the debt that was opened first says which
         let (_, nonce) = site.frozen(&open.set)?;
         if let Some(nonce) = nonce
+            && !is_fenced(open)
             && open.db.read_canary()?.as_ref() != Some(&nonce)
         {
             open.db.write_canary(&nonce)?;
