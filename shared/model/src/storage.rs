@@ -29,8 +29,9 @@ pub struct Repeat {
     pub by: Option<(String, String)>,
 }
 
-/// The first statement that changes rows of a table without transactions, or may do so by a view or a trigger: where they lead
-/// is not followed, and any such table of the schema counts. The first `done` are done, and what they made is in `storage`; what they set for the session is set again.
+/// The first statement that changes rows of a table without transactions, or may do so by a view or a trigger: where they
+/// lead is not followed, and any such table of the schema counts. The first `done` are done, and what they made is in
+/// `storage`; what they set for the session is set again.
 pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<Repeat> {
     let mut now = Storage {
         tables: storage.tables.iter().map(|(name, is)| (name.to_lowercase(), *is)).collect(),
