@@ -139,6 +139,7 @@ defaults() {
   run_name "$UPGRADE"
   one_way MIGRATION_SQL "${MIGRATION_SQL[@]}"
   one_way MIGRATION_SCRIPT "${MIGRATION_SCRIPT[@]}"
+  migrated_once
   values
   [[ -n ${RS_CLOUD:-} ]] || die 2 "RS_CLOUD is not set" "export RS_CLOUD=sqlite:/path/site.db"
   export RS_DEPLOYMENT=$DEPLOYMENT RS_UPGRADE=$UPGRADE
@@ -267,6 +268,17 @@ one_way() { # one_way NAME ENTRY...: a set must not get statements by two kinds 
   mapfile -t sets < <(sets_of "${@:2}")
   ((${#sets[@]} < 2)) || [[ $'\n'$(printf '%s\n' "${sets[@]}")$'\n' != *$'\n\n'* ]] ||
     die 2 "$1 names a database set on some lines and none on others" "write $1=SET => VALUE on each"
+}
+migrated_once() { # a set has one token: by statements, or by one script; a second one would count as done
+  local entry set sets seen=$'\n'
+  mapfile -t sets < <(sets_of "${MIGRATION_SQL[@]}")
+  for entry in "${MIGRATION_SCRIPT[@]}"; do sets+=("$(set_of "$entry")"); done
+  for set in "${sets[@]}"; do
+    [[ $seen == $'\n' || (-n $set && $seen != *$'\n\n'* && $seen != *$'\n'"$set"$'\n'*) ]] ||
+      die 2 "MIGRATION_SQL and MIGRATION_SCRIPT migrate ${set:-every database set} twice" \
+        "statements or one script for each set; or a script that runs the statements too"
+    seen+=$set$'\n'
+  done
 }
 names() { printf '%s\n' "${@%%=*}"; } # NAME of each NAME=VALUE
 joined() {

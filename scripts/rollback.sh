@@ -87,7 +87,16 @@ ended() { # ended CODE: where one stands
     say "The way back of $UPGRADE stopped at: $now"
     say "  go on:        $scripts/$self --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
     say "  what is open: rs-cleanup audit"
-    [[ $1 != 7 ]] || say "  who does not answer: bring it back, or end its machine when it is dead for good"
+    (($1 != 6 && $1 != 7)) || {
+      say "  who does not answer: bring it back. A master that is dead for good: end its machine, so that it does not come back"
+      say "  beside the new one, and go on without it: $self --accept-loss any --override 'master fenced' \\"
+      say "    --override 'application sessions gone' --override 'other slaves declared' --override 'abandoned data kept'"
+    }
+    if [[ $mode == run && $undo == no ]] && warm_is_master; then
+      say "  forth again:  $scripts/rollback.sh --undo: the migrated master is kept"
+    elif [[ $mode == run && $undo == yes && $(newest_mark) == undo ]] && ! warm_is_master; then
+      say "  back again:   $scripts/rollback.sh: the warm slave is kept"
+    fi
     [[ -z $log ]] || say "  what was said: $log"
   }
   [[ $1 != 130 ]] || say "rollback.sh: interrupted (try: $self again, it goes on)"
@@ -112,15 +121,18 @@ trap 'ended $?' EXIT
 
 # Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
 did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back; or before, if that was taken back
-  local acts line seen=1 before=1 there=1 back=no
+  local acts line seen=1 before=1 there=1 back=no ended=no
   acts=$(command rs-journal show --run "$UPGRADE" --json 2>/dev/null) || true
   while IFS= read -r line; do
     case $line in
     *'"subject":"way back"'*)
-      there=$seen
+      there=$seen ended=yes
       seen=1
       ;;
-    *'"subject":"undo"'*) seen=$there ;;
+    *'"subject":"undo"'*) # of one that was cut off nothing is forgotten yet
+      [[ $ended == no ]] || seen=$there
+      ended=no
+      ;;
     *'"subject":"step forth"'*)
       seen=$before
       back=no
@@ -133,6 +145,7 @@ did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it la
     *"\"outcome\":\"${3:-}"*"\"tool\":\"$1\""*"\"verb\":\"$2\""*) seen=0 ;;
     esac
   done <<<"$acts"
+  [[ $turned == no || $undo == yes ]] || seen=$before
   return "$seen"
 }
 noted() { # noted KIND: on what a debt of that kind stands in the journal, one a line
@@ -197,6 +210,7 @@ price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost 
 give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was found
   local mark='step forth' on='upgrade.sh to go on' left='the site is as it was'
   [[ $undo == no ]] || mark='way back' on='nothing to stay with the old release'
+  [[ $undo == no || $turned == no ]] || mark='step back' on='rollback.sh to go on to the old release'
   [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
   [[ $page == on ]] || {
     # the last verdict on the site may be the answer to somebody's other question
@@ -234,6 +248,22 @@ is_back() { # whether the last that the run did was this, and the old release se
     command "${site[@]}" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null 2>&1
 }
 
+# A master that does not answer is not off. Who says so by --override goes on without it.
+silent=no allowed=()
+migrated_masters_off() { # migrated_masters_off [--sessions]
+  local rc=0
+  if [[ " ${overrides[*]} " != *' master fenced '* ]]; then
+    migrated_masters | rs-dbsync writes off --allow-none "$@" "${allowed[@]}" >/dev/null
+    return
+  fi
+  migrated_masters | rs-dbsync writes off --allow-none "$@" "${allowed[@]}" >/dev/null || rc=$?
+  ((rc == 0)) && return
+  ((rc == 6 || rc == 7)) || exit "$rc"
+  silent=yes
+  part "it does not answer, and is not fenced: accepted, 'master fenced'"
+}
+migrated_masters() { rs-server list --role master --not-as warm --state operational --allow-none; }
+
 # try WHAT COMMAND...: one of the questions before anything is touched; each no is shown, and named in $refused
 refused=() worst=0
 try() {
@@ -259,12 +289,19 @@ takes() { # takes SCRIPT SELECTOR...: each of these answers, and has it
 }
 takes_work() { command rs-server list "${@:2}" --state operational --allow-none | working | command rs-run "$1" --allow-none --dry-run; }
 
+# Who turns round in the middle of a way back, or of taking one back: what has been promoted since is the master.
+turned=no
+at=$([[ $mode == plan ]] || newest_mark)
+if [[ $mode != plan ]]; then
+  if [[ $undo == yes && $at == 'step back' ]] || { [[ $undo == no && $at == undo ]] && ! warm_is_master; }; then turned=yes; fi
+fi
+
 promoting=no promoted=no
 page=off writes=on # as they were found
 open page && page=on
 open writes && writes=off
 # one that was cut off left its own page and its own silence
-[[ $mode != run ]] || ! [[ $(newest_mark) =~ ^(step back|undo)$ ]] || as_first_found
+[[ $mode != run || $turned == yes ]] || ! [[ $at =~ ^(step back|undo)$ ]] || as_first_found
 if [[ $undo == yes ]]; then
   undo
   exit 0
@@ -272,10 +309,6 @@ fi
 if [[ $mode == run ]] && is_back; then
   say "The run $UPGRADE is rolled back already, and the old release serves. Nothing was changed."
   exit 0
-fi
-
-if [[ $mode == run && $(newest_mark) == undo ]] && ! warm_is_master; then
-  die 5 "a rollback is being taken back, and that was cut off" "rollback.sh --undo goes on with it; then rollback.sh again"
 fi
 
 migrated=no
@@ -321,6 +354,7 @@ fi
 
 losing=(--lose-writes)
 # upgrade.sh begins with step 15 again after this
+[[ $mode != run || $turned == no ]] || command rs-journal mark 'step forth' >/dev/null
 [[ $mode != run ]] || command rs-journal mark 'step back' >/dev/null
 if [[ $dark == yes ]]; then
   part "page on"
@@ -330,7 +364,7 @@ if [[ $migrated == yes && $promoted == no ]]; then
   part "writes off on the migrated masters"
   mapfile -t allowed < <(allow)
   # one that was cut off in the middle of a promotion may have none
-  rs-server list --role master --not-as warm --state operational --allow-none | rs-dbsync writes off --allow-none "${allowed[@]}" >/dev/null
+  migrated_masters_off
   [[ $mode != run ]] || price_taken --as warm
 fi
 if [[ $dark == yes ]]; then
@@ -339,8 +373,7 @@ if [[ $dark == yes ]]; then
     rs-run "$APP_STOP" --stay --allow-none >/dev/null
 fi
 if [[ $migrated == yes && $promoted == no ]]; then # what they left open, and whoever else is on the master that is abandoned
-  rs-server list --role master --not-as warm --state operational --allow-none |
-    rs-dbsync writes off --sessions --allow-none "${allowed[@]}" >/dev/null
+  [[ $silent == yes ]] || migrated_masters_off --sessions
 fi
 if [[ $migrated == yes ]]; then
   rs-server list --role db | rs-snapshot schedule off >/dev/null
@@ -412,7 +445,9 @@ say ""
 say "The old release serves on the old data. Left for you:"
 if [[ $migrated == yes ]]; then
   mapfile -t masters < <(kept_masters)
-  say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
+  [[ $silent == no ]] || say "  the migrated master did not answer: nobody switched its writes off. Look at it before it is seen by anybody:
+    rs-dbsync writes off -- ${masters[*]@Q}. What users wrote is there only: do not rebuild it before you have that"
+  [[ $silent == yes ]] || say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
   say "  once you stay here, the slaves and that master again from the data of the old release:"
   say "    rs-dbsync init --role slave --allow-none; rs-dbsync init --rebuild -- ${masters[*]@Q}"
 fi

@@ -36,10 +36,11 @@ may_undo() {
   none_refused "mend what the lines above name, then rollback.sh --undo; the data that the migrated master had: rs-snapshot list (abandoned-…)"
 }
 undo() {
-  local label masters=() kept at schema
-  at=$(newest_mark)
+  local label masters=() kept schema
   mapfile -t masters < <(kept_masters)
-  [[ $mode == plan || $at == 'way back' || $at == undo ]] ||
+  [[ $turned == no ]] || warm_is_master ||
+    die 5 "the way back of $UPGRADE was cut off before it promoted anything: there is nothing to take back" "rollback.sh goes on with it"
+  [[ $mode == plan || $at == 'way back' || $at == undo || $turned == yes ]] ||
     die 5 "the run $UPGRADE was not rolled back: there is nothing to take back" "upgrade.sh goes on, rollback.sh goes back"
   [[ $mode == plan || $at == undo ]] || warm_is_master ||
     die 5 "the run $UPGRADE was rolled back before its migration, which was free" "upgrade.sh goes on with step 15"

@@ -1,6 +1,7 @@
 //! The way back, from one step after the other: what the price said is what was lost, and all is as it was before.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -255,6 +256,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let on = site.run("scripts/upgrade.sh", &["--until", "36"]).exits(0);
     assert!(!on.stderr.contains("back from here"), "no step was to be done again: {on}");
 
+    turned_round_when_the_old_release_does_not_come_up(&site);
     let back = site.run("scripts/rollback.sh", &["--accept-loss", "4"]).exits(0);
     assert!(back.stderr.contains("4 transactions of users since"), "{back}");
     assert_eq!(releases(&site), ["1.0"], "{back}");
@@ -278,6 +280,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     assert_eq!(releases(&site), ["1.0"], "{declined}");
     let undone = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "1"]).exits(0);
     assert!(undone.stderr.contains("1 transaction of users since"), "{undone}");
+    turned_round_when_the_new_release_does_not_come_up(&site);
     assert_eq!(releases(&site), ["2.0"], "{undone}");
     assert_eq!(orders(&site, "Master DB"), "user-1,user-2,user-3,user-4,user-5", "{undone}");
     assert_eq!(orders(&site, "Slave2 DB"), "user-1,user-6", "the other side is kept\n{undone}");
@@ -291,6 +294,47 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let _ = site.run("scripts/upgrade.sh", &[]).exits(0);
     assert_eq!(orders(&site, "Master DB"), "user-1,user-2,user-3,user-4,user-5,user-7");
     let _ = site.run("scripts/rollback.sh", &["--undo"]).exits(5).says("was not rolled back");
+}
+
+/// Somebody else on the port of an application: it cannot start.
+fn in_the_place_of(site: &Site, server: &str) -> TcpListener {
+    let record = site.tool("rs-server").args(["list", server]).run().exits(0).record();
+    let place = format!("{}:8000", record["address"].as_str().unwrap());
+    // the one that is stopped may still be ending
+    let mut taken = None;
+    until("the port to be free", Duration::from_secs(30), || {
+        taken = TcpListener::bind(&place).ok();
+        taken.is_some()
+    });
+    taken.unwrap()
+}
+
+/// The slave is the master already, and the way back cannot end: the migrated master is still the way forth.
+fn turned_round_when_the_old_release_does_not_come_up(site: &Site) {
+    let taken = in_the_place_of(site, "App Server-1");
+    let stuck = site.run("scripts/rollback.sh", &["--accept-loss", "any"]).exits(8);
+    let stuck = stuck.says("stopped at: old processes start").says("forth again:");
+    let _ = site.run("scripts/upgrade.sh", &[]).exits(5).says("rollback.sh --undo takes that back");
+    let forth = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "0"]).exits(0);
+    assert_eq!(releases(site), ["2.0"], "{stuck}\n{forth}");
+    let mine = orders(site, "Master DB");
+    assert_eq!(mine, "user-1,user-2,user-3,user-4,user-5", "{stuck}\n{forth}");
+    audited(site);
+    drop(taken);
+}
+
+/// And the other way round, from a state in which the run stands forth.
+fn turned_round_when_the_new_release_does_not_come_up(site: &Site) {
+    let _ = site.run("scripts/rollback.sh", &["--accept-loss", "any"]).exits(0);
+    let taken = in_the_place_of(site, "App Server-3");
+    let stuck = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(1);
+    let stuck = stuck.says("step 29f again").says("back again:");
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "0"]).exits(0);
+    assert_eq!(releases(site), ["1.0"], "{stuck}\n{back}");
+    audited(site);
+    drop(taken);
+    let forth = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(0);
+    assert_eq!(releases(site), ["2.0"], "{forth}");
 }
 
 /// The newest promotion lies between a page that came up and one that went down, both done.
