@@ -6,7 +6,7 @@ inlined() { # what steps have in common, as its commands
   local line
   while IFS= read -r line; do
     case ${line%% *} in
-    page_on | page_up) sed -n "/^${line%% *}() {/,/^}\$/p" ../lib.sh | sed -e '1d;$d' -e 's/^  //' ;;
+    page_on | page_up | members_are_new) sed -n "/^${line%% *}() {/,/^}\$/p" ../lib.sh | sed -e '1d;$d' -e 's/^  //' ;;
     *) printf '%s\n' "$line" ;;
     esac
   done

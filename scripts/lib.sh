@@ -240,6 +240,14 @@ page_up() {           # the page is up on every balancer. Not asked again where 
     rs-maintenance status --pool "$POOL" --require on >/dev/null
 }
 
+members_are_new() { # the pool is exactly the new members, at run time too: somebody may have put an old one in since step 30
+  local members
+  [[ ${RS_MODE:-} != dry ]] || return 0 # it is not yet
+  members=$(rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --only --dry-run)
+  [[ $members != *'"changed":true'* ]] || die 5 "the pool is not what step 25 left and step 30 tested" \
+    "rs-lbctl status --pool '$POOL' shows it; upgrade.sh --only 25 puts it right, --only 30 tests it, then upgrade.sh again"
+}
+
 working() { # of the servers on stdin those that run workers
   if [[ $WORKERS_IN_ARRAYS == yes ]]; then cat; else sed '/"array":"/d'; fi
 }

@@ -6,11 +6,14 @@
 #   proves  the balancers are configured as step 17 found them; an own request through every listening address gets the site
 #   undo    scripts/rollback.sh: costs every write since now
 step_31() {
-  local drift
+  local drift members
   rs-check drift --allow-none >/dev/null &
   drift=$!
+  members_are_new &
+  members=$!
   rs-dbsync writes opened --role master --allow-none >/dev/null
   wait "$drift"
+  wait "$members"
   rs-maintenance stop --pool "$POOL"
 }
 proof_31() {
