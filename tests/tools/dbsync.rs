@@ -616,6 +616,11 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     assert_eq!(did(&dbsync(&["init", "Slave DB"], 0))["changed"], false);
     assert_eq!(sql(&scene, "Slave DB", "SELECT COUNT(*) FROM appdb.t; SELECT @@read_only"), "2\n1");
     one_that_is_only_defined_is_named_and_proves_nothing(&scene, &dbsync);
+    // either has what is in no other place: the master, and its only slave
+    let relaunch = |server: &str| scene.tool("rs-server").args(["relaunch", server]).run().exits(5);
+    relaunch("Master DB").says("it is a master of the database set").says("rs-cleanup plan");
+    relaunch("Slave DB").says("it is the last slave of the database set");
+    assert_eq!(sql(&scene, "Master DB", "SELECT COUNT(*) FROM appdb.t"), "2", "nothing ended");
 
     dbsync(&["writes", "off", "Master DB"], 0);
     restart("Master DB");

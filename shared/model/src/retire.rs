@@ -420,6 +420,48 @@ fn of_database(
     reasons
 }
 
+/// Why a database's machine must not be made anew: what it holds ends with it, as when it retires, and it comes back
+/// empty. One that never came up has nothing yet; one that is gone has nothing left, but no empty server comes up as the
+/// master of a set.
+///
+/// - `ending`: all that are made anew with it.
+/// - `gone`: its machine is known to be gone.
+/// - `owed`: it is owed that it is kept: it is held, or was abandoned.
+pub fn not_anew(
+    server: &Server,
+    world: &World,
+    ending: &BTreeSet<&str>,
+    gone: bool,
+    owed: bool,
+) -> Vec<String> {
+    let Some(set) = server.set_or_fenced() else { return Vec::new() };
+    let master = server.database_set().is_some_and(|(_, master)| master);
+    let answers = world.databases.get(&server.name).is_some_and(Result::is_ok);
+    match server.state {
+        State::Inactive => return Vec::new(),
+        State::Pending | State::Booting | State::StrandedInBooting
+            if !(owed || master && answers) =>
+        {
+            return Vec::new();
+        }
+        _ if gone && master => {
+            return vec![format!(
+                "its machine is gone, and it would come back empty as the master of the database set {set} (promote \
+                 another first, or take its tag database:master_active={set})"
+            )];
+        }
+        _ if gone => return Vec::new(),
+        _ => {}
+    }
+    let mut reasons = of_database(server, world, ending, &Reach::default());
+    let warm =
+        server.tags.iter().any(|tag| tag.starts_with("rs_upgrade:") && tag.ends_with("=warm"));
+    if owed || warm || server.database_set().is_none() {
+        reasons.push(format!("it is kept as a way back of the database set {set}"));
+    }
+    reasons
+}
+
 /// Why a deployment must not end as a whole: it is no clone, or it has what the plan does not name.
 ///
 /// - `cloned_from`: the deployment that it was cloned from.

@@ -502,3 +502,43 @@ fn a_master_ends_only_when_its_whole_set_does_and_the_plan_is_for_the_whole() {
     let without_array = &all[..all.len() - 1];
     assert!(not_whole(Some("production"), &world, without_array)[0].contains("array array-1 came"));
 }
+
+#[test]
+fn a_database_is_made_anew_only_where_nothing_is_lost_with_it() {
+    let anew = |world: &World, at: usize, gone: bool, owed: bool| {
+        let server = &world.servers[at];
+        let ending = [server.name.as_str()].into();
+        not_anew(server, world, &ending, gone, owed).join("; ")
+    };
+    let (app, master, slave, warm) = (0, 1, 2, 3);
+    assert_eq!(anew(&site(), app, false, false), "");
+    assert_eq!(anew(&site(), slave, false, false), "", "another good one is there");
+    assert!(anew(&site(), slave, false, true).contains("way back"), "it is held");
+    assert!(anew(&site(), warm, false, false).contains("way back"));
+    assert!(anew(&site(), master, false, false).contains("a master of the database set shop"));
+    let empty = anew(&site(), master, true, false);
+    assert!(empty.contains("empty as the master") && empty.contains("promote"), "{empty}");
+    assert_eq!(anew(&site(), slave, true, false), "");
+    assert_eq!(anew(&site(), warm, true, true), "", "there is nothing left of it");
+    // its silence is no proof that its machine is gone
+    let mut world = site();
+    world.databases.insert("Master".into(), Err("refused".into()));
+    assert!(anew(&world, master, false, false).contains("a master of the database set shop"));
+    let mut world = site();
+    world.databases.insert("Warm".into(), Err("refused".into()));
+    assert!(anew(&world, slave, false, false).contains("no other slave"), "the only good one");
+    let mut world = site();
+    world.servers[slave].tags = ["database:fenced=shop".to_owned()].into();
+    assert!(anew(&world, slave, false, false).contains("way back"), "it was abandoned");
+    // one that never came up has no data yet, unless it shows a database
+    for state in [State::Inactive, State::Booting, State::StrandedInBooting] {
+        let mut world = site();
+        world.databases.insert("Master".into(), Err("refused".into()));
+        world.servers.iter_mut().for_each(|server| server.state = state);
+        assert_eq!(anew(&world, master, false, false), "", "{state:?}");
+        assert_eq!(anew(&world, warm, false, false), "", "{state:?}");
+    }
+    let mut world = site();
+    world.servers[master].state = State::StrandedInBooting;
+    assert!(anew(&world, master, false, false).contains("a master of the database set shop"));
+}

@@ -3,12 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use rs_cli::{Changing, Context, Done, Exit, Select, Set, Step, Subject, Subjects, What};
+use rs_cli::{
+    Changing, Context, Done, Exit, Journal, Select, Set, Step, Subject, Subjects, What, now,
+};
 use rs_contract::{Cloud, Error, Kind, Result};
 use rs_drivers::levels::Book;
+use rs_drivers::look::Look;
 use rs_model::input::resolve;
+use rs_model::retire::{World, not_anew};
 use rs_model::{Array, Inputs, Level, Server, State, TemplateRef, Value};
 use serde_json::{Map, Value as Json, json};
+
+use crate::tend;
 
 /// What to launch.
 #[derive(clap::Args)]
@@ -358,7 +364,8 @@ fn plan_array(
     Ok((step, Some(Todo::Array { name: name.clone(), finish, make })))
 }
 
-/// Ends the machines, then as `launch`. Nothing is ended when one of them is locked or could not be launched again.
+/// Ends the machines, then as `launch`. Nothing is ended when one of them is locked, holds what is in no other place, or
+/// could not be launched again.
 pub fn relaunch(relaunch: &Relaunch, cx: &Context) -> anyhow::Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let cloud = world.cloud.as_ref();
@@ -366,11 +373,14 @@ pub fn relaunch(relaunch: &Relaunch, cx: &Context) -> anyhow::Result<Exit> {
     let known = Known::read(cloud, &deployment)?;
     let mut refused = Vec::new();
     let mut steps = Vec::new();
+    let data = Data::look(cloud, world.state.as_ref(), &deployment, &subjects)?;
     for (at, item) in subjects.items.iter().enumerate() {
         if item.what == What::Other {
             continue;
         }
-        match plan_relaunch(item, &known) {
+        let planned = plan_relaunch(item, &known)
+            .and_then(|step| data.kept(cloud, &deployment, item).map(|()| step));
+        match planned {
             Ok(step) => steps.push(Step { at, ..step }),
             Err(e) => refused.push(e),
         }
@@ -379,6 +389,60 @@ pub fn relaunch(relaunch: &Relaunch, cx: &Context) -> anyhow::Result<Exit> {
     let exit = work(cx, cloud, world.state.as_ref(), &deployment, &mut subjects, &steps)?;
     cx.refresh(cloud, &deployment, &mut subjects)?;
     cx.pass_on(&subjects, exit)
+}
+
+/// What the databases among the subjects hold, and what is owed of them.
+struct Data {
+    world: World,
+    owed: BTreeSet<String>,
+    ending: BTreeSet<String>,
+}
+
+impl Data {
+    fn look(
+        cloud: &dyn Cloud,
+        state: &dyn rs_contract::State,
+        deployment: &str,
+        subjects: &Subjects,
+    ) -> Result<Data> {
+        let of = subjects.items.iter().filter(|item| !item.record.planned());
+        let servers: Vec<&Server> = of.filter_map(Subject::as_server).collect();
+        let ending: BTreeSet<String> = servers.iter().map(|s| s.name.clone()).collect();
+        if servers.iter().all(|server| server.set_or_fenced().is_none()) {
+            return Ok(Data { world: World::default(), owed: BTreeSet::new(), ending });
+        }
+        let debts = Journal::new(state).debts(deployment)?;
+        let look = Look::new(cloud, deployment)?;
+        let world = look.evidence(&|server| ending.contains(&server.name), &debts, &now());
+        // a promotion of one server owes another
+        let kept = |key: &str| {
+            key.strip_prefix("held:").or(key.strip_prefix("fenced:")).map(str::to_owned)
+        };
+        let owed = debts.iter().filter_map(|debt| kept(&debt.key)).collect();
+        Ok(Data { world, owed, ending })
+    }
+
+    /// Declines for a database whose data would end with its machine.
+    fn kept(&self, cloud: &dyn Cloud, deployment: &str, item: &Subject) -> Result<()> {
+        let Some(server) = item.as_server().filter(|s| self.ending.contains(&s.name)) else {
+            return Ok(());
+        };
+        if server.set_or_fenced().is_none() {
+            return Ok(());
+        }
+        let gone = !server.state.is_up() || tend::is_lost(cloud, server)?;
+        let ending = self.ending.iter().map(String::as_str).collect();
+        let owed = self.owed.contains(&server.name);
+        let reasons = not_anew(server, &self.world, &ending, gone, owed);
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        let what = format!("{:?} is not made anew: {}", server.name, reasons.join("; "));
+        Err(Error::new(Kind::Declined, what).hint(format!(
+            "its data would be lost; what may be accepted is accepted by its name where a machine ends: {}; then launch it",
+            undo(deployment, &server.name)
+        )))
+    }
 }
 
 fn work(

@@ -115,7 +115,7 @@ pub fn run(tend: &Tend, cx: &Context) -> anyhow::Result<Exit> {
 }
 
 /// A machine that was made and is not there any more.
-fn is_lost(cloud: &dyn Cloud, server: &Server) -> Result<bool> {
+pub fn is_lost(cloud: &dyn Cloud, server: &Server) -> Result<bool> {
     let made = server.current.as_ref().is_some_and(|current| current.home.is_some());
     if !made || server.foreign || !server.state.is_up() {
         return Ok(false);
