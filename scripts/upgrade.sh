@@ -428,6 +428,7 @@ apps_behind() { # what did not start on the old schema starts on the new one
 names_known() { # a wrong name must not look like a step that cannot be tried yet
   local rc=0 names=("$APP_LIKE" "$TEST_LB_LIKE" "${WARM[@]%% => *}")
   [[ -z $OLD_ARRAY ]] || names+=("$OLD_ARRAY")
+  mapfile -t names < <(printf '%s\n' "${names[@]}" | sort -u)
   read_marks
   [[ $done_before != *' 37 '* ]] || return 0 # they are gone, as they should be
   command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?

@@ -78,6 +78,7 @@ impl Small {
             &[&fault, &root().join("tests/faults"), &tools()],
         );
         // a rehearsal that went well, noted before there is any deployment that could be meant instead
+        std::fs::create_dir_all(&site.place).unwrap();
         for step in ["step 18", "step 23", "step 31", "step 38"] {
             let _ = site
                 .tool("rs-journal")

@@ -190,7 +190,9 @@ fn rollback_goes_the_way_that_is_left(set: &Set) {
     let ran = back(&["--dry-run"]);
     assert_eq!(ran.exit, 7, "{ran}");
     assert!(!ran.stdout.contains("no way back"), "{ran}");
-    for word in ["writes off on the migrated masters", "end its machine when it is dead for good"] {
+    for word in
+        ["writes off on the migrated masters", "end its machine, so that it does not come back"]
+    {
         assert!(ran.stdout.contains(word), "{word}\n{ran}");
     }
     mark("none");

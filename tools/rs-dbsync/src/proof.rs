@@ -127,10 +127,12 @@ pub fn sync(
     let canary = nonce.filter(|nonce| canary.as_ref() == Some(nonce));
     let position =
         asking.of(its, "position", "position of its binary log", || master.db.position())?;
-    // what takes longest is asked beside the rest, each side as soon as it can be judged
-    let (waited, replica, canary_seen, rows, schemas_found) = std::thread::scope(|scope| {
-        let on_master =
-            asking.hears(its).then(|| scope.spawn(|| master.db.schema_fingerprint(&schema)));
+    // before the wait: it would be the first that a master which freezes then does not answer
+    let master_schema = asking.of(its, "master_schema", "fingerprint of its schema", || {
+        master.db.schema_fingerprint(&schema)
+    })?;
+    // the slave's, which takes as long as all else, beside the rest
+    let (waited, replica, canary_seen, rows, slave_schema) = std::thread::scope(|scope| {
         let waited = asking.of(name, "waited", "wait for the master's position", || {
             if position.set().is_some() {
                 slave.db.wait_applied(&position, wait)
@@ -154,15 +156,10 @@ pub fn sync(
             } else {
                 None
             };
-        let mut schemas = [String::new(), String::new()];
-        for (at, server, field, asked) in
-            [(0, its, "master_schema", on_master), (1, name, "slave_schema", on_slave)]
-        {
-            schemas[at] = asking.of(server, field, "fingerprint of its schema", || {
-                asked.map_or_else(|| Ok(String::new()), ended)
-            })?;
-        }
-        Ok::<_, Error>((waited, replica, canary_seen, rows, schemas))
+        let slave_schema = asking.of(name, "slave_schema", "fingerprint of its schema", || {
+            on_slave.map_or_else(|| Ok(String::new()), ended)
+        })?;
+        Ok::<_, Error>((waited, replica, canary_seen, rows, slave_schema))
     })?;
     let position_after =
         asking.of(its, "position_after", "position of its binary log, again", || {
@@ -181,7 +178,7 @@ pub fn sync(
         canary,
         canary_seen,
         waited,
-        schema: schemas(&master, slave, schema, schemas_found),
+        schema: schemas(&master, slave, schema, [master_schema, slave_schema]),
         slave: replica,
         position_after,
         master: replicates,
