@@ -430,11 +430,17 @@ declare -A part_of=([19]=19_writes [19p]=19_processes [25]=25_members [25i]=25_i
 
 # ---- where the run stands -----------------------------------------------------------------------------------------
 # The runs that did something in the deployment, in $runs, and where each stands, by name, in $stands: its newest mark.
+# Who is frozen may hold the store: before the run lock that is no answer, and it is asked again with it.
 find_runs() {
   local acts run mark
   runs=()
   declare -gA stands=()
-  acts=$(command rs-journal show --json) || exit $?
+  # shellcheck disable=SC2154 # mode is the script's
+  if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
+    acts=$(command rs-journal show --json 2>/dev/null) || return
+  else
+    acts=$(command rs-journal show --json) || exit
+  fi
   while IFS=$'\t' read -r run mark; do
     [[ -n ${stands[$run]+known} ]] || { runs+=("$run") && stands[$run]=''; }
     [[ -z $mark ]] || stands[$run]=$mark
@@ -443,7 +449,7 @@ find_runs() {
 }
 # known_run: who mistypes the name of his run must not be told that there is nothing to come back from.
 known_run() {
-  find_runs
+  find_runs || return 0
   [[ -n ${stands[$UPGRADE]+known} ]] || {
     local names
     printf -v names '%s, ' "${runs[@]}"
@@ -453,7 +459,7 @@ known_run() {
 }
 # only_run: nor begin another beside it, which would take the new servers for the old ones. Up to step 3 nothing is made.
 only_run() {
-  find_runs
+  find_runs || return 0
   [[ -z ${stands[$UPGRADE]+known} ]] || return 0
   local run
   for run in "${runs[@]}"; do
