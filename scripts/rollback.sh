@@ -445,11 +445,15 @@ say ""
 say "The old release serves on the old data. Left for you:"
 if [[ $migrated == yes ]]; then
   mapfile -t masters < <(kept_masters)
-  [[ $silent == no ]] || say "  the migrated master did not answer: nobody switched its writes off. Look at it before it is seen by anybody:
-    rs-dbsync writes off -- ${masters[*]@Q}. What users wrote is there only: do not rebuild it before you have that"
-  [[ $silent == yes ]] || say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
-  say "  once you stay here, the slaves and that master again from the data of the old release:"
-  say "    rs-dbsync init --role slave --allow-none; rs-dbsync init --rebuild -- ${masters[*]@Q}"
+  if [[ $silent == yes ]]; then
+    say "  the migrated master did not answer: nobody switched its writes off, and what users wrote is there only. Before anybody"
+    say "  sees it again: rs-dbsync writes off -- ${masters[*]@Q}. Do not rebuild it before you have what you want of it."
+    say "  The slaves again from the data of the old release: rs-dbsync init --role slave --allow-none"
+  else
+    say "  the migrated master is read-only and kept: rollback.sh --undo takes all this back, at the price of what is written from now on"
+    say "  once you stay here, the slaves and that master again from the data of the old release:"
+    say "    rs-dbsync init --role slave --allow-none; rs-dbsync init --rebuild -- ${masters[*]@Q}"
+  fi
 fi
 say "  what was made for the upgrade, and no longer wanted:"
 say "    rs-lbctl point ${TEST_HOST@Q} --remove; rs-server list --as new --as temp --allow-none --role server | rs-server unlock --allow-none"
