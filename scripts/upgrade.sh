@@ -280,7 +280,10 @@ prove() { # prove LABEL: the proof that stands behind the step in its file
   "proof_${part_of[$STEP]:-$STEP}" >/dev/null
   rm -f "$results/$STEP.ended_well"
 }
-# In the window proofs do not stand in the way: each runs beside the next step, and before a decision, and before anything
+in_the_dark() { # in_the_dark LABEL: with the page up, or going up
+  [[ $1 == 18 || -n $begun_at ]] && in_window "$1"
+}
+# In the dark proofs do not stand in the way: each runs beside the next step, and before a decision, and before anything
 # outside the window, all are waited for. A step is marked as done when it is proven.
 proving=()
 prove_beside() { # prove_beside LABEL MS
@@ -504,7 +507,7 @@ for label in "${order[@]}"; do
         behind+=("$plain")
       else
         proof=''
-        [[ $mode != run ]] || ! in_window "$plain" || proof=later
+        [[ $mode != run ]] || ! in_the_dark "$plain" || proof=later
         begin "$plain" "$proof"
         begin_behind
         settle "$plain"

@@ -226,11 +226,10 @@ HEADER_NAME = "".join(c if c.isascii() and c.isprintable() else "-" for c in SER
 
 def main():
     server = Server((SETTINGS["bind_address"], SETTINGS["port"]), Handler)
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # of all threads: it is waited for below
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     say(f"release {RELEASE} on {SETTINGS['bind_address']}:{SETTINGS['port']}")
-    ended.wait()
+    signal.sigwait({signal.SIGTERM})
     # Answers under way are finished; whoever is only connected is not waited for.
     server.ending = True
     server.shutdown()
