@@ -10,7 +10,7 @@ use rs_drivers::settings::Settings;
 /// For one request.
 const ONE: Duration = Duration::from_secs(5);
 /// Between two tries.
-const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_millis(25);
 
 /// Asks a member for its health once.
 pub fn healthy(settings: &Settings, place: (IpAddr, u16)) -> Result<()> {

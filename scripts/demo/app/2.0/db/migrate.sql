@@ -20,39 +20,39 @@ EXECUTE change_table;
 SET @old = (SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE()
     AND table_name = 'orders' AND column_name = 'amount');
 
--- In parts: a slave works on each part while the master is at the next, and is hardly later with the last one.
+-- In parts: a slave works on each part while the master is at the next. The last ones are small, so that it is hardly later.
 SET @top = (SELECT COALESCE(MAX(id), 0) FROM orders);
 SET @change = IF(@old = 1,
   'UPDATE orders SET
     first_name = SUBSTRING_INDEX(customer_name, '' '', 1),
     last_name = SUBSTR(customer_name, CHAR_LENGTH(SUBSTRING_INDEX(customer_name, '' '', 1)) + 2),
     amount_cents = amount * 100
-  WHERE id > @top * ? DIV 16 AND id <= @top * (? + 1) DIV 16', 'DO ? + ?');
+  WHERE id > @top * ? DIV 64 AND id <= @top * ? DIV 64', 'DO ? + ?');
 PREPARE fill_part FROM @change;
-SET @part = 0;
-EXECUTE fill_part USING @part, @part;
-SET @part = 1;
-EXECUTE fill_part USING @part, @part;
-SET @part = 2;
-EXECUTE fill_part USING @part, @part;
-SET @part = 3;
-EXECUTE fill_part USING @part, @part;
-SET @part = 4;
-EXECUTE fill_part USING @part, @part;
-SET @part = 5;
-EXECUTE fill_part USING @part, @part;
-SET @part = 6;
-EXECUTE fill_part USING @part, @part;
-SET @part = 7;
-EXECUTE fill_part USING @part, @part;
-SET @part = 8;
-EXECUTE fill_part USING @part, @part;
-SET @part = 9;
-EXECUTE fill_part USING @part, @part;
-SET @part = 10;
-EXECUTE fill_part USING @part, @part;
-SET @part = 11;
-EXECUTE fill_part USING @part, @part;
+SET @above = 0, @to = 4;
+EXECUTE fill_part USING @above, @to;
+SET @above = 4, @to = 8;
+EXECUTE fill_part USING @above, @to;
+SET @above = 8, @to = 12;
+EXECUTE fill_part USING @above, @to;
+SET @above = 12, @to = 16;
+EXECUTE fill_part USING @above, @to;
+SET @above = 16, @to = 20;
+EXECUTE fill_part USING @above, @to;
+SET @above = 20, @to = 24;
+EXECUTE fill_part USING @above, @to;
+SET @above = 24, @to = 28;
+EXECUTE fill_part USING @above, @to;
+SET @above = 28, @to = 32;
+EXECUTE fill_part USING @above, @to;
+SET @above = 32, @to = 36;
+EXECUTE fill_part USING @above, @to;
+SET @above = 36, @to = 40;
+EXECUTE fill_part USING @above, @to;
+SET @above = 40, @to = 44;
+EXECUTE fill_part USING @above, @to;
+SET @above = 44, @to = 48;
+EXECUTE fill_part USING @above, @to;
 
 -- An index is built at once faster than row by row, and before the last parts: a slave builds it meanwhile.
 SET @change = IF((SELECT COUNT(*) FROM information_schema.statistics WHERE table_schema = DATABASE()
@@ -61,14 +61,22 @@ SET @change = IF((SELECT COUNT(*) FROM information_schema.statistics WHERE table
 PREPARE change_table FROM @change;
 EXECUTE change_table;
 
-SET @part = 12;
-EXECUTE fill_part USING @part, @part;
-SET @part = 13;
-EXECUTE fill_part USING @part, @part;
-SET @part = 14;
-EXECUTE fill_part USING @part, @part;
-SET @part = 15;
-EXECUTE fill_part USING @part, @part;
+SET @above = 48, @to = 52;
+EXECUTE fill_part USING @above, @to;
+SET @above = 52, @to = 56;
+EXECUTE fill_part USING @above, @to;
+SET @above = 56, @to = 58;
+EXECUTE fill_part USING @above, @to;
+SET @above = 58, @to = 60;
+EXECUTE fill_part USING @above, @to;
+SET @above = 60, @to = 61;
+EXECUTE fill_part USING @above, @to;
+SET @above = 61, @to = 62;
+EXECUTE fill_part USING @above, @to;
+SET @above = 62, @to = 63;
+EXECUTE fill_part USING @above, @to;
+SET @above = 63, @to = 64;
+EXECUTE fill_part USING @above, @to;
 
 -- Without the defaults a release that does not know these columns cannot insert.
 SET @change = IF(@old = 1,
