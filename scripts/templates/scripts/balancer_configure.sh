@@ -242,7 +242,7 @@ else
 fi
 
 "$HOME/bin/svc" install haproxy --order 10 --grace 5 \
-  --ready "exec bash -c 'exec 3<>/dev/tcp/$LB_BIND_ADDRESS/$LB_BIND_PORT'" <<RUN
+  --listens "$LB_BIND_ADDRESS:$LB_BIND_PORT" <<RUN
 #!/bin/sh
 exec haproxy -W -S '$(socket "$LB_MASTER_SOCKET")' -f '$config'
 RUN

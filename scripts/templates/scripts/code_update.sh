@@ -200,8 +200,7 @@ while IFS=: read -r name command || [ -n "$name" ]; do
   case $name in '' | '#'*) continue ;; esac
   command=${command#"${command%%[![:space:]]*}"}
   if [ "$name" = web ]; then
-    add app "$command" --order 20 --grace 10 \
-      --ready "exec bash -c 'exec 3<>/dev/tcp/$APPLICATION_BIND_ADDRESS/$APPLICATION_PORT'"
+    add app "$command" --order 20 --grace 10 --listens "$APPLICATION_BIND_ADDRESS:$APPLICATION_PORT"
   else
     add "worker-$name" "$command" --order 30 --grace 10
   fi

@@ -62,7 +62,7 @@ fi
 echo "changed=$changed"
 
 "$HOME/bin/svc" install svnserve --order 10 --grace 5 \
-  --ready "exec bash -c 'exec 3<>/dev/tcp/$REPOSITORY_BIND_ADDRESS/$REPOSITORY_PORT'" <<RUN
+  --listens "$REPOSITORY_BIND_ADDRESS:$REPOSITORY_PORT" <<RUN
 #!/bin/sh
 exec svnserve --daemon --foreground --threads --listen-host '$REPOSITORY_BIND_ADDRESS' --listen-port '$REPOSITORY_PORT' \\
   --root '$root' --config-file "\$HOME/etc/svnserve.conf"

@@ -7,6 +7,7 @@ A service is a folder svc/NAME in the server's home:
     order    a number: services start in rising and end in falling order (50)
     grace    seconds between TERM and KILL (10)
     ready    a program that exits 0 once the service can be used; `svc start` waits for it
+    listens  ADDRESS:PORT where it can be reached once it can be used: the same without a program
     down     is there when it was stopped
     mask     is there when it was stopped to stay: no respawn, no reboot starts it, only `svc start` by hand
     pid      process and its start time, written by the init
@@ -296,8 +297,21 @@ def is_job(name):
     return os.path.exists(path(name, "every"))
 
 
+def is_asked(name):
+    """Whether there is a question for it."""
+    return os.path.exists(path(name, "listens")) or os.path.exists(path(name, "ready"))
+
+
 def is_ready(name):
     """Whether there is a question for it, and the answer is yes."""
+    address, _, port = read(path(name, "listens")).rpartition(":")
+    if port:
+        import socket  # few need it, and it takes its time
+        try:
+            socket.create_connection((address.strip("[]"), port), 1).close()
+            return True
+        except OSError:
+            return False
     return os.path.exists(path(name, "ready")) and subprocess.call(
         [path(name, "ready")], cwd=HOME, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
@@ -318,7 +332,7 @@ def start(args):
             print(f"{name}: every {read(path(name, 'every'))} s ({'now' if changed else 'already'})")
             continue
         until(lambda: alive(name), args.timeout, f"{name} does not start", name)
-        if os.path.exists(path(name, "ready")):
+        if is_asked(name):
             until(lambda: alive(name) and is_ready(name), args.timeout,
                 f"{name} is not ready after {args.timeout:g} s", name)
         pid = alive(name)
@@ -387,10 +401,11 @@ def install(args):
             remove(path(name, what))
         else:
             write(path(name, what), f"{value:g}\n")
-    if args.ready is not None:
-        write(path(name, "ready"), f"#!/bin/sh\n{args.ready}\n", 0o755)
-    else:
-        remove(path(name, "ready"))
+    for what, text, mode in (("ready", f"#!/bin/sh\n{args.ready}\n", 0o755), ("listens", f"{args.listens}\n", 0o644)):
+        if getattr(args, what) is not None:
+            write(path(name, what), text, mode)
+        else:
+            remove(path(name, what))
     changed = write(path(name, "run"), sys.stdin.read(), 0o755)
     print(f"{name}: {'installed' if new else 'changed' if changed else 'unchanged'}")
 
@@ -432,6 +447,7 @@ def main():
     parser.add_argument("--order", type=float, help="install: rising start, falling stop (50)")
     parser.add_argument("--grace", type=float, help="install: seconds between TERM and KILL (10)")
     parser.add_argument("--ready", metavar="COMMAND", help="install: exits 0 once the service can be used")
+    parser.add_argument("--listens", metavar="ADDRESS:PORT", help="install: the same, without a command")
     args = parser.parse_intermixed_args()
     if args.verb in ("start", "stop", "restart", "install", "uninstall") and not args.names:
         parser.error(f"{args.verb} needs a name")
