@@ -107,6 +107,7 @@ done
 # What each engine is told in its own words.
 if [ "$engine" = mariadb ]; then
   own='log-slave-updates=1
+slave-parallel-threads=4
 gtid-strict-mode=1
 binlog-format=ROW
 innodb-log-file-size=96M
