@@ -48,7 +48,7 @@ gates_open() {
     *'"tool":"rs-maintenance"'*'"verb":"stop"'*) [[ $cost != migration ]] || cost=users ;;
     *'"tool":"rs-cleanup"'*'"verb":"retire"'*) [[ $cost != users ]] || cost=none ;;
     esac
-  done < <(command rs-journal show --run "$UPGRADE" --json)
+  done < <(command rs-journal show --run "$UPGRADE" --allow-none --json)
   # it would begin again at step 15, on migrated data, as if that were free
   [[ $back == no || $before == free* ]] ||
     refuse 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"
@@ -59,7 +59,7 @@ gates_open() {
       sed 's/"ms":\([0-9]*\),"step":"step \([^"]*\)"/\1 \2/'
   )
   [[ -n $back_ms ]] || back_ms=$(
-    command rs-journal show --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --subject 'way back' --json 2>/dev/null |
+    command rs-journal show --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --allow-none --subject 'way back' --json 2>/dev/null |
       field ms
   ) || true
 }

@@ -471,7 +471,7 @@ only_run() {
   done
 }
 newest_mark() {
-  command rs-journal show --run "$UPGRADE" --json 2>/dev/null |
+  command rs-journal show --run "$UPGRADE" --allow-none --json 2>/dev/null |
     sed -n '/"tool":"rs-journal"/s/.*"subject":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 # Labels of the steps that are done, as the journal has them, in $done_before; what a rollback undid, which is all from
@@ -494,7 +494,7 @@ read_marks() {
     esac
     at=$label
   done < <(
-    command rs-journal show --run "$UPGRADE" --subject 'step *' --json |
+    command rs-journal show --run "$UPGRADE" --allow-none --subject 'step *' --json |
       sed -n 's/.*"subject":"step \([^"]*\)".*/\1/p'
   )
 }
@@ -507,7 +507,7 @@ pre_upgrade() {
     *'"subject":"way back"'*) attempt=$((attempt + 1)) ;;
     *'"subject":"undo"'*) attempt=$((attempt - 1)) ;;
     esac
-  done < <(command rs-journal show --run "$UPGRADE" --json 2>/dev/null)
+  done < <(command rs-journal show --run "$UPGRADE" --allow-none --json 2>/dev/null)
   printf 'pre-upgrade-%s' "$UPGRADE"
   ((attempt == 1)) || printf -- '-%s' "$attempt"
 }

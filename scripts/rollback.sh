@@ -122,7 +122,7 @@ trap 'ended $?' EXIT
 # Asked into a variable: a gate's no is no failure here, and no reader goes away before all was said.
 did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it last came back; or before, if that was taken back
   local acts line seen=1 before=1 there=1 back=no ended=no
-  acts=$(command rs-journal show --run "$UPGRADE" --json 2>/dev/null) || true
+  acts=$(command rs-journal show --run "$UPGRADE" --allow-none --json 2>/dev/null) || true
   while IFS= read -r line; do
     case $line in
     *'"subject":"way back"'*)

@@ -127,7 +127,7 @@ done
 case $mode in
 abort) exec "$scripts/rollback.sh" ;;
 status)
-  command rs-journal show --run "$UPGRADE" --last 12
+  command rs-journal show --run "$UPGRADE" --allow-none --last 12
   say "--- what is open"
   rc=0
   command rs-cleanup audit || rc=$?

@@ -332,6 +332,17 @@ fn show_and_report_tell_who_did_what_and_how_it_is_undone() {
     assert_eq!(seqs(&["--subject", "App Server-1"]), [1, 3]);
     assert_eq!(seqs(&["--last", "2"]), [3, 4]);
     assert_eq!(seqs(&["--open"]), [0_u64; 0]);
+    assert_eq!(seqs(&["--run", "u-*", "--last", "1"]), [4]);
+    assert_eq!(seqs(&["--run", "u-2", "--subject", "step *"]), [0_u64; 0]);
+    // a run that did nothing is not found, whatever else is asked of it; who may ask before it began says so
+    for (run, said) in [("u-11", "did you mean \"u-1\""), ("x-*", "its runs: u-1, u-2")] {
+        for rest in [&[][..], &["--open"], &["--subject", "step *"]] {
+            let asked = || tool(&scene).args(["show", "--run", run]).args(rest);
+            let ran = asked().run().exits(4).says(run).says(said);
+            assert_eq!(ran.stdout, "", "{ran}");
+            assert_eq!(asked().args(["--allow-none"]).run().exits(0).stdout, "");
+        }
+    }
     let other = ["show", "--deployment", "it's \"prod\""];
     tool(&scene).args(other).run().exits(4).says("it's \\\"prod");
     let report = tool(&scene).args(["report", "--run", "u-1", "--json"]).run().exits(0).record();

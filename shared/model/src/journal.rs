@@ -23,15 +23,23 @@ pub struct Wanted {
     pub last: Option<usize>,
 }
 
+impl Wanted {
+    /// Whether an act is of the deployment and of the run that are wanted.
+    pub fn of_run(&self, act: &Act) -> bool {
+        self.deployment.as_ref().is_none_or(|name| act.deployment == *name)
+            && self
+                .run
+                .as_ref()
+                .is_none_or(|pattern| act.owner.run.as_ref().is_some_and(|run| like(run, pattern)))
+    }
+}
+
 /// The wanted acts, in order.
 pub fn select(acts: Vec<Act>, wanted: &Wanted) -> Vec<Act> {
     let mut found: Vec<Act> = acts
         .into_iter()
         .filter(|act| {
-            wanted.deployment.as_ref().is_none_or(|name| act.deployment == *name)
-                && wanted.run.as_ref().is_none_or(|pattern| {
-                    act.owner.run.as_ref().is_some_and(|run| like(run, pattern))
-                })
+            wanted.of_run(act)
                 && wanted.subject.as_ref().is_none_or(|pattern| is_of(&act.subject, pattern))
                 && (!wanted.open || act.outcome == Outcome::Open)
         })

@@ -136,6 +136,9 @@ struct Show {
     /// Only the newest so many
     #[arg(long, value_name = "N")]
     last: Option<usize>,
+    /// A run that did nothing yet is fine
+    #[arg(long)]
+    allow_none: bool,
 }
 
 #[derive(ClapArgs)]
@@ -182,7 +185,11 @@ fn run(args: Args, cx: &Context) -> Result<Exit> {
                 last: show.last,
                 ..wanted(cx, show.of)
             };
-            let acts = journal::select(acts(cx)?, &wanted);
+            let all = acts(cx)?;
+            if !show.allow_none {
+                something(&all, &wanted)?;
+            }
+            let acts = journal::select(all, &wanted);
             cx.emit(&acts.iter().map(Record::of).collect::<Vec<_>>())?;
             Ok(Exit::Done)
         }
@@ -190,8 +197,8 @@ fn run(args: Args, cx: &Context) -> Result<Exit> {
         Verb::Report(of) => {
             let all = acts(cx)?;
             let wanted = wanted(cx, of);
-            let acts = journal::select(all.clone(), &wanted);
-            something(&all, &acts, &wanted)?;
+            something(&all, &wanted)?;
+            let acts = journal::select(all, &wanted);
             let reports = journal::report(&acts);
             if cx.common.json {
                 cx.emit(&reports.iter().map(Record::of).collect::<Vec<_>>())?;
@@ -234,8 +241,11 @@ fn acts(cx: &Context) -> Result<Vec<Act>> {
 }
 
 /// A run that is named is in the journal: of one that never was, nothing is open and nothing differs.
-fn something(all: &[Act], found: &[Act], wanted: &Wanted) -> Result<()> {
-    let Some(run) = wanted.run.as_deref().filter(|_| found.is_empty()) else { return Ok(()) };
+fn something(all: &[Act], wanted: &Wanted) -> Result<()> {
+    let Some(run) = &wanted.run else { return Ok(()) };
+    if all.iter().any(|act| wanted.of_run(act)) {
+        return Ok(());
+    }
     let of = wanted.deployment.as_deref();
     let known: BTreeSet<&str> = all
         .iter()
@@ -279,7 +289,7 @@ fn verify(cx: &Context, what: Verify) -> Result<Exit> {
     let wanted = wanted(cx, what.of);
     let acts = journal::select(all.clone(), &wanted);
     if what.marked.is_empty() {
-        something(&all, &acts, &wanted)?;
+        something(&all, &wanted)?;
     }
     let asked = |act: &Act| acts.iter().any(|wanted| wanted.seq == act.seq);
     let mut checks = if what.no_world {
