@@ -48,8 +48,9 @@ fn templates_scripts_attachments_tags_files_marks_and_keys_are_data() {
         scene.file(&format!("t/{name}.yml"), &text);
         templates.push_str(&format!("  - {}\n", quoted(&format!("t/{name}.yml"))));
         servers.push_str(&format!(
-            "  - {{Name: S{n}, Template: {t}, Tags: [{t}]}}\n",
-            t = quoted(name)
+            "  - {{Name: S{n}, Template: {t}, Tags: [{tag}]}}\n",
+            t = quoted(name),
+            tag = quoted(&format!("odd:name={name}"))
         ));
     }
     let text = format!(
@@ -63,7 +64,7 @@ fn templates_scripts_attachments_tags_files_marks_and_keys_are_data() {
     let _ = rs(&scene, "rs-server", &["launch", "--all"]).exits(0);
     for (n, name) in ODD.iter().enumerate() {
         let server = format!("S{n}");
-        let tag = format!("--tag={name}");
+        let tag = format!("--tag=odd:name={name}");
         let found = rs(&scene, "rs-server", &["list", &tag]).exits(0).records();
         assert!(found.len() == 1 && found[0]["name"] == *server, "{name}: {found:?}");
         let once = format!("--once={name}");

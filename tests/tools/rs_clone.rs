@@ -59,7 +59,10 @@ fn a_clone_that_still_shares_with_production_does_not_launch() {
     let pack =
         rs(&scene, "rs-clone", &["array", "pack", "--name", "pack 2", "--as", "new"]).exits(0);
     piped(&scene, &pack, "rs-server", &["launch", "--to", "1"]).exits(5).says("pack 2");
-    // said on purpose
+    // said on purpose, and said right
+    let slip = ["server", "web 1", "--name", "meant", "--tag", "isolation.shares=LB_HOSTNAME"];
+    let slip = rs(&scene, "rs-clone", &slip).exits(2);
+    let _ = slip.says("isolation.shares=LB_HOSTNAME").says("application:active_www=true");
     let shares = ["LB_HOSTNAME", "LB_APPLISTENER_NAME"].map(|n| format!("isolation:shares={n}"));
     let args = [
         "server", "web 1", "--name", "meant", "--as", "new", "--tag", &shares[0], "--tag",

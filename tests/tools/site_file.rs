@@ -32,7 +32,7 @@ fn a_site_file_changes_what_it_says_and_keeps_and_names_what_it_lacks() {
     scene.file(
         "less.yml",
         "Deployment: shop\nInputs: {RELEASE: text:two, PASSWORD: inherit}\nServers:\n  - Name: web 1\n    \
-         Template: Web\n    Inputs: {GREETING: text:you}\n    Tags: [extra]\n    Locked: yes\n",
+         Template: Web\n    Inputs: {GREETING: text:you}\n    Tags: ['extra:tag=yes']\n    Locked: yes\n",
     );
     let ran = rs(&scene, "rs-server", &["apply", "less.yml"]).exits(0).says("web 2").says("pack");
     let web = &ran.by_name()["web 1"];
@@ -100,6 +100,17 @@ fn what_is_wrong_is_named_with_file_line_and_key_and_nothing_is_done() {
             "Deployment: x\nServers:\n- Name: a\n  Address: 127.0.0.1\n  \
              Tags: ['database:master_active=s', 'database:slave_active=s']\n",
             ["bad.yml:5", "database:slave_active=s"],
+        ),
+        (
+            "Deployment: x\nServers:\n- Name: a\n  Address: 127.0.0.1\n  Tags: ['a:b=c', nocolon]\n",
+            ["bad.yml:5: \"Tags\": the tag \"nocolon\"", "namespace:predicate=value"],
+        ),
+        (
+            "Deployment: x\nArrays:\n- Name: a\n  Template: Web\n  Tags:\n  - application.active_www=true\n",
+            [
+                "bad.yml:6: \"Tags\": the tag \"application.active_www=true\"",
+                "application:active_www=true",
+            ],
         ),
     ] {
         scene.file("bad.yml", text);
@@ -215,7 +226,10 @@ fn two_things_of_one_name_are_refused_with_both_places() {
         ),
         ("Inputs:\n  A: text:b\n  A: text:c\n", ["bad.yml:4", "bad.yml:3"]),
         ("Servers: []\nServers: []\n", ["bad.yml:3", "bad.yml:2"]),
-        ("Servers:\n- {Name: a, Template: web.yml, Tags: [x, x]}\n", ["bad.yml:3", "stands twice"]),
+        (
+            "Servers:\n- {Name: a, Template: web.yml, Tags: ['x:y=z', 'x:y=z']}\n",
+            ["bad.yml:3", "stands twice"],
+        ),
     ] {
         scene.file("bad.yml", &format!("Deployment: x\n{text}"));
         let ran = rs(&scene, "rs-server", &["apply", "bad.yml"]).exits(2);

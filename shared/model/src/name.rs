@@ -125,6 +125,31 @@ pub fn run(name: &str) -> Result<(), Bad> {
     word("run", name, 64, |c| c.is_ascii_alphanumeric() || "_.-".contains(c))
 }
 
+/// Checks a tag that somebody writes: `namespace:predicate=value`, as the tools read them. A control plane may hold plain
+/// ones of others; among ours it would be one with a slip, which nothing finds.
+pub fn tag(tag: &str) -> Result<(), Bad> {
+    object("tag", tag)?;
+    let word = |word: &str, more: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    // a predicate may hold a pool, a value anything
+    let parts = tag
+        .split_once('=')
+        .and_then(|(key, value)| key.split_once(':').map(|(space, name)| (space, name, value)));
+    match parts {
+        Some((space, name, value))
+            if word(space, "_") && word(name, "_.-") && !value.trim().is_empty() =>
+        {
+            Ok(())
+        }
+        _ => Err(Bad::new(
+            format!("the tag {tag:?} is not namespace:predicate=value"),
+            "write e.g. application:active_www=true",
+        )),
+    }
+}
+
 fn word(kind: &str, name: &str, longest: usize, fits: impl Fn(char) -> bool) -> Result<(), Bad> {
     if !name.is_empty() && name.len() <= longest && name.chars().all(fits) && !name.starts_with('-')
     {
@@ -161,6 +186,38 @@ mod tests {
             assert!(alike(given, known).is_empty(), "{given}");
         }
         assert_eq!(did_you_mean("one", known).unwrap(), "did you mean \"One\"");
+    }
+
+    #[test]
+    fn a_tag_that_is_written_says_namespace_predicate_and_value() {
+        for good in [
+            "application:active_www=true",
+            "load_balancer:active_shop-2.eu=true",
+            "database:master_active=a `b`; $(c) = d:e",
+            "rs_agent:mime_shellscript=https://a.example/10.6.0/boot.sh",
+            "X:y=1",
+        ] {
+            tag(good).unwrap();
+        }
+        for bad in [
+            "",
+            "nocolon",
+            "novalue:here",
+            "nothing:here=",
+            "nothing:here= ",
+            "application.active_www=true",
+            "application=active:www",
+            ":active_www=true",
+            "application:=true",
+            "app lication:active_www=true",
+            "application:active www=true",
+            "application-x:active_www=true",
+            "1a:active_www=true",
+            "application:active_www=tr\nue",
+            " application:active_www=true",
+        ] {
+            tag(bad).expect_err(bad);
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ struct MemberArgs {
     #[arg(long, value_name = "LEVEL", default_value = "next")]
     from: From,
     /// A tag that the clones have besides
-    #[arg(long, value_name = "TAG")]
+    #[arg(long, value_name = "TAG", value_parser = tag)]
     tag: Vec<String>,
     /// A tag that the clones have not
     #[arg(long, value_name = "TAG")]
@@ -181,6 +181,11 @@ struct DeploymentArgs {
     set: Set,
     #[command(flatten)]
     changing: Changing,
+}
+
+/// A tag as the tools read them.
+fn tag(written: &str) -> Result<String, Bad> {
+    rs_model::name::tag(written).map(|()| written.to_owned())
 }
 
 /// Reads `SERVER/NAME=TYPE:VALUE`; a server's name may hold slashes, an input's may not.

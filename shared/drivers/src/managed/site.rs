@@ -280,9 +280,8 @@ impl Reading<'_> {
         });
         let mut tags = BTreeSet::new();
         for (tag, line) in fields.texts("Tags", faults) {
-            if tag.chars().any(char::is_control) || tag.trim() != tag {
-                let what = format!("the tag {tag:?} holds a control character or outer blanks");
-                faults.add(self.at, line, &what, "write namespace:predicate=value");
+            if let Err(bad) = name::tag(&tag) {
+                faults.add(self.at, line, &format!("\"Tags\": {}", bad.what), bad.hint);
             }
             if !tags.insert(tag.clone()) {
                 faults.add(
