@@ -8,14 +8,14 @@ const OPTIONS: &str = "secure-file-priv=NULL\nmysqlx=OFF\ngtid-mode=ON\nenforce-
                        innodb-buffer-pool-size=64M\ninnodb-redo-log-capacity=16M\n\
                        cte-max-recursion-depth=1000000\n";
 
+/// What is added to the option file of a database that is MySQL.
+pub fn mysql_options() -> String {
+    format!("{OPTIONS}plugin-load-add=mysql_clone.so\n")
+}
+
 impl Scene {
-    /// Gives a database that is MySQL its option file and an empty data directory.
-    pub(crate) fn install_mysql(&self, db: &Db, common: &str) {
-        std::fs::write(
-            db.dir.join("my.cnf"),
-            format!("{common}{OPTIONS}plugin-load-add=mysql_clone.so\n"),
-        )
-        .unwrap();
+    /// Gives a database that is MySQL an empty data directory.
+    pub(crate) fn install_mysql(&self, db: &Db) {
         let image = image(&self.program("mysqld"));
         let copied = unprivileged(Path::new("/bin/cp"))
             .arg("-a")

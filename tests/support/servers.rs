@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::mysql::mysql_options;
 use crate::scene::{Engines, Scene, program, unprivileged, until};
 
 /// A database server of a scene, MariaDB or MySQL; root without a password over its socket.
@@ -143,11 +144,43 @@ impl Scene {
             d = dir.display(),
             a = db.address,
         );
+        let more = match self.engines {
+            Engines::Host => mariadb_options(),
+            Engines::Newer => mysql_options(),
+        };
+        std::fs::write(db.dir.join("my.cnf"), format!("{common}{more}")).unwrap();
+        self.begin(&db);
+        db
+    }
+
+    /// Takes a database's data away and gives it an empty one, with the same options and accounts; [`Scene::with_old_data`]
+    /// puts the old one back.
+    pub fn made_anew(&self, db: &Db) {
+        self.stop_database(db);
+        std::fs::rename(db.dir.join("data"), db.dir.join("data.kept")).unwrap();
+        self.begin(db);
+    }
+
+    /// What [`Scene::made_anew`] took away is its data again.
+    pub fn with_old_data(&self, db: &Db) {
+        self.stop_database(db);
+        std::fs::remove_dir_all(db.dir.join("data")).unwrap();
+        std::fs::rename(db.dir.join("data.kept"), db.dir.join("data")).unwrap();
+        self.start_database(db);
+    }
+
+    fn stop_database(&self, db: &Db) {
+        let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
+        self.kill(pid.trim().parse().unwrap());
+    }
+
+    /// An empty data directory, and the accounts.
+    fn begin(&self, db: &Db) {
         match self.engines {
-            Engines::Host => self.install_mariadb(&db, &common),
-            Engines::Newer => self.install_mysql(&db, &common),
+            Engines::Host => install_mariadb(db),
+            Engines::Newer => self.install_mysql(db),
         }
-        self.start_database(&db);
+        self.start_database(db);
         for (user, grants) in ACCOUNTS {
             db.sql(&format!(
                 "SET sql_log_bin=0; CREATE USER {user}@'127.%' IDENTIFIED BY '{user}'; \
@@ -155,37 +188,6 @@ impl Scene {
             ));
             self.credential(user, user);
         }
-        db
-    }
-
-    fn install_mariadb(&self, db: &Db, common: &str) {
-        let basedir = program("mariadbd").canonicalize().unwrap();
-        let basedir = basedir
-            .ancestors()
-            .find(|up| up.join("share/mysql").is_dir() || up.join("share/mariadb").is_dir());
-        let basedir = basedir.map_or_else(|| "/usr".to_owned(), |up| up.display().to_string());
-        let config = format!(
-            "{common}basedir={basedir}\nplugin-dir={plugins}\nlog-slave-updates=1\ngtid-strict-mode=1\n\
-             innodb-buffer-pool-size=32M\ninnodb-log-file-size=16M\n",
-            plugins = plugins(&basedir),
-        );
-        let file = db.dir.join("my.cnf");
-        std::fs::write(&file, config).unwrap();
-        let out = unprivileged(&program("mariadb-install-db"))
-            .args([
-                &format!("--defaults-file={}", file.display()),
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                "--force",
-            ])
-            .current_dir(&db.dir)
-            .output()
-            .unwrap();
-        assert!(
-            out.status.success(),
-            "mariadb-install-db: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
     }
 
     /// [`Scene::start_database`], in tests that know the machine's own engine only.
@@ -246,6 +248,33 @@ impl Scene {
         }
         db.sql(&format!("SET GLOBAL gtid_slave_pos='{position}'; SET GLOBAL read_only=1"));
     }
+}
+
+fn mariadb_options() -> String {
+    let basedir = program("mariadbd").canonicalize().unwrap();
+    let basedir = basedir
+        .ancestors()
+        .find(|up| up.join("share/mysql").is_dir() || up.join("share/mariadb").is_dir());
+    let basedir = basedir.map_or_else(|| "/usr".to_owned(), |up| up.display().to_string());
+    format!(
+        "basedir={basedir}\nplugin-dir={plugins}\nlog-slave-updates=1\ngtid-strict-mode=1\n\
+         innodb-buffer-pool-size=32M\ninnodb-log-file-size=16M\n",
+        plugins = plugins(&basedir),
+    )
+}
+
+fn install_mariadb(db: &Db) {
+    let out = unprivileged(&program("mariadb-install-db"))
+        .args([
+            &format!("--defaults-file={}", db.dir.join("my.cnf").display()),
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--force",
+        ])
+        .current_dir(&db.dir)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&out.stderr));
 }
 
 fn databases(db: &Db) -> Vec<String> {

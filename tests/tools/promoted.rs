@@ -86,9 +86,49 @@ fn each_condition_is_refused_by_its_own_name(set: &Set, named: &Named) {
     set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN k INT");
     refused(&[], "schema before the migration");
     set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t DROP COLUMN k");
+    an_empty_database_in_the_place_of_the_held_one_is_refused(set);
     let ran = set.dbsync(&with(&["--dry-run"]), 0);
     assert_eq!(did(&ran)["planned"], true);
     assert_eq!(named.dig(NAME), std::slice::from_ref(&set.master.address));
+}
+
+/// Its tags, its address and the debt are those of the held slave, and it has nothing.
+fn an_empty_database_in_the_place_of_the_held_one_is_refused(set: &Set) {
+    let warm = &set.warm;
+    let (applied, log) = (warm.applied(), warm.or("@@gtid_binlog_state", "@@gtid_executed"));
+    let log = warm.sql(&format!("SELECT {log}"));
+    set.scene.made_anew(warm);
+    let ran = set.dbsync(&with(&[]), 5);
+    for name in ["hold unbroken", "data as held", "schema before the migration"] {
+        assert!(names(&ran).contains(name), "{ran}");
+    }
+    // whoever takes what he sees for a thawed slave is told all the same
+    let thawed = ["hold unbroken", "read-only since the hold", "schema before the migration"];
+    let thawed: Vec<&str> = thawed.iter().flat_map(|name| ["--override", name]).collect();
+    let ran = set.dbsync(&with(&thawed), 5);
+    assert!(names(&ran).ends_with(": data as held"), "{ran}");
+    // also with the schema, and with every position as it was noted
+    warm.sql(&format!(
+        "SET sql_log_bin=0; CREATE DATABASE appdb; \
+         CREATE TABLE appdb.t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; {}",
+        match warm.engine {
+            Engines::Host => format!(
+                "RESET MASTER; SET GLOBAL gtid_binlog_state='{log}'; SET GLOBAL gtid_slave_pos='{applied}'; \
+                 CHANGE MASTER TO MASTER_HOST='held.invalid', MASTER_USE_GTID=slave_pos; SET GLOBAL read_only=1"
+            ),
+            Engines::Newer => format!(
+                "RESET BINARY LOGS AND GTIDS; SET GLOBAL gtid_purged='{log}'; \
+                 CHANGE REPLICATION SOURCE TO SOURCE_HOST='held.invalid', SOURCE_AUTO_POSITION=1; \
+                 SET GLOBAL super_read_only=1"
+            ),
+        }
+    ));
+    let ran = set.dbsync(&with(&[]), 5);
+    assert!(names(&ran).ends_with(": data as held"), "{ran}");
+    let ran = set.dbsync(&["status", "Slave2 DB", "--require", "held", "--json"], 3);
+    assert!(names(&ran).ends_with(": data as held of \"Slave2 DB\""), "{ran}");
+    set.scene.with_old_data(warm);
+    warm.sql(warm.or("SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1"));
 }
 
 fn a_promotion_moves_the_names_and_waits_until_every_application_server_sees_them(

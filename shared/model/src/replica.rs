@@ -424,6 +424,56 @@ pub struct HeldAt {
     /// It is a master that was fenced, when this server was promoted in its place; absent: it is a held slave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fenced_by: Option<String>,
+    /// What its data is known again by; absent: it was not noted, which proves nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known_by: Option<KnownBy>,
+}
+
+/// What a server's data is known again by, when another server, or an empty one, has its name, its tags and its schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownBy {
+    /// Who it is by its own word.
+    pub server: Identity,
+    /// How many canaries were ever written, as far as its data knows: it never gets fewer.
+    pub canaries: u64,
+}
+
+/// The name of [`judge_data`]'s answer.
+pub const DATA_AS_HELD: &str = "data as held";
+
+/// Whether a server has what it was held or fenced with: it is that server, and its data is not less than it was. Whether it
+/// is more is asked by [`judge_held`]: a promotion that was cut off may have written, but has lost nothing.
+pub fn judge_data(name: &str, held: &HeldAt, now: &Replica, canaries: u64) -> Check {
+    let (good, detail) = match &held.known_by {
+        None => (false, "what it is known by was not noted".to_owned()),
+        Some(then) => {
+            let here = match &held.fenced_by {
+                Some(_) => &now.own,
+                None => &now.applied,
+            };
+            let there = match (here.set(), held.position.set()) {
+                (Some(here), Some(then)) => here.covers(&then),
+                _ => false,
+            };
+            let server = |who: &Identity| {
+                format!("server {} {}", who.server_id, who.uuid.as_deref().unwrap_or_default())
+            };
+            let same = then.server.uuid == now.identity.uuid
+                && then.server.server_id == now.identity.server_id;
+            (
+                same && there && then.canaries > 0 && canaries >= then.canaries,
+                format!(
+                    "then {} at `{}` with {} canaries, now {} at `{}` with {canaries}",
+                    server(&then.server),
+                    held.position.text(),
+                    then.canaries,
+                    server(&now.identity),
+                    here.text(),
+                ),
+            )
+        }
+    };
+    conjunct(DATA_AS_HELD, name, good, detail)
 }
 
 /// Judges a hold: whether the slave still is what it was when it was held (design: held is not merely stopped). A fenced

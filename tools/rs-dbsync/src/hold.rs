@@ -125,6 +125,7 @@ pub fn hold(hold: &Hold, cx: &Context) -> anyhow::Result<Exit> {
                     source_port: source.port,
                     at: rs_cli::now(),
                     fenced_by: None,
+                    known_by: Some(proof::known_by(open)?),
                 };
                 step.needed = true;
                 step.expect = json!({ "held": true, "position": held.position });

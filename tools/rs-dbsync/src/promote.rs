@@ -13,11 +13,10 @@ use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover};
 use rs_model::{Answer, Check, Due, Server};
 use serde_json::json;
 
-use crate::command;
 use crate::sets::{
     Open, Site, events_key, fenced_key, fenced_tag, held_key, rebuild_key, refuse, writes_key,
 };
-use crate::takeover;
+use crate::{command, proof, takeover};
 
 /// Whom to promote.
 #[derive(clap::Args)]
@@ -364,6 +363,7 @@ fn fenced(plan: &Plan, master: &Open) -> Result<HeldAt> {
         source_port: plan.slave.settings.port("DB_PORT", 3306)?,
         at: rs_cli::now(),
         fenced_by: Some(plan.slave.server.name.clone()),
+        known_by: Some(proof::known_by(master)?),
     })
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, Result};
 use rs_model::conjunct::{Reading, Schemas};
-use rs_model::replica::{HeldAt, Identity, Replica, SyncFacts, judge_held, judge_sync};
+use rs_model::replica::{
+    HeldAt, Identity, KnownBy, Replica, SyncFacts, judge_data, judge_held, judge_sync,
+};
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position, Server};
 
@@ -258,10 +260,16 @@ pub fn silence(site: &Site<'_>, master: &Open) -> Result<(Position, Vec<Check>)>
     Ok((facts.position, checks))
 }
 
-/// Whether a hold is what it was; the schema too.
+/// What a server's data is known again by.
+pub fn known_by(open: &Open) -> Result<KnownBy> {
+    Ok(KnownBy { server: open.db.identity()?, canaries: open.db.canaries()? })
+}
+
+/// Whether a hold is what it was; its data and the schema too.
 pub fn held(slave: &Open, held: &HeldAt) -> Result<Vec<Check>> {
     let now = slave.db.replica()?;
     let mut checks = judge_held(&slave.server.name, held, &now);
+    checks.push(judge_data(&slave.server.name, held, &now, slave.db.canaries()?));
     let schema = slave.db.schema_fingerprint(&held.schema)?;
     checks.push(Check::new(
         "schema unchanged since the hold",

@@ -48,6 +48,7 @@ pub fn gather(
         candidate: slave.server.name.clone(),
         held: plan.held.clone(),
         now: slave.db.replica()?,
+        canaries: slave.db.canaries()?,
         schema: slave.db.schema_fingerprint(&plan.held.schema)?,
         left_half: half(&slave.db.migrations()?).into_iter().cloned().collect(),
         half: plan.half,
