@@ -667,4 +667,5 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     scene.tool("rs-server").args(["list", "--role", "slave"]).run().exits(0).record();
     let all = scene.tool("rs-server").args(["unlock", "--all"]).run().exits(0);
     assert!(!all.stdout.contains("-'secret"), "no secret in a record");
+    super::hold::none_comes_up_empty_where_data_was(&scene, &dbsync);
 }

@@ -197,3 +197,23 @@ fn rollback_goes_the_way_that_is_left(set: &Set) {
     }
     mark("none");
 }
+
+/// A held slave and the master, whose machines somebody ended: neither comes up with nothing under its old name.
+pub fn none_comes_up_empty_where_data_was(
+    scene: &rs_tests::Scene,
+    dbsync: &dyn Fn(&[&str], i32) -> rs_tests::Ran,
+) {
+    dbsync(&["hold", "Master DB"], 0);
+    scene.tool("rs-server").args(["unlock", "Master DB"]).run().exits(0);
+    let place = rs_contract::Place { cloud: scene.cloud(), ..rs_contract::Place::default() };
+    let world = rs_drivers::world(&place).unwrap();
+    let work = rs_contract::Work { timeout: std::time::Duration::from_secs(60) };
+    let server = |args: &[&str]| scene.tool("rs-server").args(args).run();
+    for (name, place) in [("Master DB", "place of a way back"), ("Slave DB", "the master")] {
+        world.cloud.terminate("production", name, work, &|_| {}).unwrap();
+        for verb in ["launch", "relaunch"] {
+            server(&[verb, name]).exits(5).says(place).says("--accept empty");
+            server(&[verb, name, "--dry-run", "--accept", "empty"]).exits(0);
+        }
+    }
+}

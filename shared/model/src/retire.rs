@@ -420,19 +420,24 @@ fn of_database(
     reasons
 }
 
+/// What is accepted by that name: a database comes up empty where one with data was.
+pub const EMPTY: &str = "empty";
+
 /// Why a database's machine must not be made anew: what it holds ends with it, as when it retires, and it comes back
 /// empty. One that never came up has nothing yet; one that is gone has nothing left, but no empty server comes up as the
-/// master of a set.
+/// master of a set, or in the place of a way back, unless that is accepted ([`EMPTY`]).
 ///
 /// - `ending`: all that are made anew with it.
 /// - `gone`: its machine is known to be gone.
 /// - `owed`: it is owed that it is kept: it is held, or was abandoned.
+/// - `empty`: it may come up empty.
 pub fn not_anew(
     server: &Server,
     world: &World,
     ending: &BTreeSet<&str>,
     gone: bool,
     owed: bool,
+    empty: bool,
 ) -> Vec<String> {
     let Some(set) = server.set_or_fenced() else { return Vec::new() };
     let master = server.database_set().is_some_and(|(_, master)| master);
@@ -444,10 +449,20 @@ pub fn not_anew(
         {
             return Vec::new();
         }
-        _ if gone && master => {
+        _ if gone && !empty && (master || owed) => {
+            let (place, instead) = if master {
+                let tag =
+                    format!("promote another first, or take its tag database:master_active={set}");
+                ("as the master", tag)
+            } else {
+                (
+                    "in the place of a way back",
+                    "rs-cleanup audit --settle forgets that it was one".into(),
+                )
+            };
             return vec![format!(
-                "its machine is gone, and it would come back empty as the master of the database set {set} (promote \
-                 another first, or take its tag database:master_active={set})"
+                "its machine is gone, and it would come back empty {place} of the database set {set} ({instead}; or \
+                 --accept {EMPTY})"
             )];
         }
         _ if gone => return Vec::new(),

@@ -508,7 +508,11 @@ fn a_database_is_made_anew_only_where_nothing_is_lost_with_it() {
     let anew = |world: &World, at: usize, gone: bool, owed: bool| {
         let server = &world.servers[at];
         let ending = [server.name.as_str()].into();
-        not_anew(server, world, &ending, gone, owed).join("; ")
+        // what is there is not given up by that word
+        let accepted = not_anew(server, world, &ending, gone, owed, true);
+        let reasons = not_anew(server, world, &ending, gone, owed, false);
+        assert_eq!(accepted, if gone { Vec::new() } else { reasons.clone() });
+        reasons.join("; ")
     };
     let (app, master, slave, warm) = (0, 1, 2, 3);
     assert_eq!(anew(&site(), app, false, false), "");
@@ -519,7 +523,8 @@ fn a_database_is_made_anew_only_where_nothing_is_lost_with_it() {
     let empty = anew(&site(), master, true, false);
     assert!(empty.contains("empty as the master") && empty.contains("promote"), "{empty}");
     assert_eq!(anew(&site(), slave, true, false), "");
-    assert_eq!(anew(&site(), warm, true, true), "", "there is nothing left of it");
+    assert!(anew(&site(), warm, true, true).contains("empty in the place of a way back"));
+    assert_eq!(anew(&site(), warm, true, false), "", "nobody is owed it any more");
     // its silence is no proof that its machine is gone
     let mut world = site();
     world.databases.insert("Master".into(), Err("refused".into()));

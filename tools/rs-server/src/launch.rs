@@ -10,7 +10,7 @@ use rs_contract::{Cloud, Error, Kind, Result};
 use rs_drivers::levels::Book;
 use rs_drivers::look::Look;
 use rs_model::input::resolve;
-use rs_model::retire::{World, not_anew};
+use rs_model::retire::{EMPTY, World, not_anew};
 use rs_model::{Array, Inputs, Level, Server, State, TemplateRef, Value};
 use serde_json::{Map, Value as Json, json};
 
@@ -26,6 +26,8 @@ pub struct Launch {
     /// Also keep these values for later launches (Save and Launch)
     #[arg(long, requires = "set")]
     save: bool,
+    #[command(flatten)]
+    accept: Accept,
     /// How many operational instances an array shall have at least [default: its minimum]
     #[arg(long, value_name = "N")]
     to: Option<u32>,
@@ -33,11 +35,21 @@ pub struct Launch {
     changing: Changing,
 }
 
+/// What is accepted.
+#[derive(clap::Args)]
+struct Accept {
+    /// A database whose machine is gone comes up empty although it is the master of its set, or was kept as a way back
+    #[arg(long, value_name = "WHAT", value_parser = [EMPTY])]
+    accept: Option<String>,
+}
+
 /// What to relaunch.
 #[derive(clap::Args)]
 pub struct Relaunch {
     #[command(flatten)]
     select: Select,
+    #[command(flatten)]
+    accept: Accept,
     #[command(flatten)]
     changing: Changing,
 }
@@ -123,7 +135,7 @@ enum Todo {
 }
 
 /// Makes the machines of all, then drives every boot. All machines come first, since boots may wait for the addresses
-/// of one another.
+/// of one another. Of a database that has ended nothing is left: it is asked of it what is asked when it is made anew.
 pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
     let inputs = crate::inputs(&launch.set)?;
     let world = rs_drivers::world(&cx.place()?)?;
@@ -135,12 +147,16 @@ pub fn launch(launch: &Launch, cx: &Context) -> anyhow::Result<Exit> {
             .into());
     }
     let known = Known::read(cloud, &deployment)?;
+    let ended = |server: &Server| server.state == State::Terminated;
+    let data =
+        Data::look(cloud, world.state.as_ref(), &deployment, &subjects, &launch.accept, ended)?;
     let mut refused = Vec::new();
     let mut todo = BTreeMap::new();
     let mut steps = Vec::new();
     for (at, item) in subjects.items.iter().enumerate() {
         let planned = match &item.what {
-            What::Server(server) => plan_server(server, &known, &inputs, item.record.planned()),
+            What::Server(server) => plan_server(server, &known, &inputs, item.record.planned())
+                .and_then(|step| data.kept(cloud, &deployment, item).map(|()| step)),
             What::Array(array) => {
                 plan_array(array, launch.to, &known, &inputs, item.record.planned(), cx)
             }
@@ -373,7 +389,9 @@ pub fn relaunch(relaunch: &Relaunch, cx: &Context) -> anyhow::Result<Exit> {
     let known = Known::read(cloud, &deployment)?;
     let mut refused = Vec::new();
     let mut steps = Vec::new();
-    let data = Data::look(cloud, world.state.as_ref(), &deployment, &subjects)?;
+    let all = |_: &Server| true;
+    let data =
+        Data::look(cloud, world.state.as_ref(), &deployment, &subjects, &relaunch.accept, all)?;
     for (at, item) in subjects.items.iter().enumerate() {
         if item.what == What::Other {
             continue;
@@ -396,6 +414,7 @@ struct Data {
     world: World,
     owed: BTreeSet<String>,
     ending: BTreeSet<String>,
+    empty: bool,
 }
 
 impl Data {
@@ -404,22 +423,32 @@ impl Data {
         state: &dyn rs_contract::State,
         deployment: &str,
         subjects: &Subjects,
+        accept: &Accept,
+        made_anew: impl Fn(&Server) -> bool,
     ) -> Result<Data> {
+        let empty = accept.accept.is_some();
         let of = subjects.items.iter().filter(|item| !item.record.planned());
-        let servers: Vec<&Server> = of.filter_map(Subject::as_server).collect();
+        let servers = of.filter_map(Subject::as_server).filter(|server| made_anew(server));
+        let servers: Vec<&Server> =
+            servers.filter(|server| server.set_or_fenced().is_some()).collect();
         let ending: BTreeSet<String> = servers.iter().map(|s| s.name.clone()).collect();
-        if servers.iter().all(|server| server.set_or_fenced().is_none()) {
-            return Ok(Data { world: World::default(), owed: BTreeSet::new(), ending });
+        if servers.is_empty() {
+            return Ok(Data { world: World::default(), owed: BTreeSet::new(), ending, empty });
         }
         let debts = Journal::new(state).debts(deployment)?;
-        let look = Look::new(cloud, deployment)?;
-        let world = look.evidence(&|server| ending.contains(&server.name), &debts, &now());
+        // of one without a machine nothing can be asked
+        let world = if servers.iter().any(|server| server.state.is_up()) {
+            let look = Look::new(cloud, deployment)?;
+            look.evidence(&|server| ending.contains(&server.name), &debts, &now())
+        } else {
+            World::default()
+        };
         // a promotion of one server owes another
         let kept = |key: &str| {
             key.strip_prefix("held:").or(key.strip_prefix("fenced:")).map(str::to_owned)
         };
         let owed = debts.iter().filter_map(|debt| kept(&debt.key)).collect();
-        Ok(Data { world, owed, ending })
+        Ok(Data { world, owed, ending, empty })
     }
 
     /// Declines for a database whose data would end with its machine.
@@ -427,21 +456,23 @@ impl Data {
         let Some(server) = item.as_server().filter(|s| self.ending.contains(&s.name)) else {
             return Ok(());
         };
-        if server.set_or_fenced().is_none() {
-            return Ok(());
-        }
         let gone = !server.state.is_up() || tend::is_lost(cloud, server)?;
         let ending = self.ending.iter().map(String::as_str).collect();
         let owed = self.owed.contains(&server.name);
-        let reasons = not_anew(server, &self.world, &ending, gone, owed);
+        let reasons = not_anew(server, &self.world, &ending, gone, owed, self.empty);
         if reasons.is_empty() {
             return Ok(());
         }
         let what = format!("{:?} is not made anew: {}", server.name, reasons.join("; "));
-        Err(Error::new(Kind::Declined, what).hint(format!(
-            "its data would be lost; what may be accepted is accepted by its name where a machine ends: {}; then launch it",
-            undo(deployment, &server.name)
-        )))
+        let hint = match gone {
+            true => "the data that it had: rs-snapshot list".to_owned(),
+            false => format!(
+                "its data would be lost; what may be accepted is accepted by its name where a machine ends: {}; then \
+                 launch it",
+                undo(deployment, &server.name)
+            ),
+        };
+        Err(Error::new(Kind::Declined, what).hint(hint))
     }
 }
 
