@@ -240,9 +240,19 @@ fn taken_back(set: &Set) {
     let audit = || set.scene.tool("rs-cleanup").args(["audit", "--due", "window"]).run();
     let takes = "server Master DB is an abandoned master, and takes writes";
     let named = "rs-dbsync writes off --deployment production -- 'Master DB'";
+    let verify = || set.scene.tool("rs-journal").args(["verify"]).run();
+    let status = || set.dbsync(&["status", "Master DB"], 0);
     assert!(!audit().stderr.contains("fenced:"), "nothing is wrong with it");
+    assert!(!verify().stderr.contains("abandoned") && !status().stderr.contains("abandoned"));
     master.sql("SET GLOBAL read_only=0");
     audit().exits(3).says(takes).says(named);
+    verify().exits(3).says(takes).says(named);
+    let record = status().says("abandoned and read-only").says(named).record();
+    assert_eq!(record["checks"][0]["answer"], "no", "{record}");
+    for gate in [&["--require", "held"][..], &["--require", "replicating"], &["--proof"]] {
+        let ran = set.dbsync(&[&["status", "Master DB", "--json"], gate].concat(), 3);
+        assert!(names(&ran).contains("abandoned and read-only of \"Master DB\""), "{ran}");
+    }
     set.dbsync(&["writes", "off", "Master DB"], 0);
     assert_eq!(master.sql("SELECT @@read_only"), "1");
     assert_eq!(warm.sql("SELECT @@read_only"), "0", "the present master goes on");

@@ -21,6 +21,14 @@ pub enum Seen {
     Unknown(String),
 }
 
+/// The command that puts right what a debt was to keep.
+pub fn settled_by(verb: &[&str], debt: &Debt) -> Vec<String> {
+    // an act on one server may owe another
+    let name = debt.key.split_once(':').map_or(debt.subject.as_str(), |(_, name)| name);
+    let rest = ["--deployment", &debt.deployment, "--", name];
+    verb.iter().copied().chain(rest).map(str::to_owned).collect()
+}
+
 /// Asks the world about one debt.
 pub fn see(look: &Look<'_>, state: &dyn State, debt: &Debt) -> rs_contract::Result<Seen> {
     let Some((kind, subject)) = debt.key.split_once(':') else {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rs_cli::{Context, Exit, Journal, alive, settling, shell_words};
 use rs_drivers::look::Look;
-use rs_drivers::owed::{Seen, see};
+use rs_drivers::owed::{Seen, see, settled_by};
 use rs_model::act::{Act, Debt, Due};
 use rs_model::journal::{Left, cut_off, unended};
 use rs_records::Record;
@@ -28,15 +28,6 @@ fn due(written: &str) -> std::result::Result<Due, rs_model::Bad> {
     })
 }
 
-/// The command that puts right what a debt was to keep.
-fn settled_by(verb: &[&str], debt: &Debt) -> String {
-    // an act on one server may owe another
-    let name = debt.key.split_once(':').map_or(debt.subject.as_str(), |(_, name)| name);
-    let rest = ["--deployment", &debt.deployment, "--", name];
-    let all: Vec<String> = verb.iter().copied().chain(rest).map(str::to_owned).collect();
-    shell_words(&all)
-}
-
 pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
     let world = rs_drivers::world(&cx.place()?)?;
     let deployment = cx.deployment(world.cloud.as_ref())?;
@@ -57,7 +48,7 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
             let seen = see(&look, world.state.as_ref(), debt)
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
             match &seen {
-                Seen::Broken(_, verb) => settle = settled_by(verb, debt),
+                Seen::Broken(_, verb) => settle = shell_words(&settled_by(verb, debt)),
                 Seen::Unknown(text) if later(debt) => {
                     cx.warn(&format!("{}: {text}", debt.key));
                     continue;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use rs_cli::{Answers, Changing, Context, Exit, Select};
+use rs_cli::{Answers, Changing, Context, Exit, Select, shell_words};
 use rs_contract::{Error, Kind, Result};
 use rs_model::migration::{SchemaState, schema_state};
 use rs_model::replica::{Replica, judge_replicating};
@@ -11,9 +11,9 @@ use rs_model::{Answer, Check, Position, Server};
 use rs_records::{REPLICA_STATUS, Record};
 use serde_json::json;
 
-use crate::proof;
 use crate::rows::Checksum;
-use crate::sets::{Asked, Nobody, Open, Site, is_silence, role};
+use crate::sets::{Asked, Nobody, Open, Site, fenced_tag, is_silence, role};
+use crate::{command, proof};
 
 /// What is asked.
 #[derive(clap::Args)]
@@ -75,7 +75,8 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
                 return Ok((record, checks, None));
             }
         };
-        let told = ask(status, wait, &site, open)?;
+        let mut told = ask(status, wait, &site, open)?;
+        told.checks.extend(abandoned(gate, cx, &deployment, open, &told.replica));
         // an account that may ask for replication only sees no tables: the schema's state is then not known
         let migrations = open.db.migrations().ok();
         let schema = migrations.map(|all| schema_state(&all, cx.common.upgrade.as_deref()));
@@ -96,7 +97,7 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
             answers.silent(cx, &deployment, &master, begun, error);
         }
         let bad = checks.into_iter().filter(|check| check.answer != Answer::Ok);
-        refused.extend(bad.map(|check| (check, records.len())));
+        refused.extend(bad.filter(|_| gate).map(|check| (check, records.len())));
         records.push(record);
     }
     let Some((first, _)) = refused.first() else {
@@ -118,6 +119,30 @@ pub fn run(status: &Status, cx: &Context) -> anyhow::Result<Exit> {
         }
     }
     Err(answers.refuse(cx, error).into())
+}
+
+/// A master that was abandoned takes no writes, whatever is asked of it.
+fn abandoned(
+    gate: bool,
+    cx: &Context,
+    deployment: &str,
+    open: &Open,
+    now: &Replica,
+) -> Option<Check> {
+    if !open.server.tags.contains(&fenced_tag(&open.set)) {
+        return None;
+    }
+    let name = &open.server.name;
+    let hint = shell_words(&command(deployment, &["writes", "off"], name));
+    let check = |answer, detail| Check::new("abandoned and read-only", name, answer, detail);
+    let check = match now.read_only {
+        true => check(Answer::Ok, "it takes no writes"),
+        false => check(Answer::No, "it takes writes, which nobody will have").hint(&hint),
+    };
+    if !gate && check.answer != Answer::Ok {
+        cx.warn(&format!("{}: {name:?}: {} (try: {hint})", check.name, check.detail));
+    }
+    Some(check)
 }
 
 /// Whether a master replicates is not asked: each is named, and where there are no others, that is no yes.

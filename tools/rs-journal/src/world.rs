@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rs_cli::{Context, Journal};
+use rs_cli::{Context, Journal, shell_words};
 use rs_contract::{Result, World};
 use rs_drivers::look::Look;
-use rs_drivers::owed::{Seen, see};
+use rs_drivers::owed::{Seen, see, settled_by};
 use rs_drivers::settings::Settings;
-use rs_model::act::{Act, Outcome};
+use rs_model::act::{Act, Debt, Outcome};
 use rs_model::check::{Answer, Check};
 use rs_model::claims::{Claim, Says, claims, entry};
 use rs_model::journal::Left;
@@ -68,7 +68,7 @@ pub fn left(world: &World, acts: &[Act]) -> Result<impl Fn(&Act) -> Left> {
     Ok(move |act: &Act| found.get(&act.seq).copied().unwrap_or(Left::Nothing))
 }
 
-/// A debt that the world shows to be settled was settled past the tools.
+/// A debt that the world shows to be settled was settled past the tools; and what one was to keep is kept no more.
 fn owed(look: &Look<'_>, world: &World) -> Result<Vec<Check>> {
     let now = rs_cli::now();
     let debts = Journal::new(world.state.as_ref()).debts(look.deployment)?;
@@ -77,17 +77,18 @@ fn owed(look: &Look<'_>, world: &World) -> Result<Vec<Check>> {
         debt.deadline.as_ref().is_none_or(|at| *at > now)
             && look.server(&debt.subject).is_none_or(|s| s.state.is_up() || s.foreign)
     });
+    let otherwise = |debt: &Debt, text: String, hint: String| {
+        let name = "the world is as the journal says";
+        Some(Check::new(name, &debt.key, Answer::No, format!("owed; {text}")).hint(hint))
+    };
     Ok(lasting
         .filter_map(|debt| match see(look, world.state.as_ref(), debt) {
-            Ok(Seen::Settled(text)) => Some(
-                Check::new(
-                    "the world is as the journal says",
-                    &debt.key,
-                    Answer::No,
-                    format!("owed; {text}"),
-                )
-                .hint("rs-cleanup audit --settle, when that is meant"),
-            ),
+            Ok(Seen::Settled(text)) => {
+                otherwise(debt, text, "rs-cleanup audit --settle, when that is meant".into())
+            }
+            Ok(Seen::Broken(text, verb)) => {
+                otherwise(debt, text, shell_words(&settled_by(verb, debt)))
+            }
             _ => None,
         })
         .collect())
