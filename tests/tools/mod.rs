@@ -19,6 +19,7 @@ mod migrate;
 mod page_outside;
 mod page_requests;
 mod pool;
+mod possible;
 mod preflight;
 mod promoted;
 mod reopen;

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::possible::{Outside, outside};
 use crate::{Bad, Script, Template};
 
 /// The inputs of one level, by name.
@@ -209,6 +210,8 @@ pub struct Resolution {
     pub missing: Vec<String>,
     /// Two scripts of the template disagree about the default and no higher level decides.
     pub ambiguous: Vec<String>,
+    /// Texts that a boot or decommission script does not take: they block a launch as well.
+    pub outside: Vec<Outside>,
 }
 
 /// Evaluates the levels from the script's default up to the launch, as RightScale does once, at launch.
@@ -275,6 +278,9 @@ pub fn resolve(
     }
     found.missing.sort();
     found.missing.dedup();
+    found.outside = template.map_or(Vec::new(), |template| {
+        outside(template.blocking(), |name| found.values.get(name).map(|r| &r.value))
+    });
     found
 }
 

@@ -16,6 +16,7 @@ pub mod migration;
 pub mod name;
 pub mod pool;
 pub mod position;
+pub mod possible;
 pub mod price;
 pub mod promote;
 pub mod ready;

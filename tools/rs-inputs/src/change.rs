@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rs_cli::{Changing, Context, Done, Exit, Step, Subject, Subjects, What};
 use rs_contract::{Error, Kind, Result, Target, World};
 use rs_drivers::levels::Book;
+use rs_model::possible::outside;
 use rs_model::promote::Party;
 use rs_model::{Deployment, Inputs, Level, Value};
 use rs_records::Record;
@@ -166,6 +167,7 @@ fn on_subjects(
     let book = Book::read(cloud, &deployment)?;
     let mut works: BTreeMap<usize, Work> = BTreeMap::new();
     let mut steps = Vec::new();
+    let mut outside_of = Vec::new();
     for (at, item) in subjects.items.iter().enumerate() {
         let (party, target) = match &item.what {
             What::Server(server) => (book.server(server)?, Target::Next(server.name.clone())),
@@ -173,6 +175,10 @@ fn on_subjects(
             _ => continue,
         };
         let (mut next, mut current) = wanted(&book, &party, &book.known(&party))?;
+        let texts = next.iter().flatten().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        let frozen = current.iter().flatten();
+        let frozen = frozen.filter_map(|(name, value)| Some((name, &value.as_ref()?.0)));
+        fits(&party, &texts.chain(frozen).collect(), &mut outside_of);
         let its_array = item.as_server().and_then(|server| server.array.as_deref());
         if its_array.is_some()
             && next.take().is_some()
@@ -211,6 +217,7 @@ fn on_subjects(
         steps.push(step);
         works.insert(at, work);
     }
+    taken(outside_of)?;
     finish(cx, world, &deployment, &mut subjects, &steps, &works)
 }
 
@@ -235,6 +242,21 @@ pub(crate) fn finish(
     })?;
     cx.refresh(cloud, deployment, subjects)?;
     cx.pass_on(subjects, exit)
+}
+
+/// Notes the texts that no script of its template takes.
+fn fits(party: &Party, values: &BTreeMap<&String, &Value>, wrong: &mut Vec<String>) {
+    let scripts = party.template.iter().flat_map(|template| &template.scripts);
+    let found = outside(scripts, |name| values.get(&name.to_owned()).copied());
+    wrong.extend(found.iter().map(|found| format!("{:?}: {found}", party.name)));
+}
+
+/// Refuses what was noted, all of it at once.
+fn taken(wrong: Vec<String>) -> Result<()> {
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, wrong.join("; ")).hint("write one of them; nothing has been done"))
 }
 
 fn unknown<'n>(
@@ -287,6 +309,19 @@ fn at_deployment(
         let nobody = Party { name: deployment.clone(), ..Party::default() };
         unknown(&book, &nobody, wanted.keys(), &known)?;
     }
+    let mut wrong = Vec::new();
+    let servers = book.servers.iter().map(|server| book.server(server));
+    for party in servers.chain(book.arrays.iter().map(|array| book.array(array))) {
+        let party = party?;
+        // where an entry of its own stands over it, it is not seen
+        let texts = wanted.iter().filter(|(name, _)| !party.next.contains_key(*name));
+        fits(
+            &party,
+            &texts.filter_map(|(n, value)| Some((n, value.as_ref()?))).collect(),
+            &mut wrong,
+        );
+    }
+    taken(wrong)?;
     let mut subjects = Subjects { items: vec![of_deployment(&book.deployment)] };
     let step = deployment_step(&book.deployment, wanted);
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &[step], |_| {

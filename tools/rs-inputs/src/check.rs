@@ -6,6 +6,7 @@ use rs_drivers::levels::Book;
 use rs_drivers::settings::metadata;
 use rs_model::check::{Answer, Check};
 use rs_model::lint::{self, Shared};
+use rs_model::possible::outside;
 use rs_model::promote::Party;
 use rs_model::{Phase, Value};
 use rs_records::Record;
@@ -106,6 +107,14 @@ fn ask(
     });
     let hint = format!("{set} {}=text:…", seen.ambiguous.first().map_or("NAME", String::as_str));
     checks.push(check("ambiguous inputs", bad.collect(), "none", hint));
+    let scripts = party.template.iter().flat_map(|template| {
+        let run = phases.iter().flat_map(|phase| template.sequence(*phase));
+        run.filter_map(|reference| template.script(&reference.name))
+    });
+    let outside = outside(scripts, |name| seen.values.get(name).map(|r| &r.value));
+    let bad = outside.iter().map(ToString::to_string).collect();
+    let hint = format!("{set} {}=text:…", outside.first().map_or("NAME", |o| &o.input));
+    checks.push(check("possible values", bad, "none is outside", hint));
     let mut bad = Vec::new();
     let mut references = Vec::new();
     for (name, server, var) in lint::cross_references(&seen.values) {

@@ -15,7 +15,8 @@ use clap::Parser;
 use rs_cli::{Changing, Common, Context, Done, Exit, Select, Set, Step, Subjects, What};
 use rs_contract::{Cloud, Error, Expect, Kind, Result, RunRequest, RunResult, State, Txn};
 use rs_drivers::look;
-use rs_model::{Inputs, Server, TemplateRef, Value};
+use rs_model::possible::unfit;
+use rs_model::{Inputs, Server, TemplateRef};
 use serde_json::{Value as Json, json};
 
 use gate::Gate;
@@ -288,30 +289,9 @@ fn check(
         )
         .hint(format!("{hint}; nothing was run")));
     }
-    let there = |input: &String| match inputs.get(input) {
-        Some(Value::Inherit) | None => {
-            current.inputs.get(input).is_some_and(|resolved| resolved.value != Value::Ignore)
-        }
-        Some(value) => *value != Value::Ignore,
-    };
-    let missing: Vec<&str> = script
-        .inputs
-        .iter()
-        .filter(|(input, decl)| decl.required && !there(input))
-        .map(|(input, _)| input.as_str())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Usage,
-        format!(
-            "{:?} on {name:?} needs inputs that have no value: {}",
-            script.name,
-            missing.join(", ")
-        ),
-    )
-    .hint("--set NAME=TYPE:VALUE, or rs-inputs set them on the server; nothing was run"))
+    let Some(why) = unfit(script, &current.inputs, inputs) else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{:?} on {name:?} {why}", script.name))
+        .hint("--set NAME=TYPE:VALUE, or rs-inputs set them on the server; nothing was run"))
 }
 
 fn step(at: usize, targets: &[Target], args: &Args) -> Step {

@@ -82,6 +82,7 @@ impl<'a> Known<'a> {
         if !found.ambiguous.is_empty() {
             wrong.push(format!("scripts disagree about {}", found.ambiguous.join(", ")));
         }
+        wrong.extend(found.outside.iter().map(ToString::to_string));
         // a boot or an end that stops for want of a secret would leave the server half way
         let scripts = template.boot.iter().chain(&template.decommission);
         let declared =

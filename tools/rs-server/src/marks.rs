@@ -277,10 +277,14 @@ fn check(
                 resolve(Some(&template), deployment, &array.next, Level::Array, &Inputs::new());
             let mut wrong = found.missing;
             wrong.extend(found.ambiguous);
-            if wrong.is_empty() {
+            let mut ways: Vec<String> = found.outside.iter().map(ToString::to_string).collect();
+            if !wrong.is_empty() {
+                ways.insert(0, format!("its launches have no value for {}", wrong.join(", ")));
+            }
+            if ways.is_empty() {
                 return Ok(());
             }
-            format!("its launches have no value for {}", wrong.join(", "))
+            ways.join("; ")
         }
     };
     Err(Error::new(Kind::Declined, format!("array {:?} is not enabled: {way}", array.name))

@@ -132,6 +132,7 @@ impl Managed {
                 found.ambiguous.join(", ")
             ));
         }
+        wrong.extend(found.outside.iter().map(ToString::to_string));
         if let Some(template) = &template {
             let lost: Vec<String> = template
                 .boot

@@ -209,14 +209,19 @@ fn input(name: &str, node: &Node, at: &Source, faults: &mut Faults) -> InputDecl
         .iter()
         .filter_map(|node| value(node, &format!("\"Possible Values\" of {what}"), at, faults))
         .collect();
-    InputDecl {
+    let decl = InputDecl {
         required: fields.boolean("Required", faults).unwrap_or(false),
         array: kind == "array",
         default,
         possible,
         description: fields.text("Description", faults).unwrap_or_default(),
         category: fields.text("Category", faults).unwrap_or_default(),
+    };
+    if let Some(default) = decl.default.as_ref().filter(|default| !decl.allows(default)) {
+        let what = format!("the default {default} of {what} is none of its \"Possible Values\"");
+        faults.add(at, node.line, &what, "write one of them, or put it there");
     }
+    decl
 }
 
 /// A value in typed notation, as files hold it: `inherit` means nothing there and is refused.
@@ -314,6 +319,10 @@ mod tests {
             ("# RightScript Name: a\n# Inputs: {A: {Default: 'text:'}}\n", "blank"),
             ("# RightScript Name: a\n# Inputs: {A: {Default: inherit}}\n", "inherit"),
             ("# RightScript Name: a\n# Inputs: {A: {Input Type: Single}}\n", "single or array"),
+            (
+                "# RightScript Name: a\n# Inputs: {A: {Default: 'text:c', Possible Values: ['text:b']}}\n",
+                "s.sh:3: the default text:c of the input A is none of its",
+            ),
             ("# RightScript Name: a\n# Inputs: {A B: {}}\n", "A B"),
             ("# RightScript Name: a\n# Inputs: {}\n# Packages: [a]\n", "Packages"),
             ("# RightScript Name: a\n# Inputs: {}\n# Attachments: [1/a, 2/a]\n", "last part"),

@@ -10,6 +10,7 @@ use rs_contract::{
     Txn,
 };
 use rs_model::input::for_script;
+use rs_model::possible::unfit;
 use rs_model::{Inputs, Phase, Resolved, Script, Server, State, Template, Value};
 use serde::{Deserialize, Serialize};
 
@@ -299,32 +300,11 @@ fn wanted<'a>(template: &'a Template, request: &RunRequest, server: &Server) -> 
         )
         .hint(format!("its scripts: {}", known.join(", ")))
     })?;
-    let current = server.current.as_ref().map(|current| &current.inputs);
-    let there = |name: &String| match request.inputs.get(name) {
-        Some(Value::Inherit) | None => current
-            .and_then(|inputs| inputs.get(name))
-            .is_some_and(|resolved| resolved.value != Value::Ignore),
-        Some(value) => *value != Value::Ignore,
-    };
-    let missing: Vec<&str> = script
-        .inputs
-        .iter()
-        .filter(|(name, decl)| decl.required && !there(name))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if missing.is_empty() {
-        return Ok(script);
-    }
-    Err(Error::new(
-        Kind::Usage,
-        format!(
-            "{:?} on {:?} needs inputs that have no value: {}",
-            script.name,
-            server.name,
-            missing.join(", ")
-        ),
-    )
-    .hint("give them with --set NAME=TYPE:VALUE, or set them on the server"))
+    let none = BTreeMap::new();
+    let current = server.current.as_ref().map_or(&none, |current| &current.inputs);
+    let Some(why) = unfit(script, current, &request.inputs) else { return Ok(script) };
+    Err(Error::new(Kind::Usage, format!("{:?} on {:?} {why}", script.name, server.name))
+        .hint("give them with --set NAME=TYPE:VALUE, or set them on the server"))
 }
 
 /// The other servers whose metadata the values want.

@@ -38,6 +38,8 @@ pub struct Site {
     /// The file, and the line of each `Template` in it: which there are only the world says.
     pub(super) source: Source,
     pub(super) template_lines: Vec<(TemplateRef, usize)>,
+    /// The line of each input, by whose it is (nobody's name: the deployment's) and its own name.
+    pub(super) input_lines: BTreeMap<(String, String), usize>,
 }
 
 /// A server of a site file. A template without revision means the newest.
@@ -93,9 +95,11 @@ pub fn parse(file: &Path, script_path: &[PathBuf]) -> Result<Site> {
         files: BTreeMap::new(),
         broken: Vec::new(),
         template_lines: Vec::new(),
+        input_lines: BTreeMap::new(),
     };
     let mut site = reading.site(&node, &mut faults);
     site.template_lines = std::mem::take(&mut reading.template_lines);
+    site.input_lines = std::mem::take(&mut reading.input_lines);
     site.source = at.clone();
     if faults.0.is_empty()
         && let Some(error) = reading.broken.into_iter().next()
@@ -114,6 +118,7 @@ struct Reading<'a> {
     files: BTreeMap<PathBuf, Option<String>>,
     broken: Vec<Error>,
     template_lines: Vec<(TemplateRef, usize)>,
+    input_lines: BTreeMap<(String, String), usize>,
 }
 
 impl Reading<'_> {
@@ -136,7 +141,7 @@ impl Reading<'_> {
         if let Some(machines) = self.machines(fields.node("Machines"), faults) {
             site.deployment.later.insert(MACHINES.into(), machines);
         }
-        site.deployment.inputs = self.inputs(&fields, faults);
+        site.deployment.inputs = self.inputs("", &fields, faults);
         for (path, line) in fields.texts("Templates", faults) {
             self.file(&path, line, &mut site.templates, faults);
         }
@@ -233,7 +238,7 @@ impl Reading<'_> {
         std::path::absolute(&path).unwrap_or(path).display().to_string()
     }
 
-    fn inputs(&self, fields: &Fields<'_>, faults: &mut Faults) -> Inputs {
+    fn inputs(&mut self, of: &str, fields: &Fields<'_>, faults: &mut Faults) -> Inputs {
         let mut found = Inputs::new();
         for (key, node) in fields.map("Inputs", faults) {
             // what must not get a value may lose the one that it has
@@ -244,6 +249,7 @@ impl Reading<'_> {
                 continue;
             }
             if let Some(value) = self.value(key, node, faults) {
+                self.input_lines.insert((of.to_owned(), key.text.clone()), key.line);
                 found.insert(key.text.clone(), value);
             }
         }
@@ -299,7 +305,8 @@ impl Reading<'_> {
             );
             faults.add(self.at, line, &what, "a server is master or slave of a set: write one");
         }
-        (called, template, self.inputs(fields, faults), tags)
+        let inputs = self.inputs(&called, fields, faults);
+        (called, template, inputs, tags)
     }
 
     fn server(&mut self, node: &Node, loaded: &mut Vec<Loaded>, faults: &mut Faults) -> SiteServer {

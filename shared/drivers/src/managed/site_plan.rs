@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rs_contract::{Cloud, Error, Kind, Result, Target};
+use rs_model::possible::outside;
 use rs_model::{Array, Deployment, Inputs, Server, Template, TemplateRef, Value};
 use serde_json::{Value as Json, json};
 
@@ -95,6 +96,7 @@ pub fn plan(cloud: &dyn Cloud, site: &Site) -> Result<Plan> {
     };
     let known = Known { cloud, revisions };
     known.check(site)?;
+    known.possible(site, &servers, &arrays)?;
     for wanted in &site.servers {
         let name = &wanted.server.name;
         clash(name, "server", arrays.iter().any(|a| a.name == *name))?;
@@ -292,6 +294,60 @@ impl Known<'_> {
             }
         }
         faults.check()
+    }
+
+    /// Every text that a script of its template does not take, at once: of a server or an array, and of the deployment
+    /// where none of theirs stands over it.
+    fn possible(&self, site: &Site, servers: &[Server], arrays: &[Array]) -> Result<()> {
+        let own = |next: &Inputs, there: Option<&Inputs>| {
+            let mut own = there.cloned().unwrap_or_default();
+            own.extend(next.clone());
+            own.retain(|_, value| *value != Value::Inherit);
+            own
+        };
+        let server = |wanted: &SiteServer| {
+            let wanted = &wanted.server;
+            let there = servers.iter().find(|s| s.name == wanted.name).map(|s| &s.next);
+            (wanted.name.clone(), wanted.template.clone(), own(&wanted.next, there))
+        };
+        let array = |wanted: &SiteArray| {
+            let wanted = &wanted.array;
+            let there = arrays.iter().find(|a| a.name == wanted.name).map(|a| &a.next);
+            (wanted.name.clone(), wanted.template.clone(), own(&wanted.next, there))
+        };
+        let mut wrong = BTreeMap::new();
+        for (name, template, own) in
+            site.servers.iter().map(server).chain(site.arrays.iter().map(array))
+        {
+            let Some(template) = template else { continue };
+            let template = self.template(site, &template)?;
+            let of =
+                |input: &str| if own.contains_key(input) { name.clone() } else { String::new() };
+            let value = |input: &str| own.get(input).or_else(|| site.deployment.inputs.get(input));
+            for found in outside(&template.scripts, value) {
+                // what stands in the world alone is no fault of the file
+                if let Some(line) = site.input_lines.get(&(of(&found.input), found.input.clone())) {
+                    wrong.entry(*line).or_insert_with(|| found.to_string());
+                }
+            }
+        }
+        let mut faults = Faults::default();
+        for (line, what) in wrong {
+            faults.add(&site.source, line, &what, "write one of them");
+        }
+        faults.check()
+    }
+
+    /// The template as it will be: of the file, or as it is filed.
+    fn template(&self, site: &Site, wanted: &TemplateRef) -> Result<Template> {
+        let settled = self.settle(wanted)?;
+        let of_file = site.templates.iter().find(|loaded| loaded.template.name == settled.name);
+        match of_file {
+            Some(loaded) if self.revisions.get(&settled.name).copied() == settled.revision => {
+                Ok(loaded.template.clone())
+            }
+            _ => self.cloud.template(&settled),
+        }
     }
 
     /// A template with its revision: the one that is named, else the newest.

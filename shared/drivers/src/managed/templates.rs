@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use base64::Engine;
 use rs_contract::{Error, Kind, Result};
+use rs_model::possible::outside;
 use rs_model::{Script, ScriptRef, Template, name};
 use sha2::{Digest, Sha256};
 
@@ -193,6 +194,13 @@ impl Reading<'_> {
                     &mut self.faults,
                 ),
             }
+        }
+        let scripts = self.scripts.iter().map(|(script, _)| script);
+        for found in outside(scripts, |name| template.inputs.get(name)) {
+            let key =
+                fields.map("Inputs", &mut self.faults).iter().find(|(k, _)| k.text == found.input);
+            let line = key.map_or(node.line, |(key, _)| key.line);
+            self.faults.add(at, line, &found.to_string(), "write one of them");
         }
         images::check(fields.list("MultiCloudImages", &mut self.faults), at, &mut self.faults);
         let list = fields.list("Alerts", &mut self.faults);
