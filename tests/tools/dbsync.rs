@@ -399,6 +399,13 @@ fn a_master_that_does_not_answer_is_no_dead_master_and_a_dead_one_may_be_left(en
     let ran = set.dbsync(&[&["status", "--role", "db"], &short[..]].concat(), 8);
     let ran = ran.says("1 of 3 databases").says("Master DB: ").says("answer").says("(try: is it ");
     assert!(ran.by_name()["Slave DB"]["applied"]["gtid"].is_string(), "{ran}");
+    for verb in
+        [&["writes", "status", "Master DB"][..], &["writes", "off", "Master DB", "--dry-run"]]
+    {
+        let ran = set.dbsync(&[verb, &["--timeout", "4s"]].concat(), 6);
+        let ran = ran.says("database of \"Master DB\" at").says("did not answer in time");
+        assert!(!ran.stderr.contains("gave up"), "{ran}");
+    }
     let ran =
         set.dbsync(&["promote", "Slave2 DB", "--lose-writes", "--json", "--timeout", "60s"], 5);
     let refused = names(&ran);

@@ -83,7 +83,7 @@ impl Probe {
             path: path.to_owned(),
             post: false,
             headers: Vec::new(),
-            timeout: Duration::from_secs(5),
+            timeout: crate::patience(Duration::from_secs(5)),
         }
     }
 

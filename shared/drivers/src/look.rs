@@ -56,12 +56,16 @@ pub fn answers(
     if server.foreign {
         let settings = Settings::among(cloud, deployment, server, servers)?;
         let at = (settings.address()?, settings.port("APPLICATION_PORT", 8000)?).into();
-        return match TcpStream::connect_timeout(&at, KNOCK) {
+        return match TcpStream::connect_timeout(&at, crate::patience(KNOCK)) {
             Err(e) if e.kind() != ErrorKind::ConnectionRefused => Err(silent(e.to_string())),
             _ => Ok(()),
         };
     }
-    let command = Command { argv: vec!["true".to_owned()], timeout: KNOCK, ..Command::default() };
+    let command = Command {
+        argv: vec!["true".to_owned()],
+        timeout: crate::patience(KNOCK),
+        ..Command::default()
+    };
     let said = cloud.channel(server)?.run(&command, &|_| ()).map_err(|e| silent(e.to_string()))?;
     match said.exit {
         0 => Ok(()),

@@ -7,8 +7,6 @@ use rs_contract::{Error, Kind, Result};
 use rs_drivers::http::Probe;
 use rs_drivers::settings::Settings;
 
-/// For one request.
-const ONE: Duration = Duration::from_secs(5);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(25);
 
@@ -48,9 +46,7 @@ pub fn has_release(settings: &Settings, place: (IpAddr, u16), wanted: &str) -> R
 
 fn ask(settings: &Settings, place: (IpAddr, u16), path: &str) -> Result<rs_drivers::http::Answer> {
     let host = settings.or("LB_HOSTNAME", "")?;
-    let mut probe = Probe::new(SocketAddr::new(place.0, place.1), &host, path);
-    probe.timeout = ONE;
-    probe.send()
+    Probe::new(SocketAddr::new(place.0, place.1), &host, path).send()
 }
 
 /// Both, tried again until `limit` is over: an application that was started a moment ago may still warm up.

@@ -179,7 +179,7 @@ impl Dns for Rfc2136 {
             Err(e) if e.kind() != Kind::Unreachable => return Err(e),
             _ => {}
         }
-        let until = Instant::now() + SHOWN;
+        let until = Instant::now() + crate::patience(SHOWN);
         loop {
             let found = self.ask(&name, RecordType::A)?;
             if shows(&found) {

@@ -5,9 +5,14 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// How long one exchange may take, retries included.
-pub const EXCHANGE: Duration = Duration::from_secs(5);
+const EXCHANGE: Duration = Duration::from_secs(5);
 /// How long we wait for one datagram before we ask again.
 const DATAGRAM: Duration = Duration::from_millis(1200);
+
+fn late() -> std::io::Error {
+    let within = crate::patience(EXCHANGE);
+    std::io::Error::new(ErrorKind::TimedOut, format!("no answer within {within:?}"))
+}
 
 /// Sends `query` by UDP until an answer with its id comes.
 pub fn udp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -15,7 +20,7 @@ pub fn udp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
     let socket = UdpSocket::bind(any)?;
     // connected: only this server is heard, and a closed port is known at once
     socket.connect(server)?;
-    let until = Instant::now() + EXCHANGE;
+    let until = Instant::now() + crate::patience(EXCHANGE);
     let mut buffer = vec![0; 65_535];
     loop {
         socket.send(query)?;
@@ -38,22 +43,22 @@ pub fn udp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
             }
         }
         if Instant::now() >= until {
-            return Err(std::io::Error::new(ErrorKind::TimedOut, "no answer within 5 s"));
+            return Err(late());
         }
     }
 }
 
 /// Sends `query` by TCP, once: for updates, which must not be repeated unseen, and for long answers.
 pub fn tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
-    let until = Instant::now() + EXCHANGE;
+    let until = Instant::now() + crate::patience(EXCHANGE);
     let left = || {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(std::io::Error::new(ErrorKind::TimedOut, "no answer within 5 s"));
+            return Err(late());
         }
         Ok(Some(left))
     };
-    let mut stream = TcpStream::connect_timeout(&server, EXCHANGE)?;
+    let mut stream = TcpStream::connect_timeout(&server, crate::patience(EXCHANGE))?;
     stream.set_nodelay(true)?;
     let length = u16::try_from(query.len())
         .map_err(|_| std::io::Error::new(ErrorKind::InvalidInput, "the message is too long"))?;
@@ -75,7 +80,7 @@ pub fn tcp(server: SocketAddr, query: &[u8]) -> std::io::Result<Vec<u8>> {
                 Ok(more) => have += more,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    return Err(std::io::Error::new(ErrorKind::TimedOut, "no answer within 5 s"));
+                    return Err(late());
                 }
                 Err(e) => return Err(e),
             }

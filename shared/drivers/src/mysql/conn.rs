@@ -105,12 +105,12 @@ impl Link {
     /// To that endpoint as that account.
     pub fn new(endpoint: Endpoint, user: String, password: Secret, tls: Option<Tls>) -> Link {
         let place = format!("database at {endpoint}");
-        Link { endpoint, user, password, tls, place, answer: ANSWER }
+        Link { endpoint, user, password, tls, place, answer: crate::patience(ANSWER) }
     }
 
     /// An ordinary answer that takes longer than that counts as none.
     pub fn answer_within(&mut self, limit: Duration) {
-        self.answer = ANSWER.min(limit);
+        self.answer = crate::patience(ANSWER).min(limit);
     }
 
     /// With the name of its server, for messages.
@@ -168,7 +168,7 @@ impl Link {
         let conn = loop {
             match Conn::new(opts.clone()).map_err(|e| fault(&e)) {
                 Ok(conn) => break conn,
-                Err(Fault::Server(1040, _)) if begun.elapsed() < FULL => {
+                Err(Fault::Server(1040, _)) if begun.elapsed() < crate::patience(FULL) => {
                     std::thread::sleep(TRY_AGAIN);
                 }
                 Err(fault) => return Err(self.error(fault, "connecting")),
@@ -195,7 +195,7 @@ impl Link {
             .hint("is it frozen or overloaded? look at its machine; then again"),
             Fault::Server(1040, why) => Error::new(
                 Kind::TimedOut,
-                format!("{} had no connection left for {FULL:?}", self.place),
+                format!("{} had no connection left for {:?}", self.place, crate::patience(FULL)),
             )
             .because(why)
             .hint(

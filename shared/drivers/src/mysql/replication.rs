@@ -64,7 +64,7 @@ pub fn ensure_tables(session: &mut Session) -> Result<()> {
 
 pub fn write_canary(db: &Mysql, nonce: &str) -> Result<()> {
     let dialect = db.dialect()?;
-    let mut session = db.link.open_for(CANARY)?;
+    let mut session = db.link.open_for(crate::patience(CANARY))?;
     if !session.rows(dialect.channels)?.is_empty() {
         return Err(Error::new(
             Kind::Declined,
