@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rs_contract::{Database, Kind, Work};
-use rs_tests::{Engines, Scene, each_engine, until};
+use rs_tests::{Db, Engines, Scene, each_engine, until};
 
 use super::database::open;
 
@@ -175,6 +175,101 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
     db.sql("CREATE TABLE appdb.later (a INT)");
     run("c-11", text).unwrap();
     assert_eq!(db.sql("SELECT COUNT(*) FROM appdb.log WHERE at=8"), "1");
+    what_leads_to_a_table_without_transactions_is_followed(&db, &run);
+    // of a cut-off RENAME of several tables the schema shows whether it was done
+    db.sql(
+        "CREATE TABLE appdb.a (id INT) ENGINE=InnoDB; CREATE TABLE appdb.b (id INT) ENGINE=InnoDB",
+    );
+    let rename = "RENAME TABLE a TO a2, b TO b2";
+    let names = "SELECT GROUP_CONCAT(TABLE_NAME ORDER BY 1) FROM information_schema.tables \
+                 WHERE TABLE_SCHEMA='appdb' AND TABLE_NAME IN ('a', 'b', 'a2', 'b2')";
+    cut("c-20", &seen());
+    db.sql(&format!("USE appdb; {rename}"));
+    run("c-20", rename).unwrap();
+    assert_eq!(db.sql(names), "a2,b2");
+    cut("c-21", &seen());
+    run("c-21", "RENAME TABLE a2 TO a, b2 TO b").unwrap();
+    assert_eq!(db.sql(names), "a,b");
+    a_server_killed_in_a_rename_of_many_tables_has_renamed_all_or_none(&scene, &db);
+}
+
+/// A table of another schema, by a trigger and by its own name; and by a stored function, wherever that is called.
+fn what_leads_to_a_table_without_transactions_is_followed(
+    db: &Db,
+    run: &dyn Fn(&str, &str) -> rs_contract::Result<()>,
+) {
+    db.sql(
+        "ALTER TABLE appdb.log ENGINE=InnoDB; CREATE DATABASE far; CREATE TABLE far.marks (a INT) ENGINE=MyISAM; \
+         CREATE TABLE far.rest (a INT) ENGINE=MyISAM",
+    );
+    run("f-0", "UPDATE t SET note='b'").unwrap();
+    db.sql(
+        "CREATE TRIGGER appdb.h AFTER UPDATE ON appdb.t FOR EACH ROW INSERT INTO far.marks VALUES (1);\n\
+         DELIMITER //\nCREATE FUNCTION far.mark() RETURNS INT DETERMINISTIC MODIFIES SQL DATA \
+         BEGIN DELETE FROM far.marks; RETURN 1; END//\n\
+         CREATE FUNCTION far.plain(a INT) RETURNS INT DETERMINISTIC BEGIN RETURN a + 1; END//",
+    );
+    for (text, words) in [
+        ("UPDATE t SET note='c'", "which has triggers, and by that perhaps rows of far.marks"),
+        ("INSERT INTO far.rest VALUES (1)", "changes rows of far.rest, whose engine knows no"),
+        ("INSERT INTO log VALUES (far.mark())", "calls mark, which is a stored function, and"),
+        ("SET @a = far.mark()", "and changes by that perhaps rows of far.marks"),
+    ] {
+        let refused = run("f-1", text).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Declined, "{text}: {refused}");
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    run("f-2", "INSERT INTO log VALUES (far.plain(76))").unwrap();
+    db.sql("DROP TRIGGER appdb.h");
+    run("f-3", "UPDATE t SET note='c'").unwrap();
+    assert_eq!(
+        db.sql("SELECT COUNT(*) FROM appdb.log WHERE at=77; SELECT COUNT(*) FROM far.marks"),
+        "1\n0"
+    );
+    db.sql("DROP DATABASE far");
+}
+
+/// kill -9 once the first of them has its new name: the next run finds all of them renamed, or none, and ends with all.
+fn a_server_killed_in_a_rename_of_many_tables_has_renamed_all_or_none(scene: &Scene, db: &Db) {
+    const MANY: usize = 60;
+    let make = |at: usize| {
+        format!(
+            "CREATE TABLE appdb.r{at} (id INT) ENGINE=InnoDB; INSERT INTO appdb.r{at} VALUES ({at})"
+        )
+    };
+    db.sql(&(0..MANY).map(make).collect::<Vec<_>>().join("; "));
+    let pairs: Vec<String> = (0..MANY).map(|at| format!("r{at} TO n{at}")).collect();
+    let rename = vec![format!("RENAME TABLE {}", pairs.join(", "))];
+    let migrator = open(db, "migrator");
+    let run = || migrator.migrate("c-22", "appdb", &rename, Work { timeout: LIMIT }, &|_| {});
+    let renamed = db.dir.join("data/appdb/n0.ibd");
+    let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
+    std::thread::scope(|scope| {
+        let cut = scope.spawn(run);
+        let begun = std::time::Instant::now();
+        while !renamed.exists() {
+            assert!(begun.elapsed() < LIMIT && !cut.is_finished(), "it does not rename");
+            std::thread::yield_now();
+        }
+        scene.kill(pid.trim().parse().unwrap());
+        // it may have been through already
+        let _ = cut.join().unwrap();
+    });
+    scene.start_database(db);
+    let count = |letter: &str| {
+        db.sql(&format!(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE TABLE_SCHEMA='appdb' AND TABLE_NAME REGEXP '^{letter}[0-9]+$'"
+        ))
+    };
+    let found = (count("r"), count("n"));
+    let (all, none) = ((MANY.to_string(), "0".to_owned()), ("0".to_owned(), MANY.to_string()));
+    assert!(found == all || found == none, "{found:?}");
+    run().unwrap();
+    assert_eq!((count("r"), count("n")), none);
+    for at in [0, MANY - 1] {
+        assert_eq!(db.sql(&format!("SELECT id FROM appdb.n{at}")), at.to_string());
+    }
+    run().unwrap();
 }
 
 fn begun(db: &dyn Database, token: &str) -> usize {

@@ -187,6 +187,15 @@ pub fn elsewhere(statement: &str, schema: &str) -> Option<String> {
 
 /// The one of these tables whose rows a statement may change.
 pub fn changes<'a>(statement: &str, tables: &'a [String]) -> Option<&'a str> {
+    let named = target(statement)?;
+    tables
+        .iter()
+        .find(|table| named.iter().any(|name| name.eq_ignore_ascii_case(table)))
+        .map(String::as_str)
+}
+
+/// The words of a statement that changes rows by which it names whose: what it only reads may be among them.
+pub(crate) fn target(statement: &str) -> Option<Vec<String>> {
     if kind(statement) != Some(Kind::Rows) {
         return None;
     }
@@ -202,11 +211,7 @@ pub fn changes<'a>(statement: &str, tables: &'a [String]) -> Option<&'a str> {
         "SELECT" | "SHOW" | "DO" => return None,
         _ => words.len(),
     };
-    let named: Vec<String> = words[..part].iter().map(|word| plain(word)).collect();
-    tables
-        .iter()
-        .find(|table| named.iter().any(|name| name.eq_ignore_ascii_case(table)))
-        .map(String::as_str)
+    Some(words[..part].iter().map(|word| plain(word)).collect())
 }
 
 /// A name without its backticks.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::sql::{OBJECTS, changes, plain, words};
+use crate::sql::{Kind, OBJECTS, changes, kind, plain, target, words};
 
 /// What a server has before a migration, or before what is left of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,72 @@ pub struct Storage {
     pub default: String,
     /// What changes rows of other tables than it names: views, and tables with triggers, each with what it is.
     pub detours: BTreeMap<String, String>,
+    /// Stored functions of every schema, each with whether it may change rows ([`writing`]).
+    pub functions: BTreeMap<String, bool>,
+    /// Of other schemas, by schema and name: tables whose engine knows no transactions.
+    pub others: BTreeMap<(String, String), Reached>,
+    /// Of other schemas: what changes rows of other tables than it names.
+    pub other_detours: BTreeMap<(String, String), String>,
+}
+
+/// Whether a view, a trigger or a routine may lead to a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// One names it, or cannot be read.
+    Perhaps,
+    /// None names it.
+    No,
+}
+
+impl Reached {
+    /// Asks what views, triggers and routines say; absent: it is not to be read.
+    pub fn by(texts: &[Option<String>], table: &str) -> Reached {
+        let names =
+            |text: &String| words(text).iter().any(|w| plain(w).eq_ignore_ascii_case(table));
+        let by = texts.iter().any(|text| text.as_ref().is_none_or(names));
+        if by { Reached::Perhaps } else { Reached::No }
+    }
+}
+
+/// Of stored functions, by name with what each says (absent: it is not to be read), those that may change rows: by a
+/// statement of their own, or by another one that may.
+pub fn writing(functions: &BTreeMap<String, Option<String>>) -> BTreeMap<String, bool> {
+    let mut found: BTreeMap<String, bool> =
+        functions.iter().map(|(n, text)| (n.to_lowercase(), writes(text.as_deref()))).collect();
+    loop {
+        let by = |text: &Option<String>| {
+            text.as_ref().is_some_and(|text| called(&words(text), &found).is_some())
+        };
+        let more: Vec<String> = functions
+            .iter()
+            .filter(|(name, text)| found.get(&name.to_lowercase()) == Some(&false) && by(text))
+            .map(|(name, _)| name.to_lowercase())
+            .collect();
+        if more.is_empty() {
+            return found;
+        }
+        found.extend(more.into_iter().map(|name| (name, true)));
+    }
+}
+
+/// Whether the text of a routine may change rows. `INSERT(` and `REPLACE(` are functions of texts.
+fn writes(text: Option<&str>) -> bool {
+    let Some(text) = text else { return true };
+    let words = words(&opened(text));
+    words.iter().enumerate().any(|(at, word)| match word.to_ascii_uppercase().as_str() {
+        "UPDATE" | "DELETE" | "CALL" => true,
+        "INSERT" | "REPLACE" => words.get(at + 1).is_none_or(|next| next != "("),
+        _ => false,
+    })
+}
+
+/// The function that may change rows and is called in these words.
+fn called(words: &[String], functions: &BTreeMap<String, bool>) -> Option<String> {
+    let pairs = words.iter().zip(words.iter().skip(1));
+    pairs
+        .filter(|(_, next)| *next == "(")
+        .map(|(word, _)| plain(word).to_lowercase())
+        .find(|name| functions.get(name) == Some(&true))
 }
 
 /// Where a statement changes rows of a table without transactions.
@@ -23,15 +89,38 @@ pub struct Storage {
 pub struct Repeat {
     /// The statement, counted from 1.
     pub statement: usize,
+    /// The table's schema, when it is another one.
+    pub schema: Option<String>,
     /// The table.
     pub table: String,
-    /// The view that it names, or the table with triggers, by which rows of that table may be reached, and what it is.
+    /// By which rows of that table may be reached: the view that it names, the table with triggers, or the function that it
+    /// calls, and what it is.
     pub by: Option<(String, String)>,
 }
 
-/// The first statement that changes rows of a table without transactions, or may do so by a view or a trigger: where they
-/// lead is not followed, and any such table of the schema counts. The first `done` are done, and what they made is in
-/// `storage`; what they set for the session is set again.
+/// What a stored function is.
+const FUNCTION: &str = "is a stored function";
+
+impl Repeat {
+    /// What the statement does, in words that end before the table's name. `schema`: the migration's own.
+    pub fn how(&self, schema: &str) -> String {
+        match &self.by {
+            None => "changes rows".to_owned(),
+            Some((name, what)) if what == FUNCTION => {
+                format!("calls {name}, which {what}, and changes by that perhaps rows")
+            }
+            Some((name, what)) => {
+                let name =
+                    if name.contains('.') { name.clone() } else { format!("{schema}.{name}") };
+                format!("changes rows of {name}, which {what}, and by that perhaps rows")
+            }
+        }
+    }
+}
+
+/// The first statement that changes rows of a table without transactions, or may do so by a view, a trigger or a stored
+/// function: where they lead is not followed, and any such table of the schema counts, and of the others each that one of
+/// them names. The first `done` are done, and what they made is in `storage`; what they set for the session is set again.
 pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<Repeat> {
     let mut now = Storage {
         tables: storage.tables.iter().map(|(name, is)| (name.to_lowercase(), *is)).collect(),
@@ -44,19 +133,34 @@ pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<
         if said.first().is_some_and(|verb| verb == "SET") {
             now.set(&said, storage);
         }
-        if at < done {
+        let session = kind(statement) == Some(Kind::Session);
+        if at < done && !session {
             continue;
         }
+        let repeat = |schema: Option<&String>, table: &str, by| {
+            Some(Repeat { statement: at + 1, schema: schema.cloned(), table: table.to_owned(), by })
+        };
         let bare: Vec<String> =
             now.tables.iter().filter(|(_, is)| !**is).map(|(name, _)| name.clone()).collect();
         if let Some(table) = changes(statement, &bare) {
-            return Some(Repeat { statement: at + 1, table: table.to_owned(), by: None });
+            return repeat(None, table, None);
         }
-        let detours: Vec<String> = now.detours.keys().cloned().collect();
-        if let (Some(table), Some(by)) = (bare.first(), changes(statement, &detours)) {
-            let what = now.detours.get(by).cloned().unwrap_or_default();
-            let by = Some((by.to_owned(), what));
-            return Some(Repeat { statement: at + 1, table: table.clone(), by });
+        let named = target(statement).unwrap_or_default();
+        if let Some((schema, table)) = now.others.keys().find(|one| qualified(&named, one)) {
+            return repeat(Some(schema), table, None);
+        }
+        let reached = now.others.iter().find(|(_, reached)| **reached == Reached::Perhaps);
+        let reached = match (bare.first(), reached) {
+            (Some(table), _) => Some((None, table)),
+            (None, Some(((schema, table), _))) => Some((Some(schema), table)),
+            (None, None) => None,
+        };
+        if let (Some((schema, table)), Some(by)) = (reached, now.detour(statement, &words, &named))
+        {
+            return repeat(schema, table, Some(by));
+        }
+        if at < done {
+            continue;
         }
         let _ = now.lead(&words, &said);
         let _ = now.define(&words, &said);
@@ -64,7 +168,37 @@ pub fn repeats(statements: &[String], done: usize, storage: &Storage) -> Option<
     None
 }
 
+/// Whether the words name that table of another schema.
+fn qualified(named: &[String], (schema, table): &(String, String)) -> bool {
+    named.windows(3).any(|part| {
+        part[1] == "."
+            && part[0].eq_ignore_ascii_case(schema)
+            && part[2].eq_ignore_ascii_case(table)
+    })
+}
+
 impl Storage {
+    /// By what a statement may change rows of other tables than it names, and what that is.
+    fn detour(
+        &self,
+        statement: &str,
+        words: &[String],
+        named: &[String],
+    ) -> Option<(String, String)> {
+        let own: Vec<String> = self.detours.keys().cloned().collect();
+        if let Some(by) = changes(statement, &own) {
+            return Some((by.to_owned(), self.detours.get(by).cloned().unwrap_or_default()));
+        }
+        let other = self.other_detours.iter().find(|(one, _)| qualified(named, one));
+        if let Some(((schema, name), what)) = other {
+            return Some((format!("{schema}.{name}"), what.clone()));
+        }
+        // a definition calls none: one that fills what it makes is refused
+        let calls = kind(statement) != Some(Kind::Definition);
+        let name = calls.then(|| called(words, &self.functions)).flatten()?;
+        Some((name, FUNCTION.to_owned()))
+    }
+
     /// Whether an engine knows transactions; one that is not known does not.
     fn knows(&self, engine: &str) -> bool {
         let of = |(name, _): &(&String, &bool)| name.eq_ignore_ascii_case(engine);
@@ -87,7 +221,23 @@ impl Storage {
             return None;
         }
         let header = said.iter().position(|word| OBJECTS.contains(&word.as_str()))?;
+        if ["FUNCTION", "VIEW", "TRIGGER"].contains(&said[header].as_str()) {
+            for ((_, table), reached) in &mut self.others {
+                if words.iter().any(|word| plain(word).eq_ignore_ascii_case(table)) {
+                    *reached = Reached::Perhaps;
+                }
+            }
+        }
         let (at, what) = match said[header].as_str() {
+            "FUNCTION" => {
+                let (name, _) = named(words, said, header + 1)?;
+                // its own name is no call
+                let behind = &words[(header + 2).min(words.len())..];
+                let may =
+                    writes(Some(&words.join(" "))) || called(behind, &self.functions).is_some();
+                self.functions.insert(name, may);
+                return None;
+            }
             "VIEW" => (header + 1, "is a view"),
             "TRIGGER" => {
                 let on = said[header..].iter().position(|word| word == "ON")?;
@@ -225,7 +375,7 @@ mod tests {
             tables: of(&[("t", true), ("log", false)]),
             engines: of(&[("InnoDB", true), ("MyISAM", false), ("Aria", false)]),
             default: "InnoDB".into(),
-            detours: BTreeMap::new(),
+            ..Storage::default()
         }
     }
 
@@ -262,7 +412,8 @@ mod tests {
         ] {
             let statements = split(text).unwrap();
             let by = Some(of(name, what));
-            let wanted = Repeat { statement: statements.len(), table: "log".into(), by };
+            let wanted =
+                Repeat { statement: statements.len(), schema: None, table: "log".into(), by };
             assert_eq!(repeats(&statements, 0, &there), Some(wanted), "{text}");
             assert_eq!(repeats(&statements, 0, &whole), None, "{text}");
         }
@@ -270,6 +421,92 @@ mod tests {
         {
             assert_eq!(repeats(&split(text).unwrap(), 0, &there), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_stored_function_that_may_change_rows_counts_wherever_it_is_called() {
+        let text = |text: &str| Some(text.to_owned());
+        let functions = [
+            ("note".to_owned(), text("BEGIN INSERT INTO log VALUES (1); RETURN 1; END")),
+            ("By".to_owned(), text("RETURN shop.`note`()")),
+            ("hidden".to_owned(), None),
+            ("pure".to_owned(), text("RETURN REPLACE(INSERT(a, 1, 2, 'x'), ' ', '-')")),
+            ("far".to_owned(), text("RETURN pure(a)")),
+        ];
+        let functions = writing(&functions.into());
+        assert_eq!(functions.values().collect::<Vec<_>>(), [&true, &false, &true, &true, &false]);
+        let there = Storage { functions, ..storage() };
+        for (text, name) in [
+            ("UPDATE t SET a=note()", "note"),
+            ("SELECT shop.`by` (1)", "by"),
+            ("DO hidden(1)", "hidden"),
+            ("SET @a = NOTE()", "note"),
+            ("CREATE FUNCTION f() RETURNS INT RETURN note(); INSERT INTO t VALUES (f())", "f"),
+        ] {
+            let statements = split(text).unwrap();
+            let by = Some((name.to_owned(), FUNCTION.to_owned()));
+            let wanted =
+                Repeat { statement: statements.len(), schema: None, table: "log".into(), by };
+            assert_eq!(repeats(&statements, 0, &there), Some(wanted), "{text}");
+            let whole = Storage { tables: [("t".to_owned(), true)].into(), ..there.clone() };
+            assert_eq!(repeats(&statements, 0, &whole), None, "{text}");
+        }
+        // done is done, but for what is set again at every start
+        let done = |text: &str| repeats(&split(text).unwrap(), 1, &there).is_some();
+        assert!(done("SET @a = note()") && !done("UPDATE t SET a=note()"));
+        for text in [
+            "UPDATE t SET a=far(pure(b))",
+            "CREATE FUNCTION f() RETURNS INT RETURN note()",
+            "CREATE VIEW w AS SELECT note() AS a",
+            "UPDATE t SET note=1",
+        ] {
+            assert_eq!(repeats(&split(text).unwrap(), 0, &there), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_another_schema_counts_where_it_is_named_or_something_leads_to_it() {
+        let key = |schema: &str, name: &str| (schema.to_owned(), name.to_owned());
+        let texts = [Some("INSERT INTO `Other`.`Marks` VALUES (1)".to_owned())];
+        let reached = Reached::by(&texts, "marks");
+        assert_eq!(reached, Reached::Perhaps);
+        assert_eq!(Reached::by(&texts, "rest"), Reached::No);
+        assert_eq!(Reached::by(&[None], "rest"), Reached::Perhaps, "nobody knows");
+        let there = Storage {
+            tables: [("t".to_owned(), true), ("g".to_owned(), true)].into(),
+            detours: [("g".to_owned(), "has triggers".to_owned())].into(),
+            others: [(key("other", "marks"), reached)].into(),
+            other_detours: [(key("other", "v"), "is a view".to_owned())].into(),
+            ..storage()
+        };
+        for (text, by) in [
+            ("UPDATE other.marks SET a=1", None),
+            ("INSERT INTO `OTHER` . `Marks` VALUES (1)", None),
+            ("DELETE FROM g", Some(("g", "has triggers"))),
+            ("UPDATE t JOIN other.v USING (a) SET v.a=1", Some(("other.v", "is a view"))),
+        ] {
+            let by = by.map(|(name, what)| (name.to_owned(), what.to_owned()));
+            let schema = Some("other".to_owned());
+            let wanted = Repeat { statement: 1, schema, table: "marks".into(), by };
+            assert_eq!(repeats(&split(text).unwrap(), 0, &there), Some(wanted), "{text}");
+        }
+        let nobody =
+            Storage { others: [(key("other", "rest"), Reached::No)].into(), ..there.clone() };
+        for text in ["UPDATE t SET a=1", "UPDATE v SET a=1", "UPDATE marks SET a=1"] {
+            assert_eq!(repeats(&split(text).unwrap(), 0, &there), None, "{text}");
+        }
+        assert_eq!(repeats(&split("DELETE FROM g").unwrap(), 0, &nobody), None);
+        let made = "CREATE TRIGGER x AFTER INSERT ON t FOR EACH ROW DELETE FROM other.rest; INSERT t VALUES (1)";
+        let made = repeats(&split(made).unwrap(), 0, &nobody).unwrap();
+        assert_eq!((made.statement, made.table.as_str()), (2, "rest"), "the migration leads there");
+        let how = |by: Option<(&str, &str)>| {
+            let by = by.map(|(name, what)| (name.to_owned(), what.to_owned()));
+            Repeat { statement: 1, schema: None, table: "t".into(), by }.how("shop")
+        };
+        assert_eq!(how(None), "changes rows");
+        assert!(how(Some(("g", "has triggers"))).contains("shop.g, which has triggers, and"));
+        assert!(how(Some(("other.v", "is a view"))).contains("of other.v, which is a view"));
+        assert!(how(Some(("note", FUNCTION))).contains("calls note, which is a stored function"));
     }
 
     #[test]

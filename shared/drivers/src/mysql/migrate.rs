@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
 use rs_model::sql;
-use rs_model::storage::{Repeat, Storage, repeats};
 use rs_model::whole::requotes;
 use sha2::{Digest, Sha256};
 
@@ -18,6 +17,7 @@ use super::conn::{Fault, Session, column};
 use super::dialect::{Dialect, fill, literal, name};
 use super::migrations::{self, FAILED, alone, another, work_lock};
 use super::replication::ensure_tables;
+use super::storage::transactional;
 
 /// Between two looks at a statement that runs.
 const LOOK: Duration = Duration::from_millis(200);
@@ -127,71 +127,6 @@ fn quotes(session: &mut Session) -> Result<()> {
     )
     .hint("a sql_mode without ANSI_QUOTES and NO_BACKSLASH_ESCAPES, or run it by --script")
     .untouched())
-}
-
-/// Rows and their note are one transaction: a table whose engine knows none would be changed twice after a kill. The first
-/// `done` statements are done.
-fn transactional(
-    session: &mut Session,
-    schema: &str,
-    statements: &[String],
-    done: usize,
-) -> Result<()> {
-    let mut known = |question: &str| -> Result<BTreeMap<String, bool>> {
-        let rows = session.rows(question)?;
-        let one = |row| -> Result<(String, bool)> {
-            let name = column(row, "name")?.unwrap_or_default().to_owned();
-            Ok((name, column(row, "transactions")? == Some("YES")))
-        };
-        rows.iter().map(one).collect()
-    };
-    let storage = Storage {
-        tables: known(&format!(
-            "SELECT t.TABLE_NAME AS name, e.TRANSACTIONS AS transactions FROM information_schema.tables t \
-             JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
-             WHERE t.TABLE_SCHEMA = {} AND t.TABLE_TYPE = 'BASE TABLE'",
-            literal(schema)
-        ))?,
-        engines: known(
-            "SELECT ENGINE AS name, TRANSACTIONS AS transactions FROM information_schema.engines",
-        )?,
-        default: session.must("SELECT @@default_storage_engine")?,
-        detours: detours(session, schema)?,
-    };
-    let Some(Repeat { statement: at, table, by }) = repeats(statements, done, &storage) else {
-        return Ok(());
-    };
-    let statement = statements.get(at - 1).map_or("", String::as_str);
-    let how = by.map_or("changes rows".to_owned(), |(name, what)| {
-        format!("changes rows of {schema}.{name}, which {what}, and by that perhaps rows")
-    });
-    Err(Error::new(
-        Kind::Declined,
-        format!(
-            "statement {at} of {} {how} of {schema}.{table}, whose engine knows no transactions: it would be done \
-             twice when it is cut off: {}",
-            statements.len(),
-            cut(statement)
-        ),
-    )
-    .hint(format!("ALTER TABLE {} ENGINE=InnoDB before, or run it by --script", name(&table)))
-    .untouched())
-}
-
-/// What changes rows of other tables than it names, each with what it is.
-fn detours(session: &mut Session, schema: &str) -> Result<BTreeMap<String, String>> {
-    let rows = session.rows(&fill(
-        "SELECT TABLE_NAME AS name, 'is a view' AS what FROM information_schema.views WHERE TABLE_SCHEMA = {schema} \
-         UNION SELECT EVENT_OBJECT_TABLE, 'has triggers' FROM information_schema.triggers \
-         WHERE EVENT_OBJECT_SCHEMA = {schema}",
-        &[("schema", &literal(schema))],
-    ))?;
-    let mut found = BTreeMap::new();
-    for row in &rows {
-        let text = |name: &str| Ok::<_, Error>(column(row, name)?.unwrap_or_default().to_owned());
-        found.insert(text("name")?, text("what")?);
-    }
-    Ok(found)
 }
 
 fn hex(hash: Sha256) -> String {
@@ -673,6 +608,6 @@ fn blockers(db: &Mysql, session: &mut Session, worker: u32) -> Result<String> {
     Ok(if names.is_empty() { "its holder is not to be seen".into() } else { names.join(", ") })
 }
 
-fn cut(statement: &str) -> String {
+pub fn cut(statement: &str) -> String {
     statement.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect()
 }

@@ -14,6 +14,7 @@ mod options;
 mod replication;
 mod rows;
 mod settings;
+mod storage;
 mod survey;
 mod writes;
 
