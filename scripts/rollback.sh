@@ -16,8 +16,9 @@
 # Before the migration a rollback is free: nothing is lost. After it the warm slave, held since step 22, becomes the master:
 # what users wrote since the page went down is lost. From step 37 on there is no warm slave: it says what remains.
 # It can be taken back, and that again, until one of the two is rebuilt or retired.
-# Order: page on, writes off, database, processes, wires, test, page off. Started again it goes on; once it is back, and the
-# world says so, it does nothing. What it says is kept in upgrade-RUN.log beside the settings.
+# Order: what can be asked (a no that nobody overrides: not begun), page on, writes off, database, processes, wires, test,
+# page off. Started again it goes on; once it is back, and the world says so, it does nothing. What it says is kept in
+# upgrade-RUN.log beside the settings.
 #
 # Exit codes are those of the tools; 5: declined, the last line says which condition.
 set -e # without what stands there nothing may run
@@ -49,9 +50,12 @@ while (($#)); do
   esac
   shift
 done
+terminal() { # somebody can be asked
+  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
+}
 ask() { # ask WHAT: go on, or declined
   local answer
-  [[ -t 0 ]] || die 5 "a decision is wanted and there is no terminal to ask on" "rollback.sh --yes, or --accept-loss N"
+  terminal
   answer_to "          $1 [yes/no] "
   [[ $answer == y* ]]
 }
@@ -284,6 +288,22 @@ may_promote() {
   command rs-dbsync promote "$@" --dry-run --lose-writes --override 'page active' --override 'master fenced' \
     --override 'application sessions gone' --override 'backups off' "${overrides[@]}"
 }
+# Before anything is touched: the balancers answer, and every condition of the promotion that is not this way's own to bring
+# about. What can be known only when nobody writes is asked then.
+may_go_back() {
+  local pair=()
+  [[ $SNAPSHOT != held ]] || ! begun held || pair=(--override 'rollback pair')
+  promotion() { command rs-server list --as warm | may_promote "${pair[@]}"; }
+  try 'a balancer whose page cannot be asked' command rs-maintenance status --pool "$POOL"
+  try 'the promotion of the warm slave' promotion
+  if ((${#refused[@]} == 0)); then
+    part "asked before anything is touched: the balancers answer, and the warm slave may become the master"
+  elif [[ $mode == dry ]]; then
+    part "it would not be begun, for ${refused[*]}"
+  else
+    none_refused "mend what the lines above name, or $self --override CONDITION; a master that is dead for good: end its machine first"
+  fi
+}
 takes() { # takes SCRIPT SELECTOR...: each of these answers, and has it
   command rs-server list "${@:2}" --state operational --allow-none | command rs-run "$1" --allow-none --dry-run
 }
@@ -347,6 +367,8 @@ if [[ $migrated == yes && $promoting == no && $mode != plan ]]; then
     die 5 "the warm slave is no way back any more; nothing was changed" \
       "what remains: forward (upgrade.sh), or the data of step 20: rs-snapshot list, a new server, rs-dbsync init --snapshot"
   }
+  [[ $mode != run || $yes == yes || -n $accept ]] || terminal
+  may_go_back
 fi
 if [[ $mode == run && $yes == no && -z $accept ]]; then
   ask 'go back now?' || die 5 "not confirmed" "rollback.sh again"

@@ -186,6 +186,15 @@ fn rollback_goes_the_way_that_is_left(set: &Set) {
         .says("the warm slave becomes the master")
         .says("now: unknown: database of \"Master DB\" at tcp:");
     assert!(!ran.stderr.contains("no way back"), "{ran}");
+    // whoever decided is told what stands in the way before the page is up, and nothing is begun
+    let acts = || set.scene.tool("rs-journal").args(["show"]).run().exits(0).records().len();
+    let before = acts();
+    let ran =
+        back(&["--yes"]).exits(5).says("not begun, for a balancer whose page cannot be asked;");
+    let ran = ran.says("the promotion of the warm slave; nothing was changed");
+    let ran = ran.says("abandoned data kept, other slaves declared").says("end its machine first");
+    assert!(!ran.stderr.contains("page on") && !ran.stderr.contains("master fenced,"), "{ran}");
+    assert_eq!(acts(), before, "{ran}");
     // asked further, it is the master's own answer that is missing, and it is said what to do about it
     let ran = back(&["--dry-run"]);
     assert_eq!(ran.exit, 7, "{ran}");

@@ -163,6 +163,22 @@ fn taken_back_only_when_it_can_come_to_its_end(site: &Site) {
     assert_eq!(releases(site), ["1.0"]);
 }
 
+/// A slave of the master that the records do not know: said before the page is up, and nobody is kept in the dark for it.
+fn gone_back_only_when_it_can_come_to_its_end(site: &Site) {
+    let acts = || site.tool("rs-journal").args(["show", "--json"]).run().exits(0).records().len();
+    let before = acts();
+    let id = site.sql("Slave DB", "SELECT @@global.server_id");
+    let _ = site.sql("Slave DB", "SET GLOBAL server_id = 4711");
+    let declined = site.run("scripts/rollback.sh", &["--accept-loss", "any"]);
+    let _ = site.sql("Slave DB", &format!("SET GLOBAL server_id = {id}"));
+    let declined = declined
+        .exits(5)
+        .says("not begun, for the promotion of the warm slave; nothing was changed")
+        .says("the promotion may not be: other slaves declared");
+    assert_eq!(acts(), before, "it began an act: {declined}");
+    assert_eq!(releases(site), ["2.0"], "{declined}");
+}
+
 /// The run is killed in the middle of its migration, comes back, and takes that back: the master is half then, as it was, and
 /// either release is a way on.
 fn cut_off_in_the_migration_and_taken_back(site: &Site, orders_then: &str) {
@@ -212,6 +228,7 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let upgraded = standing(&site);
     assert!(ran.stderr.contains("3 transactions of users since"), "{ran}");
     the_array_is_retired_and_not_enabled(&site, "array-1");
+    gone_back_only_when_it_can_come_to_its_end(&site);
 
     // a way back that was cut off before its promotion: forward is no way on from there
     let mark = |what: &str| site.tool("rs-journal").args(["mark", what]).run().exits(0);
