@@ -260,6 +260,24 @@ but_working() { # how many of the servers on stdin run none
   grep -c '"array":"' || true
 }
 
+# scripts_known SELECTOR...: a script that the settings name and the template of these has not is told before the step that runs
+# it. Whatever else stands in the way of a run is that step's.
+scripts_known() {
+  local setting script said entry named=() of
+  [[ ${RS_MODE:-} != plan ]] || return 0
+  of=$(command rs-server list --json "$@" 2>/dev/null) || return 0
+  for setting in CODE_UPDATE APP_STOP APP_START WORKER_START; do named+=("$setting=${!setting}"); done
+  [[ $RESTART_APP == no ]] || named+=("APP_RESTART=$APP_RESTART")
+  for entry in "${MIGRATION_SCRIPT[@]}"; do named+=("MIGRATION_SCRIPT=${entry#* => }"); done
+  for entry in "${named[@]}"; do
+    setting=${entry%%=*} script=${entry#*=}
+    [[ -n $script ]] || continue
+    said=$(command rs-run "$script" --dry-run <<<"$of" 2>&1 >/dev/null) || true
+    [[ $said != *' has no script '* ]] ||
+      die 4 "$setting names what is not there: ${said%% (try: *}" "$setting in the settings; ${said##* (try: }"
+  done
+}
+
 # SET => VALUE in MIGRATION_SQL and MIGRATION_SCRIPT; without a set it is for every one.
 set_of() { [[ $1 != *' => '* ]] || printf '%s' "${1%% => *}"; }
 sets_of() { # sets_of ENTRY...: each set once, in order; a blank line stands for all

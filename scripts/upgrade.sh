@@ -440,6 +440,7 @@ names_known() { # a wrong name must not look like a step that cannot be tried ye
     die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment '$STAGING'"
   command rs-server list -- "${names[@]}" >/dev/null || die $? "the settings name what is not there" \
     "APP_LIKE, TEST_LB_LIKE, WARM, OLD_ARRAY in the settings; rs-server list --all"
+  scripts_known -- "$APP_LIKE"
 }
 if [[ $mode == run ]]; then
   [[ $(newest_mark) != undo ]] ||

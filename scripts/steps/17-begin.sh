@@ -7,6 +7,7 @@
 #   undo    rs-dbsync settings restore sync_relay_log; the hold does so too
 step_17() {
   local allow
+  scripts_known --as new --role server --first
   mapfile -t allow < <(allow)
   [[ -n $STAGING || $UNREHEARSED == decline ]] || allow+=(--accept 'rehearsal fits the window')
   rs-check preflight --window "$WINDOW" --record ${STAGING:+--rehearsal "$STAGING"} "${allow[@]}"

@@ -315,6 +315,12 @@ fn configuration_management_that_strikes_in_the_window_is_named_before_the_page_
     page("on");
     let ran = step("25-connect-new.sh").exits(3);
     let _ = ran.says("somebody rewrote it since");
+
+    // a script that the new servers' template has not is told by step 17, not by the one that runs it
+    let mark = ["mark", "new", "Load Balancer-1", "--upgrade", "u-1"];
+    let _ = scene.tool("rs-server").args(mark).run().exits(0);
+    let ran = step("17-begin.sh").exits(4).says("CODE_UPDATE names what is not there");
+    let _ = ran.says("has no script \"code update\"").says("its scripts: ");
 }
 
 /// The next start of a run whose first one came as far as the hold: it is at the decision to migrate.
@@ -325,6 +331,10 @@ fn a_start_behind_the_hold(scene: &Scene, conf: &str) -> impl Fn() -> Ran {
     move || scene.script("scripts/upgrade.sh").args(["--conf", conf]).run().exits(5)
 }
 
+/// Settings that name a script of the applications' template.
+const SCRIPTS: [&str; 6] =
+    ["CODE_UPDATE", "APP_STOP", "APP_START", "APP_RESTART", "WORKER_START", "MIGRATION_SCRIPT"];
+
 /// Under `--dry-run` much ends with a no that is none; that a name of the settings is wrong is said all the same.
 fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
     let dry = |wrong: &str| {
@@ -333,10 +343,18 @@ fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
             format!("{name}={is}{}\n", if name == "WARM" { " => Slave2 DB" } else { "" })
         });
         let pool = if wrong == "POOL" { "nowhere" } else { "www" };
+        let scripts = SCRIPTS.map(|name| {
+            let is = if name == wrong { "balancer stat" } else { "balancer start" };
+            format!(
+                "{name}={}{is}\n",
+                if name == "MIGRATION_SCRIPT" { "production => " } else { "" }
+            )
+        });
         let settings = format!(
             "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL={pool}\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
-             TEST_LB=Load Balancer-3\nAPP_NAME=App Server-%n\nRELEASE=APPLICATION=text:2.0\nNEW_ARRAY=array-2\n{}",
-            names.concat()
+             TEST_LB=Load Balancer-3\nAPP_NAME=App Server-%n\nRELEASE=APPLICATION=text:2.0\nNEW_ARRAY=array-2\nRESTART_APP=yes\n{}{}",
+            names.concat(),
+            scripts.concat()
         );
         let conf = scene.file("dry.conf", &settings);
         scene.script("scripts/upgrade.sh").args(["--dry-run", "--only", "3", "--conf", &conf]).run()
@@ -345,6 +363,10 @@ fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
     for wrong in ["APP_LIKE", "TEST_LB_LIKE", "WARM", "OLD_ARRAY", "POOL"] {
         let name = if wrong == "POOL" { "nowhere" } else { "Nobody" };
         let _ = dry(wrong).exits(4).says(name).says(wrong);
+    }
+    for wrong in SCRIPTS {
+        let ran = dry(wrong).exits(4).says(&format!("{wrong} names what is not there"));
+        let _ = ran.says("has no script \"balancer stat\"").says("did you mean \"balancer start\"");
     }
 }
 

@@ -268,13 +268,16 @@ fn check(
     }
     let Some(template) = known.get(reference) else { return Ok(()) };
     let Some(script) = template.script(&args.script) else {
+        let names = template.scripts.iter().map(|s| s.name.as_str());
+        let near = rs_model::name::did_you_mean(&args.script, names);
+        let near = near.map(|near| near + "; ").unwrap_or_default();
         let scripts: Vec<String> =
             template.scripts.iter().map(|s| format!("{:?}", s.name)).collect();
         return Err(Error::new(
             Kind::Usage,
             format!("template {reference} of {name:?} has no script {:?}", args.script),
         )
-        .hint(format!("its scripts: {}; nothing was run", scripts.join(", "))));
+        .hint(format!("{near}its scripts: {}; nothing was run", scripts.join(", "))));
     };
     if let Some(input) = inputs.keys().find(|input| !script.inputs.contains_key(*input)) {
         let declared = || script.inputs.keys().map(String::as_str);
