@@ -109,10 +109,10 @@ fits() { # fits LABEL: a step that cannot end inside the window, with the way ba
   ) are gone, the step took $(spell "${step:-0}"), coming back takes $(spell "${back_ms:-0}"))" \
     "rollback.sh; or a longer window: upgrade.sh --window TIME"
 }
-refuse() { # refuse WHAT HINT: nothing was begun
+refuse() { # refuse WHAT HINT [CODE]: nothing was begun
   state_now
   say "upgrade.sh: $1 (try: $2)"
-  finish 5
+  finish "${3:-5}"
 }
 
 # ---- hooks --------------------------------------------------------------------------------------------------------
@@ -183,9 +183,33 @@ hooks_wait() {
   told=()
 }
 
+# ---- what a step stands on ----------------------------------------------------------------------------------------
+# --only and --from begin anywhere. In its turn a step finds what it stands on, and nothing of this is asked again.
+page_is() { # page_is on|off WHAT HINT: refused, unless it is
+  local rc=0
+  command rs-maintenance status --pool "$POOL" --require "$1" >"$results/page" 2>&1 || rc=$?
+  ((rc)) || return 0
+  cat "$results/page" >&2
+  ((rc == 3)) || refuse "whether the page is $1 is not known: $2" "rs-maintenance status --pool '$POOL'" "$rc"
+  refuse "the page is not $1: $2" "$3"
+}
+stands() { # stands LABEL: refused, unless the world is as it is in the turn of that step
+  local label
+  case $1 in
+  37 | 38)
+    for label in 31 36; do
+      [[ $stood == *" $label "* ]] ||
+        refuse "step $1 ends the way back, and step $label of $UPGRADE is not done" 'upgrade.sh without --only and --from goes on where the run stands'
+    done
+    page_is off "step $1 ends the way back of a site that is open" "upgrade.sh without --only and --from tests the site and takes it down"
+    ;;
+  esac
+}
+
 # ---- the gate of a step -------------------------------------------------------------------------------------------
 gate() { # gate LABEL: before it begins
   [[ $mode == run ]] || return 0
+  stands "$1"
   priced
   behind_it "$1"
   line '%4s  back from here: %s%s' "$1" "$price" "$behind_it"

@@ -322,6 +322,15 @@ mark() { # mark LABEL MS: it is done. Tried again when it is cut off: the next s
   say "      step $1 is done and could not be noted: rs-journal mark 'step $1', else the next start does it again"
 }
 marks=()
+stood=' '      # labels of the steps that this run has done, as its journal has them and this start added
+unfinished() { # those of the order that it has not done, in $unfinished
+  local label
+  unfinished=''
+  for label in "${order[@]}"; do
+    label=${label%&}
+    [[ $label == [=?]* || $stood == *" $label "* ]] || unfinished+=${unfinished:+, }$label
+  done
+}
 alone=''    # the step that --only does before its turn
 in_turn() { # in_turn LABEL: whether all that stands before it is done
   local label
@@ -374,6 +383,7 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
   [[ $changed == 0 ]] || did="changed $changed"
   line '%4s  %6s ms  %s  %s' "$label" "$ms" "$did" "${titles[$label]}"
   [[ $mode == run ]] || return 0
+  [[ $label == "$alone" ]] || stood+="$label "
   if [[ -n ${later[$label]} ]]; then
     prove_beside "$label" "$ms"
   else
@@ -450,13 +460,17 @@ if [[ $mode == run ]]; then
       "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
 fi
 gates_open
+done_before=' '
+if [[ $mode == run ]]; then
+  read_marks
+  stood=$done_before
+fi
 if [[ $mode == dry-run ]]; then
   names_known
   exec 2>&1 # from here on it is what was asked for
 fi
 if [[ -n $only ]]; then
   [[ $only == 26 ]] && RESTART_APP=yes
-  [[ $mode != run ]] || read_marks
   [[ $mode != run ]] || in_turn "$only" || alone=$only
   gate "$only"
   begin "$only"
@@ -478,8 +492,7 @@ up_again() { # the page that step 31 took down is up again, on all balancers or 
 }
 
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
-done_before=' '
-[[ $mode != run || -n $from ]] || read_marks
+[[ $mode == run && -z $from ]] || done_before=' '
 started=no
 [[ -z $from ]] && started=yes
 decision=''
@@ -532,7 +545,12 @@ fi
 if [[ -n $until && $until != 38 ]]; then
   say "The run $UPGRADE has done its steps up to $until."
 else
-  say "The run $UPGRADE is done. What remains on purpose:"
+  unfinished
+  if [[ -n $unfinished ]]; then
+    say "The run $UPGRADE is not done: these of its steps are not: $unfinished. upgrade.sh goes on with them. What is open:"
+  else
+    say "The run $UPGRADE is done. What remains on purpose:"
+  fi
 fi
 command rs-cleanup audit >/dev/null || true
 finish 0

@@ -205,6 +205,28 @@ fn a_step_that_only_does_before_its_turn_is_done_again_by_the_run() {
 }
 
 #[test]
+fn the_way_back_is_not_ended_before_the_site_is_open_and_settled() {
+    let run = Run::new("gates-last");
+    let no = |args: &[&str], missing: &str| {
+        let ran = run.upgrade("", args).exits(5).says("ends the way back");
+        let _ = ran.says(&format!("step {missing} of u-1 is not done"));
+    };
+    for args in [["--from", "37"], ["--only", "37"], ["--only", "38"]] {
+        no(&args, "31");
+    }
+    run.mark("shop", "u-1", "step 31", 1);
+    no(&["--only", "37"], "36");
+    run.mark("shop", "u-1", "step 36", 1);
+    // what somebody came back from counts no more, unless that was given up
+    run.mark("shop", "u-1", "step back", 1);
+    no(&["--from", "37"], "31");
+    run.mark("shop", "u-1", "step forth", 1);
+    // this deployment has no pool, so nobody knows what users see
+    let ran = run.upgrade("", &["--only", "37"]).exits(4);
+    let _ = ran.says("whether the page is off is not known").says("rs-maintenance status");
+}
+
+#[test]
 fn a_run_of_another_name_is_neither_begun_beside_an_unfinished_one_nor_taken_back() {
     let run = Run::new("gates-names");
     let other = |script: &str, args: &[&str]| {
