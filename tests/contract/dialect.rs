@@ -111,6 +111,7 @@ impl Pair<'_> {
             }
             "marked" => assert_eq!(value(s, text), "REPLICATE"),
             "own_position" | "own_state" => assert_eq!(value(m, text), m.position()),
+            "logs_applied" => assert_eq!(value(s, text), "1"),
             "applied" => assert_eq!(value(s, text), m.position()),
             "log_status" => shows(m, text, "File Position", "bin.0"),
             "wait" => assert_eq!(value(s, &self.filled(text)), self.cell("wait_applied")),

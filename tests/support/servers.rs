@@ -169,7 +169,8 @@ impl Scene {
         self.start_database(db);
     }
 
-    fn stop_database(&self, db: &Db) {
+    /// Ends it in order.
+    pub fn stop_database(&self, db: &Db) {
         let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
         self.kill(pid.trim().parse().unwrap());
     }

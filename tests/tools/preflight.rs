@@ -125,6 +125,12 @@ fn databases_say_who_watches_who_could_write_and_what_is_in_the_way(engines: Eng
     is(&ask(&[]), "no incoming replication", "Master DB", "no");
     slave.sql("STOP REPLICA SQL_THREAD");
     is(&ask(&[]), "slave replicates", "Slave DB", "no");
+    let options = slave.dir.join("my.cnf");
+    let with_log = std::fs::read_to_string(&options).unwrap();
+    std::fs::write(&options, format!("{with_log}skip-log-bin\n")).unwrap();
+    scene.stop_database(slave);
+    scene.start_database(slave);
+    assert!(is(&ask(&[]), "slave replicates", "Slave DB", "no").contains("log_bin=OFF"));
 
     scene.credential("repl", "another");
     let ran = ask(&[]);

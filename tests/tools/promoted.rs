@@ -86,17 +86,53 @@ fn each_condition_is_refused_by_its_own_name(set: &Set, named: &Named) {
     set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN k INT");
     refused(&[], "schema before the migration");
     set.warm.force("SET sql_log_bin=0; ALTER TABLE appdb.t DROP COLUMN k");
+    what_is_no_slave_any_more_is_no_promotion_that_was_cut_off(set);
     an_empty_database_in_the_place_of_the_held_one_is_refused(set);
     let ran = set.dbsync(&with(&["--dry-run"]), 0);
     assert_eq!(did(&ran)["planned"], true);
     assert_eq!(named.dig(NAME), std::slice::from_ref(&set.master.address));
 }
 
+/// Puts a server's positions back to those, held.
+fn held_at(warm: &rs_tests::Db, applied: &str, log: &str) -> String {
+    match warm.engine {
+        Engines::Host => format!(
+            "RESET MASTER; SET GLOBAL gtid_binlog_state='{log}'; SET GLOBAL gtid_slave_pos='{applied}'; \
+             CHANGE MASTER TO MASTER_HOST='held.invalid', MASTER_USE_GTID=slave_pos; SET GLOBAL read_only=1"
+        ),
+        Engines::Newer => format!(
+            "RESET BINARY LOGS AND GTIDS; SET GLOBAL gtid_purged='{log}'; \
+             CHANGE REPLICATION SOURCE TO SOURCE_HOST='held.invalid', SOURCE_AUTO_POSITION=1; \
+             SET GLOBAL super_read_only=1"
+        ),
+    }
+}
+
+fn positions(warm: &rs_tests::Db) -> (String, String) {
+    let log = warm.or("@@gtid_binlog_state", "@@gtid_executed");
+    (warm.applied(), warm.sql(&format!("SELECT {log}")))
+}
+
+/// Somebody made the held slave forget its source, as a promotion does; the journal knows of none.
+fn what_is_no_slave_any_more_is_no_promotion_that_was_cut_off(set: &Set) {
+    let warm = &set.warm;
+    let (applied, log) = positions(warm);
+    warm.sql("STOP REPLICA; RESET REPLICA ALL");
+    let refused = |all: &str| {
+        let ran = set.dbsync(&with(&["--lose-writes"]), 5);
+        assert!(names(&ran).ends_with(all), "{ran}");
+    };
+    refused(": hold unbroken");
+    warm.sql("SET GLOBAL read_only=0; INSERT INTO appdb.t VALUES (990, ''); DELETE FROM appdb.t WHERE id=990");
+    warm.sql(warm.or("SET GLOBAL read_only=1", "SET GLOBAL super_read_only=1"));
+    refused(": hold unbroken, read-only since the hold");
+    warm.sql(&held_at(warm, &applied, &log));
+}
+
 /// Its tags, its address and the debt are those of the held slave, and it has nothing.
 fn an_empty_database_in_the_place_of_the_held_one_is_refused(set: &Set) {
     let warm = &set.warm;
-    let (applied, log) = (warm.applied(), warm.or("@@gtid_binlog_state", "@@gtid_executed"));
-    let log = warm.sql(&format!("SELECT {log}"));
+    let (applied, log) = positions(warm);
     set.scene.made_anew(warm);
     let ran = set.dbsync(&with(&[]), 5);
     for name in ["hold unbroken", "data as held", "schema before the migration"] {
@@ -111,17 +147,7 @@ fn an_empty_database_in_the_place_of_the_held_one_is_refused(set: &Set) {
     warm.sql(&format!(
         "SET sql_log_bin=0; CREATE DATABASE appdb; \
          CREATE TABLE appdb.t (id INT PRIMARY KEY, note VARCHAR(200)) ENGINE=InnoDB; {}",
-        match warm.engine {
-            Engines::Host => format!(
-                "RESET MASTER; SET GLOBAL gtid_binlog_state='{log}'; SET GLOBAL gtid_slave_pos='{applied}'; \
-                 CHANGE MASTER TO MASTER_HOST='held.invalid', MASTER_USE_GTID=slave_pos; SET GLOBAL read_only=1"
-            ),
-            Engines::Newer => format!(
-                "RESET BINARY LOGS AND GTIDS; SET GLOBAL gtid_purged='{log}'; \
-                 CHANGE REPLICATION SOURCE TO SOURCE_HOST='held.invalid', SOURCE_AUTO_POSITION=1; \
-                 SET GLOBAL super_read_only=1"
-            ),
-        }
+        held_at(warm, &applied, &log)
     ));
     let ran = set.dbsync(&with(&[]), 5);
     assert!(names(&ran).ends_with(": data as held"), "{ran}");

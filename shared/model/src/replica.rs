@@ -79,7 +79,8 @@ pub struct Replica {
     pub own_state: Option<String>,
     /// Whether it is read-only.
     pub read_only: bool,
-    /// What its own binary log leaves out, as `NAME=VALUE`: a master's slaves never get it.
+    /// What its own binary log leaves out, as `NAME=VALUE`: a master's slaves never get it, and nobody sees what is
+    /// written on a slave. `log_bin=OFF`: it has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_filters: Vec<String>,
     /// `@@slave_skip_errors` and whatever else lets it pass over an event, `OFF` when none.
@@ -93,6 +94,18 @@ impl Replica {
     /// Whether it is held: some channel's source is [`HELD_HOST`].
     pub fn is_held(&self) -> bool {
         self.channels.iter().any(|channel| channel.source_host == HELD_HOST)
+    }
+
+    /// What its own binary log does not tell, in words: it could be no master, and of what is written on it nothing is
+    /// known.
+    pub fn untold(&self) -> Option<String> {
+        let words = || format!("its own binary log leaves out: {}", self.log_filters.join(", "));
+        (!self.log_filters.is_empty()).then(words)
+    }
+
+    /// Whether nothing was written on it since: its own binary log is where it was then, and tells everything.
+    pub fn wrote_nothing(&self, then: &Position) -> bool {
+        self.log_filters.is_empty() && self.own.stayed(then)
     }
 }
 
@@ -239,11 +252,12 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
     };
     checks.push(check(
         "no errant transaction",
-        errant.as_ref().is_some_and(Vec::is_empty),
-        match errant {
-            None => "the binary logs' states cannot be compared".into(),
-            Some(errant) if errant.is_empty() => "none".into(),
-            Some(errant) => {
+        errant.as_ref().is_some_and(Vec::is_empty) && slave.untold().is_none(),
+        match (slave.untold(), errant) {
+            (Some(untold), _) => format!("what was written on it nobody sees: {untold}"),
+            (None, None) => "the binary logs' states cannot be compared".into(),
+            (None, Some(errant)) if errant.is_empty() => "none".into(),
+            (None, Some(errant)) => {
                 format!(
                     "in the slave's own binary log and not in the master's: {}",
                     errant.join(", ")
@@ -251,7 +265,7 @@ pub fn judge_sync(name: &str, facts: &SyncFacts) -> Vec<Check> {
             }
         },
         &["slave", "master"],
-        json!([slave.own_state, master.own_state]),
+        json!([slave.own_state, master.own_state, slave.log_filters]),
     ));
     checks.push(check(
         "same schema",
@@ -497,8 +511,10 @@ pub fn judge_held(name: &str, held: &HeldAt, slave: &Replica) -> Vec<Check> {
     checks.extend([
         check(
             "own binary log unmoved",
-            slave.own.stayed(&held.own),
-            format!("`{}` when it was held, now `{}`", held.own.text(), slave.own.text()),
+            slave.wrote_nothing(&held.own),
+            slave.untold().unwrap_or_else(|| {
+                format!("`{}` when it was held, now `{}`", held.own.text(), slave.own.text())
+            }),
         ),
         check("held read-only", slave.read_only, format!("read_only is {}", slave.read_only)),
     ]);

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::act::{Act, Outcome};
 use crate::migration::Migration;
 use crate::position::stray;
 use crate::replica::{DATA_AS_HELD, HeldAt, Replica, judge_data, judge_held};
@@ -171,7 +172,9 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
         .filter(|check| check.answer != Answer::Ok)
         .map(|check| format!("{}: {}", check.name, check.detail))
         .collect();
-    let own_unmoved = now.own.stayed(&held.own);
+    let unmoved = now.wrote_nothing(&held.own);
+    // one that became a master before it was cut off may have written, and has lost nothing of what it had
+    let wrote_since = !now.read_only && now.log_filters.is_empty() && has_all(&now.own, &held.own);
     let data = judge_data(&facts.candidate, held, now, facts.canaries);
     let (fenced, fence_detail) = match &facts.master {
         Abandoned::Dead(state) => (true, state.clone()),
@@ -215,12 +218,13 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             "a thawed slave is no way back: restore the backup",
         ),
         (
-            facts.half || (now.read_only && own_unmoved),
+            if facts.half { unmoved || wrote_since } else { now.read_only && unmoved },
             format!(
-                "read_only {}, its own binary log at `{}`, held at `{}`",
+                "read_only {}, its own binary log at `{}`, held at `{}`{}",
                 now.read_only,
                 now.own.text(),
-                held.own.text()
+                held.own.text(),
+                now.untold().map(|untold| format!("; {untold}")).unwrap_or_default()
             ),
             "somebody wrote here since the hold: restore the backup",
         ),
@@ -321,6 +325,37 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
             if good { check } else { check.hint(format!("{hint}; or --override '{name}'")) }
         })
         .collect()
+}
+
+/// Whether everything is there that was there then.
+fn has_all(now: &Position, then: &Position) -> bool {
+    match (now.set(), then.set()) {
+        (Some(now), Some(then)) => now.covers(&then),
+        (_, None) => then.text().is_empty(),
+        (None, _) => false,
+    }
+}
+
+/// Whether a promotion of a server was begun, by the journal, since it is a way back: since it was held, or since the
+/// promotion of `fenced_by` fenced it.
+pub fn promotion_begun(
+    acts: &[Act],
+    deployment: &str,
+    server: &str,
+    fenced_by: Option<&str>,
+) -> bool {
+    let is = |act: &Act, verb: &str, on: &str| {
+        act.tool == "rs-dbsync"
+            && act.verb == verb
+            && act.deployment == deployment
+            && act.subject.strip_prefix("server ") == Some(on)
+    };
+    let since = |act: &Act| match fenced_by {
+        Some(by) => is(act, "promote", by) && act.outcome == Outcome::Done,
+        None => is(act, "hold", server),
+    };
+    let behind = acts.iter().rev().take_while(|act| !since(act));
+    behind.into_iter().any(|act| is(act, "promote", server))
 }
 
 /// Nobody of the applications is on the master any more.

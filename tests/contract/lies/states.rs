@@ -397,6 +397,17 @@ fn sources() -> Vec<Lie> {
             until("the rows", LIMIT, || there(warm, 505));
         })
         .on_mysql(&["no errant transaction", "position applied"]),
+        lie("what is written on it goes into no log", &["no errant transaction"], |w| {
+            let warm = &w.set.warm;
+            w.restart_with(warm, "skip-log-bin");
+            until("replication", LIMIT, || running(warm));
+            warm.force("INSERT INTO appdb.t VALUES (997, '')");
+        }),
+        lie("its log lacks what it replicates", &["no errant transaction"], |w| {
+            let warm = &w.set.warm;
+            w.restart_with(warm, warm.or("skip-log-slave-updates", "skip-log-replica-updates"));
+            until("replication", LIMIT, || running(warm));
+        }),
         lie("a restored twin of the master as source", &["canary seen"], |w| {
             // its ids, its position to the last digit, and another row under the last number
             let (set, master, warm) = (&w.set, &w.set.master, &w.set.warm);
@@ -571,7 +582,7 @@ fn new_histories() -> Vec<Lie> {
         ),
         lie(
             "a master without a binary log",
-            &["master's position read", "receiver runs", "no errors"],
+            &["master's position read", "receiver runs", "no errors", "master logs all"],
             |w| {
                 let (master, warm) = w.both();
                 w.restart_with(master, "skip-log-bin");

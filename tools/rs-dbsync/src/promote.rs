@@ -9,7 +9,7 @@ use rs_contract::{Dns, Error, Kind, Result, Target, WritesState};
 use rs_drivers::settings::Settings;
 use rs_model::replica::{HeldAt, judge_replicating};
 use rs_model::snapshot::Snapshot;
-use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover};
+use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover, promotion_begun};
 use rs_model::{Answer, Check, Due, Server};
 use serde_json::json;
 
@@ -190,10 +190,16 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
     let now = slave.db.replica()?;
     let masters: Vec<&Server> =
         site.masters(&slave.set).into_iter().filter(|s| s.name != slave.server.name).collect();
-    // tags may have moved already when an earlier promotion was cut off
-    let half = now.channels.is_empty()
+    // a promotion that was cut off is known by its intent, and by the tags that it moves before it touches the candidate: what
+    // only looks like one is a way back that somebody spoiled
+    let acts = rs_cli::Journal::new(site.state()).acts()?;
+    let by = held.fenced_by.as_deref();
+    let begun =
+        masters.is_empty() && promotion_begun(&acts, &site.deployment, &slave.server.name, by);
+    let half = begun
+        && now.channels.is_empty()
         && match &held.fenced_by {
-            Some(_) => masters.is_empty() && (slave.is_master || !now.read_only),
+            Some(_) => slave.is_master || !now.read_only,
             None => now.applied.same(&held.position),
         };
     let tagged = fenced_tag(&slave.set);
@@ -203,7 +209,7 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
     };
     let old = match masters.as_slice() {
         [old] => (*old).clone(),
-        [] if half || held.fenced_by.is_some() => {
+        [] if begun || held.fenced_by.is_some() => {
             site.servers.iter().find(was).cloned().unwrap_or_else(|| slave.server.clone())
         }
         _ => site.master(&slave.set)?.clone(),

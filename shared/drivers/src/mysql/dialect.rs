@@ -40,6 +40,8 @@ pub struct Dialect {
     pub own_position: &'static str,
     /// All that ever went into its own binary log.
     pub own_state: &'static str,
+    /// Whether what a slave applies goes into its own binary log too.
+    pub logs_applied: &'static str,
     /// Position applied as a slave.
     pub applied: &'static str,
     /// File and offset of the binary log: columns `File` and `Position`.
@@ -165,6 +167,7 @@ pub static MARIADB: Dialect = Dialect {
     uuid: "SELECT @@server_uid",
     own_position: "SELECT @@gtid_binlog_pos",
     own_state: "SELECT @@gtid_binlog_state",
+    logs_applied: "SELECT @@global.log_slave_updates",
     applied: "SELECT @@gtid_slave_pos",
     log_status: "SHOW MASTER STATUS",
     wait: "SELECT MASTER_GTID_WAIT({position}, {seconds})",
@@ -272,6 +275,7 @@ pub static MYSQL: Dialect = Dialect {
     uuid: "SELECT @@server_uuid",
     own_position: "SELECT @@gtid_executed",
     own_state: "SELECT @@gtid_executed",
+    logs_applied: "SELECT @@global.log_replica_updates",
     applied: "SELECT @@gtid_executed",
     log_status: "SHOW BINARY LOG STATUS",
     wait: "SELECT WAIT_FOR_EXECUTED_GTID_SET({position}, {seconds})",
@@ -399,6 +403,7 @@ impl Dialect {
             uuid,
             own_position,
             own_state,
+            logs_applied,
             applied,
             log_status,
             wait,
@@ -455,6 +460,7 @@ impl Dialect {
             ("uuid", Cell::Is(uuid)),
             ("own_position", Cell::Is(own_position)),
             ("own_state", Cell::Is(own_state)),
+            ("logs_applied", Cell::Is(logs_applied)),
             ("applied", Cell::Is(applied)),
             ("log_status", Cell::Is(log_status)),
             ("wait", Cell::Is(wait)),

@@ -36,9 +36,15 @@ pub fn position(session: &mut Session, dialect: &Dialect) -> Result<Position> {
     Ok(Position { gtid, file: text("File")?, pos: text("Position")? })
 }
 
-/// What a server keeps out of its own binary log, as `NAME=VALUE`.
-fn log_filters(session: &mut Session, dialect: &Dialect) -> Result<Vec<String>> {
+/// What a server keeps out of its own binary log, as `NAME=VALUE`: everything where it has none, and of a slave what it
+/// applies where that is not logged.
+fn log_filters(session: &mut Session, dialect: &Dialect, slave: bool) -> Result<Vec<String>> {
     let mut filters = Vec::new();
+    if session.must("SELECT @@global.log_bin")? != "1" {
+        filters.push("log_bin=OFF".to_owned());
+    } else if slave && session.must(dialect.logs_applied)? != "1" {
+        filters.push("log_slave_updates=OFF".to_owned());
+    }
     for row in session.rows(dialect.log_status)? {
         set_among(&row, &["Binlog_Do_DB", "Binlog_Ignore_DB"], &mut filters)?;
     }
@@ -71,6 +77,7 @@ pub fn replica(session: &mut Session, dialect: &Dialect, version: &str) -> Resul
     if channels.iter().any(|channel| !channel.last_error.is_empty()) {
         workers_errors(session, &mut channels)?;
     }
+    let slave = !channels.is_empty();
     Ok(Replica {
         identity,
         channels,
@@ -81,7 +88,7 @@ pub fn replica(session: &mut Session, dialect: &Dialect, version: &str) -> Resul
         own: position(session, dialect)?,
         own_state: session.value(dialect.own_state)?.map(tidy),
         read_only: session.must(dialect.read_only)? == "1",
-        log_filters: log_filters(session, dialect)?,
+        log_filters: log_filters(session, dialect, slave)?,
         skips_errors: session.value(dialect.skips)?.unwrap_or_default(),
     })
 }

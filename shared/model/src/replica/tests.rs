@@ -129,6 +129,10 @@ fn each_conjunct_is_refused_by_its_own_name() {
         ("no errant transaction", |f| f.slave.own_state = Some("0-11-43".into())),
         ("no errant transaction", |f| f.slave.own_state = None),
         ("no errant transaction", |f| f.master.own_state = None),
+        ("no errant transaction", |f| {
+            f.slave.own_state = Some(String::new());
+            f.slave.log_filters.push("log_bin=OFF".into());
+        }),
         ("same schema", |f| f.schema.slave = "g".into()),
         ("same schema", |f| f.schema = Schemas::default()),
         ("canary seen", |f| f.canary_seen = None),

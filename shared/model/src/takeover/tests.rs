@@ -108,11 +108,15 @@ fn refused(facts: &TakeoverFacts) -> Vec<String> {
 fn each_way_to_lose_data_is_refused_by_its_own_name() {
     assert_eq!(refused(&good()), Vec::<String>::new());
     type Change = fn(&mut TakeoverFacts);
-    let ways: [(&[&str], Change); 45] = [
+    let ways: [(&[&str], Change); 46] = [
         (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
         (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
         (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
         (&["hold unbroken", "read-only since the hold"], |f| f.now.own = at("0-2-41")),
+        (&["hold unbroken", "read-only since the hold"], |f| {
+            (f.held.own, f.now.own) = (at(""), at(""));
+            f.now.log_filters.push("log_bin=OFF".into());
+        }),
         (&["hold unbroken", "read-only since the hold"], |f| {
             (f.held.own, f.now.own) = (at("rubbish"), at("rubbish"));
         }),
@@ -203,7 +207,45 @@ fn a_promotion_that_was_cut_off_goes_on_only_with_the_data_that_it_began_with() 
     facts.held.fenced_by = Some("Slave2 DB".into());
     assert_eq!(refused(&facts), Vec::<String>::new());
     facts.now.own = at("0-1-4");
-    assert_eq!(refused(&facts), ["data as held"]);
+    assert_eq!(refused(&facts), ["read-only since the hold", "data as held"]);
+    // our own hands make it writable last: one that is read-only has written nothing
+    let mut facts = good();
+    facts.half = true;
+    facts.now.channels.clear();
+    assert_eq!(refused(&facts), Vec::<String>::new());
+    facts.now.own = at("0-3-44");
+    assert_eq!(refused(&facts), ["read-only since the hold"]);
+    facts.now.read_only = false;
+    facts.now.log_filters.push("log_bin=OFF".into());
+    assert_eq!(refused(&facts), ["read-only since the hold"]);
+}
+
+#[test]
+fn only_the_journal_knows_a_promotion_that_was_begun() {
+    let act = |verb: &str, server: &str, outcome: &str| -> Act {
+        serde_json::from_value(serde_json::json!({
+            "seq": 1, "at": "", "deployment": "site", "subject": format!("server {server}"),
+            "tool": "rs-dbsync", "verb": verb, "outcome": outcome,
+            "owner": {"user": "u", "host": "h", "pid": 1}
+        }))
+        .unwrap()
+    };
+    let begun = |acts: &[Act]| promotion_begun(acts, "site", "S", None);
+    let (hold, cut) = (act("hold", "S", "done"), act("promote", "S", "open"));
+    assert!(!begun(&[]) && !begun(std::slice::from_ref(&hold)));
+    for outcome in ["open", "failed"] {
+        assert!(begun(&[hold.clone(), act("promote", "S", outcome)]));
+    }
+    assert!(!begun(&[cut.clone(), hold.clone()]), "of an earlier hold");
+    assert!(!begun(&[hold.clone(), act("promote", "T", "open")]), "of another");
+    assert!(!begun(&[hold.clone(), act("resume", "S", "open")]));
+    assert!(!promotion_begun(&[hold, cut], "elsewhere", "S", None));
+    // a fenced master counts from what fenced it
+    let begun = |acts: &[Act]| promotion_begun(acts, "site", "M", Some("S"));
+    let (fence, back) = (act("promote", "S", "done"), act("promote", "M", "failed"));
+    assert!(begun(&[fence.clone(), back.clone()]));
+    assert!(!begun(&[back.clone(), fence.clone()]));
+    assert!(begun(&[fence, back, act("promote", "S", "failed")]));
 }
 
 #[test]

@@ -200,6 +200,10 @@ fn proven(all: &[Snapshot], most: Duration) -> Result<String> {
 
 fn replicates(database: &dyn Database) -> Result<String> {
     let replica = database.replica()?;
+    if let Some(untold) = replica.untold() {
+        return Err(Error::new(Kind::No, untold)
+            .hint("log-bin and log-slave-updates in its option file: it could be no master"));
+    }
     if replica.is_held() {
         return Ok("held".into());
     }
