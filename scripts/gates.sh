@@ -185,6 +185,7 @@ hooks_wait() {
 
 # ---- what a step stands on ----------------------------------------------------------------------------------------
 # --only and --from begin anywhere. In its turn a step finds what it stands on, and nothing of this is asked again.
+in_its_turn='upgrade.sh without --only and --from goes on where the run stands, and comes to it'
 page_is() { # page_is on|off WHAT HINT: refused, unless it is
   local rc=0
   command rs-maintenance status --pool "$POOL" --require "$1" >"$results/page" 2>&1 || rc=$?
@@ -193,15 +194,58 @@ page_is() { # page_is on|off WHAT HINT: refused, unless it is
   ((rc == 3)) || refuse "whether the page is $1 is not known: $2" "rs-maintenance status --pool '$POOL'" "$rc"
   refuse "the page is not $1: $2" "$3"
 }
-stands() { # stands LABEL: refused, unless the world is as it is in the turn of that step
-  local label
+behind_the_page() { # behind_the_page LABEL: refused with the page down, before step 31: users would meet what the step does
+  [[ $stood != *' 31 '* ]] || return 0
+  [[ $page_known == yes ]] || page_is on "step $1 belongs behind it, users would meet what it does" \
+    "$in_its_turn"
+  page_known=yes
+}
+new_code() { # new_code LABEL: refused where new code would write by the old schema
+  [[ $cost == free && $writes_known == no ]] || return 0
+  local allow off
+  mapfile -t allow < <(allow)
+  off=$(command rs-dbsync writes off --role master "${allow[@]}" --dry-run) ||
+    refuse "step $1 starts new code on the old schema, and whether anybody can write is not known" 'rs-dbsync status --role master' $?
+  [[ $off != *'"changed":true'* ]] ||
+    refuse "step $1 starts new code on the old schema, and writes are on" "$in_its_turn"
+  writes_known=yes
+}
+migrated() { # migrated LABEL WHY: refused where this run has not migrated
+  [[ $cost != free ]] || refuse "step $1 $2, and $UPGRADE has not migrated yet" "$in_its_turn"
+}
+page_known=no writes_known=no # what was found, or made, in this start
+stands() {                    # stands LABEL: refused, unless the world is as it is in the turn of that step
+  local label made
+  case $1 in 19 | 19p | 22 | 23 | 24 | 25 | 25i | 29 | 29[faw] | writes_on) behind_the_page "$1" ;; esac
   case $1 in
+  29f | 29a) new_code "$1" ;;
+  29 | 29w) migrated "$1" 'starts workers of the new release' ;;
+  26) [[ $RESTART_APP == no ]] || migrated 26 'starts the new release' ;;
+  20)
+    if [[ $cost == free ]]; then
+      label=22
+      [[ $SNAPSHOT == held ]] || label=19
+      [[ $stood == *" $label "* ]] ||
+        refuse "step 20 is the snapshot of what the migration finds, and step $label of $UPGRADE is not done" "$in_its_turn"
+      return 0
+    fi
+    # of a start that was cut off beside the migration: it is there already, or the copy has what was before
+    made=$(command rs-snapshot take --role master --label "$(pre_upgrade)" --once --pin --dry-run 2>/dev/null) || made=''
+    [[ -z $made || $made == *'"changed":true'* ]] || return 0
+    { [[ $SNAPSHOT == held ]] && command rs-dbsync status --as warm --require held >/dev/null; } ||
+      refuse "step 20 is the snapshot before the migration, which has begun: nobody is held on that data" \
+        "rs-snapshot list shows what there is; upgrade.sh --from 26 goes on without it"
+    ;;
+  32)
+    [[ $stood == *' 23 '* ]] ||
+      refuse "step 32 is the snapshot after the migration, and $UPGRADE has not done step 23 yet" "$in_its_turn"
+    ;;
   37 | 38)
     for label in 31 36; do
       [[ $stood == *" $label "* ]] ||
-        refuse "step $1 ends the way back, and step $label of $UPGRADE is not done" 'upgrade.sh without --only and --from goes on where the run stands'
+        refuse "step $1 ends the way back, and step $label of $UPGRADE is not done" "$in_its_turn"
     done
-    page_is off "step $1 ends the way back of a site that is open" "upgrade.sh without --only and --from tests the site and takes it down"
+    page_is off "step $1 ends the way back of a site that is open" "$in_its_turn"
     ;;
   esac
 }
@@ -220,9 +264,10 @@ passed() { # passed LABEL EXIT MS: after it ended
   [[ $mode == run ]] || return 0
   case $1 in
   18)
-    (($2)) || PAGE_SEEN_AT=$now
+    (($2)) || { PAGE_SEEN_AT=$now page_known=yes; }
     [[ -n $begun_at ]] || { now_ms && begun_at=$((now - $3)); }
     ;;
+  19) (($2)) || writes_known=yes ;;
   23) [[ $cost != free ]] || cost=migration ;;
   31) cost=users ;;
   37) (($2)) || cost=none ;;

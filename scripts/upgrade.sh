@@ -251,9 +251,11 @@ now_ms() { # milliseconds since the epoch, in $now
   now=${EPOCHREALTIME/[.,]/}
   now=${now%???}
 }
-export ANSWER_WITHIN=6h # connect waits beside the migration; settle_soon bounds it once that has ended
-declare -A later=()     # labels whose proof runs beside what follows
-begin() {               # begin LABEL [later]: the step in a process group of its own
+# connect waits beside the migration; settle_soon bounds it once that has ended. Alone it waits for nobody's end.
+export ANSWER_WITHIN=6h
+[[ -z $only ]] || ANSWER_WITHIN=1m
+declare -A later=() # labels whose proof runs beside what follows
+begin() {           # begin LABEL [later]: the step in a process group of its own
   local label=$1
   current=$label
   later[$label]=${2:-}

@@ -205,6 +205,31 @@ fn a_step_that_only_does_before_its_turn_is_done_again_by_the_run() {
 }
 
 #[test]
+fn a_step_that_belongs_into_the_dark_is_not_begun_by_itself() {
+    let run = Run::new("gates-dark");
+    // whether the page is on is asked: this deployment has no pool
+    for step in ["19", "19p", "22", "23", "24", "25", "25i", "29", "29f", "29a", "writes_on"] {
+        let ran = run.upgrade("UNREHEARSED=go\n", &["--only", step]).exits(4);
+        let ran = ran.says("whether the page is on is not known");
+        let _ = ran.says(&format!("step {step} belongs behind it"));
+    }
+    // of the migration the journal tells
+    let no = |step: &str, settings: &str, says: &str| {
+        let settings = format!("UNREHEARSED=go\n{settings}");
+        let _ = run.upgrade(&settings, &["--only", step]).exits(5).says(says);
+    };
+    no("32", "", "has not done step 23");
+    no("26", "", "has not migrated yet");
+    no("20", "", "step 22 of u-1 is not done");
+    no("20", "SNAPSHOT=before\n", "step 19 of u-1 is not done");
+    assert!(run.marks().is_empty());
+    // behind step 31 the site is the new release's, and nobody asks for the page
+    run.mark("shop", "u-1", "step 31", 1);
+    no("29", "", "has not migrated yet");
+    no("29w", "", "has not migrated yet");
+}
+
+#[test]
 fn the_way_back_is_not_ended_before_the_site_is_open_and_settled() {
     let run = Run::new("gates-last");
     let no = |args: &[&str], missing: &str| {
