@@ -441,6 +441,14 @@ if [[ $dark == yes ]]; then
   old | rs-lbctl connect --pool "$POOL" --only ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
   part "test behind the page"
   rs-check site --pool "$POOL" --bypass --each-member --wait 30s ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
+elif [[ $mode == run ]]; then # users saw no page of this run; somebody may have been at the pool all the same
+  olds=$(old "${none[@]}")
+  if [[ -n $olds && $(rs-lbctl connect --pool "$POOL" --only --dry-run <<<"$olds") == *'"changed":true'* ]]; then
+    part "the pool becomes exactly the old members"
+    rs-lbctl connect --pool "$POOL" --only ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} <<<"$olds" >/dev/null
+  fi
+  part "test what users get"
+  rs-check site --pool "$POOL" --each-member --wait 30s ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
 fi
 if [[ -n $NEW_ARRAY ]]; then
   rs-server list --as new --role array --allow-none | rs-server disable --allow-none >/dev/null

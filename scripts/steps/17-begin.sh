@@ -3,13 +3,16 @@
 #
 #   needs   steps 1 to 16
 #   leaves  the note what the balancers' configuration is; the relay log of the warm slaves synced at once (a debt)
-#   proves  preflight: every check is ok; unknown is not ok
+#   proves  the old release serves; preflight: every check is ok; unknown is not ok
 #   undo    rs-dbsync settings restore sync_relay_log; the hold does so too
 step_17() {
   local allow
   scripts_known --as new --role server --first
   mapfile -t allow < <(allow)
   [[ -n $STAGING || $UNREHEARSED == decline ]] || allow+=(--accept 'rehearsal fits the window')
+  # behind a page, where somebody turned round, there is nothing to ask
+  ! rs-maintenance status --pool "$POOL" --require off >/dev/null 2>&1 ||
+    rs-check site --pool "$POOL" ${OLD_RELEASE:+--expect-release "$OLD_RELEASE"} >/dev/null
   rs-check preflight --window "$WINDOW" --record ${STAGING:+--rehearsal "$STAGING"} "${allow[@]}"
   rs-server list --as warm --allow-none | rs-dbsync settings change sync_relay_log --allow-none
 }
