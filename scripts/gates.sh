@@ -21,6 +21,8 @@ field() { # field NAME: of the records on stdin, the last text or number of that
   sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p" | tail -n 1
 }
 
+began_at() { printf '%s' $(($(date -u -d "$(field at <<<"$1")" +%s%3N) - $(field ms <<<"$1"))); } # began_at ACT: milliseconds since the epoch
+
 # ---- what is known before the first step --------------------------------------------------------------------------
 gates_open() {
   window_ms=$(to_ms WINDOW "$WINDOW")
@@ -30,7 +32,7 @@ gates_open() {
   printf -v hook_seconds '%d.%03d' $((ms / 1000)) $((ms % 1000)) # timeout knows no ms
   [[ -z $HOOKS ]] || hook_files >/dev/null
   [[ $mode == run ]] || return 0
-  local line label before=free back=no
+  local line label before=free back=no page_at=''
   # what this run did since it last came back
   while IFS= read -r line; do
     case $line in
@@ -43,12 +45,17 @@ gates_open() {
       back=no
       ;;
     *'"subject":"step '[0-4]*) back=no ;;&
-    *'"subject":"step 18"'*) begun_at=$(($(date -u -d "$(field at <<<"$line")" +%s%3N) - $(field ms <<<"$line"))) ;;
+    # who does it again with the page up changes nothing, and users go on waiting
+    *'"subject":"step 18"'*) [[ -n $begun_at ]] || begun_at=$(began_at "$line") ;;
+    *'"outcome":"done"'*'"tool":"rs-maintenance"'*'"verb":"start"'*) [[ -n $page_at ]] || page_at=$(began_at "$line") ;;
+    *'"tool":"rs-maintenance"'*'"verb":"stop"'*) page_at='' begun_at='' ;;&
     *'"tool":"rs-dbsync"'*'"verb":"migrate"'*) [[ $cost != free ]] || cost=migration ;;
     *'"tool":"rs-maintenance"'*'"verb":"stop"'*) [[ $cost != migration ]] || cost=users ;;
     *'"tool":"rs-cleanup"'*'"verb":"retire"'*) [[ $cost != users ]] || cost=none ;;
     esac
   done < <(command rs-journal show --run "$UPGRADE" --allow-none --json)
+  # also where somebody turned round and the page stayed up
+  [[ -z $page_at ]] || begun_at=$page_at
   # it would begin again at step 15, on migrated data, as if that were free
   [[ $back == no || $before == free* ]] ||
     refuse 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"

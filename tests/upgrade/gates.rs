@@ -173,6 +173,9 @@ fn a_step_that_cannot_end_inside_the_window_is_not_begun() {
     // the page is up for a second already
     run.mark("shop", "u-1", "step 18", 1000);
     let _ = only(&with("70s"), &[]).exits(5).says("too long");
+    // who does that step again does not begin the window again
+    run.mark("shop", "u-1", "step 18", 1);
+    let _ = only(&with("70s"), &[]).exits(5).says("too long");
     // and after somebody went back it is not
     run.mark("shop", "u-1", "step back", 0);
     let _ = only(&with("70s"), &[]).exits(0);
