@@ -74,16 +74,45 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
     let checks = || {
         db.sql("SELECT COUNT(*) FROM information_schema.check_constraints WHERE CONSTRAINT_SCHEMA='appdb'")
     };
+    // the same of one that was done, or was not
+    let noted = |token: &str| {
+        db.sql(&format!("UPDATE rs_tools.migration_step SET done = 0 WHERE token = '{token}'"));
+    };
     for (token, alter) in [
         ("c-1", "ALTER TABLE t ADD CHECK (id > -2000)"),
         ("c-2", "ALTER TABLE t ADD CONSTRAINT named CHECK (id > -3000)"),
     ] {
-        cut(token, &seen());
-        db.sql(&format!("USE appdb; {alter}"));
+        run(token, alter).unwrap();
+        noted(token);
+        // beside it somebody else changes what it does not
+        db.sql(&format!("CREATE TABLE appdb.`before {token}` LIKE appdb.t"));
         let made = checks();
         run(token, alter).unwrap();
         assert_eq!(checks(), made, "{alter}");
     }
+    // not done, and another table came: it is not taken for done
+    run("c-14", "ALTER TABLE t ADD COLUMN e2 INT").unwrap();
+    noted("c-14");
+    db.sql("ALTER TABLE appdb.t DROP COLUMN e2; CREATE TABLE appdb.reports_before LIKE appdb.t");
+    run("c-14", "ALTER TABLE t ADD COLUMN e2 INT").unwrap();
+    assert_eq!(db.sql("SELECT COUNT(e2) FROM appdb.t"), "0");
+    // of two names one is another: nobody can tell
+    let rename = "RENAME TABLE reports_before TO reports";
+    run("c-15", rename).unwrap();
+    noted("c-15");
+    db.sql("CREATE TABLE appdb.reports_before LIKE appdb.reports");
+    let unclear = run("c-15", rename).unwrap_err();
+    assert_eq!(unclear.kind(), Kind::Declined);
+    assert!(unclear.to_string().contains("whether it was done cannot be told"), "{unclear}");
+    db.sql("DROP TABLE appdb.reports");
+    run("c-15", rename).unwrap();
+    db.sql("DROP TABLE appdb.reports");
+    // what a version before this one noted has no names
+    cut("c-16", &seen());
+    db.sql("CREATE TABLE appdb.other (a INT)");
+    assert_eq!(run("c-16", "CREATE TABLE made (a INT)").unwrap_err().kind(), Kind::Declined);
+    db.sql("DROP TABLE appdb.other");
+    run("c-16", "CREATE TABLE made (a INT)").unwrap();
     // what the schema does not show: nothing is claimed, and it stays noted as begun
     cut("c-3", &seen());
     let failed = run("c-3", "CREATE TABLE t (id INT)").unwrap_err();
@@ -155,6 +184,14 @@ fn each_definition_is_seen_on_master_and_slave_and_none_is_made_twice(engines: E
         "{refused}"
     );
     assert_eq!(db.sql("SELECT COUNT(*) FROM appdb.t WHERE note='a'"), "0");
+    // a table of versions is a table
+    if engines == Engines::Host {
+        db.sql("CREATE TABLE appdb.kept (a INT) ENGINE=Aria WITH SYSTEM VERSIONING");
+        let refused = run("c-17", "UPDATE kept SET a = a + 1").unwrap_err();
+        assert!(refused.to_string().contains("changes rows of appdb.kept"), "{refused}");
+        assert!(m.tables().unwrap().contains(&("appdb".into(), "kept".into())));
+        db.sql("DROP TABLE appdb.kept");
+    }
     run("c-6", "UPDATE t SET note=(SELECT COUNT(*) FROM log)").unwrap();
     // nor is it when the migration itself makes such a table, by its word or by the engine that is the default
     for (token, text) in [

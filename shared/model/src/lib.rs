@@ -4,6 +4,7 @@
 //! arguments, answers go out as values, so that every rule is tested without a server.
 
 pub mod act;
+pub mod borrowed;
 pub mod check;
 pub mod claims;
 pub mod conjunct;
@@ -30,6 +31,7 @@ pub mod sql;
 pub mod storage;
 pub mod takeover;
 pub mod template;
+pub mod touched;
 pub mod verb;
 pub mod whole;
 

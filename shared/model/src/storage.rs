@@ -334,7 +334,7 @@ impl Storage {
 }
 
 /// A table's name that stands there, in small letters and without its schema, and where what is behind it begins.
-fn named(words: &[String], said: &[String], from: usize) -> Option<(String, usize)> {
+pub(crate) fn named(words: &[String], said: &[String], from: usize) -> Option<(String, usize)> {
     let mut at = from;
     while said.get(at).is_some_and(|word| ["IF", "NOT", "EXISTS"].contains(&&**word)) {
         at += 1;

@@ -113,6 +113,8 @@ pub struct Dialect {
     pub indexes: &'static str,
     /// CHECK constraints of a schema: `{schema}`.
     pub checks: &'static str,
+    /// Types of what `information_schema.tables` has rows of: a list of texts.
+    pub stored: &'static str,
     /// How fast the binary log grew since the server started, bytes a second.
     pub log_growth: &'static str,
     /// A role that only some engines know: the sessions' own threads of the server.
@@ -263,6 +265,7 @@ pub static MARIADB: Dialect = Dialect {
               FROM information_schema.statistics WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
     checks: "SELECT TABLE_NAME, CONSTRAINT_NAME, LEVEL, CHECK_CLAUSE FROM information_schema.check_constraints \
              WHERE CONSTRAINT_SCHEMA = {schema} ORDER BY 1, 2, 3",
+    stored: "'BASE TABLE', 'SYSTEM VERSIONED'",
     log_growth: "SELECT MAX(IF(VARIABLE_NAME = 'BINLOG_BYTES_WRITTEN', VARIABLE_VALUE, 0)) \
                  / GREATEST(MAX(IF(VARIABLE_NAME = 'UPTIME', VARIABLE_VALUE, 0)), 3600) AS rate \
                  FROM information_schema.global_status",
@@ -388,6 +391,7 @@ pub static MYSQL: Dialect = Dialect {
              FROM information_schema.table_constraints t JOIN information_schema.check_constraints c \
              ON c.CONSTRAINT_SCHEMA = t.CONSTRAINT_SCHEMA AND c.CONSTRAINT_NAME = t.CONSTRAINT_NAME \
              WHERE t.CONSTRAINT_SCHEMA = {schema} AND t.CONSTRAINT_TYPE = 'CHECK' ORDER BY 1, 2",
+    stored: "'BASE TABLE'",
     log_growth: "SELECT (SELECT SUM(SUM_NUMBER_OF_BYTES_WRITE) FROM \
                  performance_schema.file_summary_by_event_name WHERE EVENT_NAME = 'wait/io/file/sql/binlog') \
                  / GREATEST((SELECT VARIABLE_VALUE FROM performance_schema.global_status \
@@ -438,6 +442,7 @@ impl Dialect {
             progress,
             indexes,
             checks,
+            stored: _,
             log_growth,
             server_threads,
         } = self;

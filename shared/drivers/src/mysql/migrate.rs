@@ -2,18 +2,18 @@
 //! the exit status: a statement that still runs is waited for, and the schema says whether a definition was made.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rs_contract::{Error, Kind, MigrationEvent, Result, Work};
 use rs_model::sql;
+use rs_model::touched::{Seen, Touched, seen, touched};
 use rs_model::whole::requotes;
-use sha2::{Digest, Sha256};
 
 use super::Mysql;
 use super::conn::{Fault, Session, column};
+use super::definitions::{digest, fingerprint, of_names, read};
 use super::dialect::{Dialect, fill, literal, name};
 use super::migrations::{self, FAILED, alone, another, work_lock};
 use super::replication::ensure_tables;
@@ -36,76 +36,6 @@ const DONE: [u16; 19] = [
     1826, 3821, 3822,
 ];
 
-/// What a definition consists of, with the dialect's own two; row order is fixed, and what changes by itself is left out:
-/// of events whether they are on, when they ran, and those that end by themselves.
-const DEFINITIONS: [&str; 9] = [
-    "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT \
-     FROM information_schema.tables WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
-    "SELECT TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, \
-     CHARACTER_SET_NAME, COLLATION_NAME, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION \
-     FROM information_schema.columns WHERE TABLE_SCHEMA = {schema} ORDER BY 1, 2",
-    "SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, \
-     k.REFERENCED_COLUMN_NAME, r.UPDATE_RULE, r.DELETE_RULE FROM information_schema.key_column_usage k \
-     LEFT JOIN information_schema.referential_constraints r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
-     AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
-     WHERE k.TABLE_SCHEMA = {schema} ORDER BY 1, 2, 3",
-    "SELECT TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_TIMING, ACTION_ORDER, ACTION_STATEMENT, \
-     DEFINER, SQL_MODE FROM information_schema.triggers WHERE TRIGGER_SCHEMA = {schema} ORDER BY 1, 2",
-    "SELECT ROUTINE_TYPE, ROUTINE_NAME, DTD_IDENTIFIER, ROUTINE_DEFINITION, DEFINER, SECURITY_TYPE, SQL_MODE, \
-     SQL_DATA_ACCESS, IS_DETERMINISTIC, ROUTINE_COMMENT FROM information_schema.routines \
-     WHERE ROUTINE_SCHEMA = {schema} ORDER BY 1, 2",
-    "SELECT ROUTINE_TYPE, SPECIFIC_NAME, ORDINAL_POSITION, PARAMETER_MODE, PARAMETER_NAME, DTD_IDENTIFIER \
-     FROM information_schema.parameters WHERE SPECIFIC_SCHEMA = {schema} ORDER BY 1, 2, 3",
-    "SELECT TABLE_NAME, VIEW_DEFINITION, DEFINER, SECURITY_TYPE, CHECK_OPTION FROM information_schema.views \
-     WHERE TABLE_SCHEMA = {schema} ORDER BY 1",
-    "SELECT TABLE_NAME, PARTITION_NAME, PARTITION_METHOD, PARTITION_EXPRESSION, PARTITION_DESCRIPTION \
-     FROM information_schema.partitions WHERE TABLE_SCHEMA = {schema} AND PARTITION_NAME IS NOT NULL \
-     ORDER BY 1, 2",
-    "SELECT EVENT_NAME, DEFINER, EVENT_TYPE, EXECUTE_AT, INTERVAL_VALUE, INTERVAL_FIELD, STARTS, ENDS, TIME_ZONE, \
-     SQL_MODE, ON_COMPLETION, EVENT_COMMENT, EVENT_DEFINITION FROM information_schema.events \
-     WHERE EVENT_SCHEMA = {schema} \
-     AND (ON_COMPLETION = 'PRESERVE' OR EVENT_TYPE = 'RECURRING' AND ENDS IS NULL) ORDER BY 1",
-];
-
-fn questions(dialect: &Dialect) -> impl Iterator<Item = &'static str> {
-    DEFINITIONS.into_iter().chain([dialect.indexes, dialect.checks])
-}
-
-pub fn fingerprint(session: &mut Session, dialect: &Dialect, schema: &str) -> Result<String> {
-    let mut hash = Sha256::new();
-    for question in questions(dialect) {
-        for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
-            for (column, value) in row {
-                // NULL and an empty text are two things
-                let value = value.map_or("-".to_owned(), |text| format!("={}:{text}", text.len()));
-                hash.update(format!("{column}{value};"));
-            }
-            hash.update("\n");
-        }
-        hash.update("\u{c}");
-    }
-    Ok(hex(hash))
-}
-
-/// The same by the name of what is defined: to tell what two fingerprints differ in.
-pub fn parts(
-    session: &mut Session,
-    dialect: &Dialect,
-    schema: &str,
-) -> Result<BTreeMap<String, String>> {
-    let mut parts: BTreeMap<String, String> = BTreeMap::new();
-    for question in questions(dialect) {
-        for row in session.rows(&fill(question, &[("schema", &literal(schema))]))? {
-            let named =
-                ["TABLE_NAME", "TRIGGER_NAME", "ROUTINE_NAME", "SPECIFIC_NAME", "EVENT_NAME"];
-            let name = named.iter().find_map(|name| row.get(*name)?.clone()).unwrap_or_default();
-            // a text cannot refuse what is written to it
-            let _ = writeln!(parts.entry(name).or_default(), "{row:?}");
-        }
-    }
-    Ok(parts)
-}
-
 /// Whoever splits a file knows that already, with its line.
 fn unknown(statement: &str) -> Error {
     Error::new(
@@ -127,14 +57,6 @@ fn quotes(session: &mut Session) -> Result<()> {
     )
     .hint("a sql_mode without ANSI_QUOTES and NO_BACKSLASH_ESCAPES, or run it by --script")
     .untouched())
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-pub fn digest(text: &str) -> String {
-    hex(Sha256::new_with_prefix(text))
 }
 
 fn number(text: Option<&str>) -> usize {
@@ -182,7 +104,8 @@ pub fn migrate(
     }
     quotes(&mut notes)?;
     let known = migrations::list(db)?.into_iter().find(|one| one.token == token);
-    transactional(&mut notes, schema, statements, known.map_or(0, |one| one.done))?;
+    let done = known.map_or(0, |one| one.done);
+    transactional(&mut notes, run.dialect, schema, (statements, done))?;
     ensure_tables(&mut notes)?;
     run.begin(&mut notes, statements)?;
     let mut worker = db.link.plain(work.timeout + Duration::from_secs(60))?;
@@ -240,15 +163,13 @@ impl Run<'_> {
             }
             half = column(row, "done")? == Some(FAILED.to_string().as_str());
             self.await_other(notes, worker, at, statement)?;
-            let before = column(row, "schema_before")?.unwrap_or_default();
-            if kind == sql::Kind::Definition
-                && fingerprint(notes, self.dialect, self.schema)? != before
-            {
-                return if half {
-                    Err(self.half(at, statement))
-                } else {
-                    self.note_done(notes, at)
-                };
+            if kind == sql::Kind::Definition {
+                match self.changed(notes, at, statement)? {
+                    Seen::Unchanged => {}
+                    Seen::Changed if !half => return self.note_done(notes, at),
+                    Seen::Changed => return Err(self.half(at, statement)),
+                    Seen::Unknown => return Err(self.unclear(at, statement)),
+                }
             }
             notes.run(&format!(
                 "UPDATE rs_tools.migration_step SET session = {}, done = 0 WHERE token = {} AND number = {at}",
@@ -256,18 +177,56 @@ impl Run<'_> {
                 literal(self.token)
             ))?;
         } else {
-            let before = fingerprint(notes, self.dialect, self.schema)?;
-            notes.run(&format!(
-                "INSERT INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
-                 VALUES ({}, {at}, '{}', '{before}', {}, 0)",
-                literal(self.token),
-                digest(statement),
-                worker.id()
-            ))?;
+            self.note_begun(notes, worker, at, (statement, kind))?;
         }
         // what failed before and was put back was never begun
         self.perform(notes, worker, (at, !known.is_empty() && !half), statement, kind)?;
         if kind == sql::Kind::Rows { Ok(()) } else { self.note_done(notes, at) }
+    }
+
+    /// What the statement is about to change, as it is now: its own names too, since others may change the rest meanwhile.
+    fn note_begun(
+        &self,
+        notes: &mut Session,
+        worker: &Session,
+        at: usize,
+        (statement, kind): (&str, sql::Kind),
+    ) -> Result<()> {
+        let (before, parts) = read(notes, self.dialect, self.schema)?;
+        let token = literal(self.token);
+        notes.run("START TRANSACTION")?;
+        notes.run(&format!(
+            "DELETE FROM rs_tools.migration_part WHERE token = {token} AND number = {at}"
+        ))?;
+        if let (sql::Kind::Definition, Touched::Names(names)) = (kind, touched(statement)) {
+            notes.run(&format!(
+                "INSERT INTO rs_tools.migration_part (token, number, parts) VALUES ({token}, {at}, {})",
+                literal(&serde_json::json!(of_names(&parts, names.iter())).to_string())
+            ))?;
+        }
+        notes.run(&format!(
+            "INSERT INTO rs_tools.migration_step (token, number, digest, schema_before, session, done) \
+             VALUES ({token}, {at}, '{}', '{before}', {}, 0)",
+            digest(statement),
+            worker.id()
+        ))?;
+        notes.run("COMMIT")
+    }
+
+    /// Whether what a statement changes is another than when it was begun.
+    fn changed(&self, notes: &mut Session, at: usize, statement: &str) -> Result<Seen> {
+        let of = format!("WHERE token = {} AND number = {at}", literal(self.token));
+        let whole =
+            notes.must(&format!("SELECT schema_before FROM rs_tools.migration_step {of}"))?;
+        let noted = notes.value(&format!("SELECT parts FROM rs_tools.migration_part {of}"))?;
+        let noted: Option<BTreeMap<String, String>> =
+            noted.and_then(|text| serde_json::from_str(&text).ok());
+        let (now, parts) = read(notes, self.dialect, self.schema)?;
+        let pair = noted.map(|then| {
+            let now = of_names(&parts, then.keys());
+            (then, now)
+        });
+        Ok(seen(&touched(statement), pair.as_ref(), now == whole))
     }
 
     fn note_done(&self, notes: &mut Session, at: usize) -> Result<()> {
@@ -379,7 +338,8 @@ impl Run<'_> {
                 }
                 Err(Fault::Server(1317, _)) if self.begun.elapsed() >= self.limit => {
                     let late = self.late(at, statement);
-                    let half = kind == sql::Kind::Definition && self.note_half(notes, at)?;
+                    let half =
+                        kind == sql::Kind::Definition && self.note_half(notes, at, statement)?;
                     return Err(match blocked {
                         _ if half => late.hint(HALF),
                         Some(who) => late.because(format!("it waited for a lock: {who}")),
@@ -389,7 +349,7 @@ impl Run<'_> {
                 Err(Fault::Server(number, why)) => {
                     // begun before, and the error says that what it makes is there, or what it takes is gone
                     let definition = kind == sql::Kind::Definition;
-                    let half = definition && self.note_half(notes, at)?;
+                    let half = definition && self.note_half(notes, at, statement)?;
                     let perhaps = !half && again && definition && DONE.contains(&number);
                     if !half && !perhaps {
                         self.forget(notes, at)?;
@@ -431,16 +391,34 @@ impl Run<'_> {
         ))
     }
 
-    /// Whether a definition that failed changed the schema nevertheless; that is noted, or the next start would take it for done.
-    fn note_half(&self, notes: &mut Session, at: usize) -> Result<bool> {
-        let of = format!("WHERE token = {} AND number = {at}", literal(self.token));
-        let before =
-            notes.must(&format!("SELECT schema_before FROM rs_tools.migration_step {of}"))?;
-        if fingerprint(notes, self.dialect, self.schema)? == before {
+    /// Whether a definition that failed changed something nevertheless; that is noted, or the next start would take it for done.
+    fn note_half(&self, notes: &mut Session, at: usize, statement: &str) -> Result<bool> {
+        if self.changed(notes, at, statement)? == Seen::Unchanged {
             return Ok(false);
         }
-        notes.run(&format!("UPDATE rs_tools.migration_step SET done = {FAILED} {of}"))?;
+        notes.run(&format!(
+            "UPDATE rs_tools.migration_step SET done = {FAILED} WHERE token = {} AND number = {at}",
+            literal(self.token)
+        ))?;
         Ok(true)
+    }
+
+    fn unclear(&self, at: usize, statement: &str) -> Error {
+        Error::new(
+            Kind::Declined,
+            format!(
+                "statement {at} of {} was cut off, and somebody else changed {:?} meanwhile: whether it was done cannot \
+                 be told: {}",
+                self.of,
+                self.schema,
+                cut(statement)
+            ),
+        )
+        .hint(
+            "look at it; put back what it was before, and the same migrate goes on; or write what is left as a migration \
+             with another --token; or go back",
+        )
+        .untouched()
     }
 
     fn half(&self, at: usize, statement: &str) -> Error {

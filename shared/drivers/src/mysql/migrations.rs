@@ -5,8 +5,8 @@ use rs_model::migration::Migration;
 
 use super::Mysql;
 use super::conn::{Fault, Session, column};
+use super::definitions::{digest, fingerprint};
 use super::dialect::literal;
-use super::migrate::{digest, fingerprint};
 use super::replication::ensure_tables;
 
 /// Locks of a token: of whoever runs it, and of the session in which its statements run.

@@ -3,6 +3,7 @@
 mod attached;
 mod binlog;
 mod conn;
+mod definitions;
 mod dialect;
 mod facts;
 #[cfg(test)]
@@ -271,11 +272,11 @@ impl Database for Mysql {
     }
 
     fn schema_fingerprint(&self, schema: &str) -> Result<String> {
-        migrate::fingerprint(&mut self.link.open()?, self.dialect()?, schema)
+        definitions::fingerprint(&mut self.link.open()?, self.dialect()?, schema)
     }
 
     fn schema_parts(&self, schema: &str) -> Result<BTreeMap<String, String>> {
-        migrate::parts(&mut self.link.open()?, self.dialect()?, schema)
+        Ok(definitions::read(&mut self.link.open()?, self.dialect()?, schema)?.1)
     }
 
     fn migrations(&self) -> Result<Vec<Migration>> {

@@ -23,7 +23,7 @@ const THREADS: Duration = Duration::from_secs(20);
 const CANARY: Duration = Duration::from_secs(10);
 
 /// Our own schema: small, on the master, replicated. `IF NOT EXISTS` would be logged each time, so we look first.
-const TABLES: [(&str, &str); 3] = [
+const TABLES: [(&str, &str); 4] = [
     (
         "canary",
         "CREATE TABLE IF NOT EXISTS rs_tools.canary (id TINYINT NOT NULL PRIMARY KEY, \
@@ -40,6 +40,11 @@ const TABLES: [(&str, &str); 3] = [
         "CREATE TABLE IF NOT EXISTS rs_tools.migration_step (token VARCHAR(100) NOT NULL, number INT NOT NULL, \
          digest CHAR(64) NOT NULL, schema_before CHAR(64) NOT NULL, schema_after CHAR(64) NULL, \
          session BIGINT NOT NULL, done TINYINT NOT NULL, PRIMARY KEY (token, number)) ENGINE=InnoDB",
+    ),
+    (
+        "migration_part",
+        "CREATE TABLE IF NOT EXISTS rs_tools.migration_part (token VARCHAR(100) NOT NULL, number INT NOT NULL, \
+         parts MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (token, number)) ENGINE=InnoDB",
     ),
 ];
 

@@ -11,11 +11,12 @@ use super::dialect::{literal, name};
 pub fn tables(db: &Mysql) -> Result<Vec<(String, String)>> {
     db.link
         .open()?
-        .rows(
+        .rows(&format!(
             "SELECT TABLE_SCHEMA AS in_schema, TABLE_NAME AS name FROM information_schema.tables \
-             WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN \
+             WHERE TABLE_TYPE IN ({}) AND TABLE_SCHEMA NOT IN \
              ('mysql', 'information_schema', 'performance_schema', 'sys', 'rs_tools') ORDER BY 1, 2",
-        )?
+            db.dialect()?.stored
+        ))?
         .iter()
         .map(|row| {
             let text = |name: &str| Ok::<_, Error>(column(row, name)?.unwrap_or_default().to_owned());

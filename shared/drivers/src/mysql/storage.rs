@@ -6,7 +6,7 @@ use rs_contract::{Error, Kind, Result};
 use rs_model::storage::{Reached, Storage, repeats, writing};
 
 use super::conn::{Session, column};
-use super::dialect::{fill, name};
+use super::dialect::{Dialect, fill, name};
 use super::migrate::cut;
 
 /// Schemas of the server, and our own.
@@ -16,11 +16,11 @@ const SYSTEM: &str = "('information_schema', 'mysql', 'performance_schema', 'sys
 /// `done` statements are done.
 pub fn transactional(
     session: &mut Session,
+    dialect: &Dialect,
     schema: &str,
-    statements: &[String],
-    done: usize,
+    (statements, done): (&[String], usize),
 ) -> Result<()> {
-    let storage = storage(session, schema)?;
+    let storage = storage(session, dialect, schema)?;
     let Some(repeat) = repeats(statements, done, &storage) else { return Ok(()) };
     let statement = statements.get(repeat.statement - 1).map_or("", String::as_str);
     let of = repeat.schema.as_deref();
@@ -45,10 +45,13 @@ pub fn transactional(
     .untouched())
 }
 
-fn storage(session: &mut Session, schema: &str) -> Result<Storage> {
-    let tables = "SELECT t.TABLE_SCHEMA AS owner, t.TABLE_NAME AS name, e.TRANSACTIONS AS text \
-                  FROM information_schema.tables t JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
-                  WHERE t.TABLE_SCHEMA NOT IN {system} AND t.TABLE_TYPE = 'BASE TABLE'";
+fn storage(session: &mut Session, dialect: &Dialect, schema: &str) -> Result<Storage> {
+    let tables = &fill(
+        "SELECT t.TABLE_SCHEMA AS owner, t.TABLE_NAME AS name, e.TRANSACTIONS AS text \
+         FROM information_schema.tables t JOIN information_schema.engines e ON e.ENGINE = t.ENGINE \
+         WHERE t.TABLE_SCHEMA NOT IN {system} AND t.TABLE_TYPE IN ({stored})",
+        &[("stored", dialect.stored), ("system", SYSTEM)],
+    );
     let views = "SELECT TABLE_SCHEMA AS owner, TABLE_NAME AS name, VIEW_DEFINITION AS text \
                  FROM information_schema.views WHERE TABLE_SCHEMA NOT IN {system}";
     let triggers = "SELECT EVENT_OBJECT_SCHEMA AS owner, EVENT_OBJECT_TABLE AS name, ACTION_STATEMENT AS text \
