@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::enough;
+use crate::price::Moment;
 use crate::{Answer, Check};
 
 /// A migration as the database keeps it beside the data.
@@ -22,6 +23,15 @@ pub struct Migration {
     pub running: bool,
     /// When it was begun, as the server writes times: these sort.
     pub begun_at: String,
+}
+
+/// The newest attempt of a migration, as the state store keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// RFC 3339 UTC.
+    pub begun: String,
+    /// Where its end left the master; absent: it was cut off, and what it sent may have gone on.
+    pub left: Option<Moment>,
 }
 
 /// How far a migration came.
@@ -120,6 +130,16 @@ pub fn half(migrations: &[Migration]) -> Vec<&Migration> {
         .collect()
 }
 
+/// The migrations that `mine` has begun, or gone on with, and `theirs` has not.
+pub fn ahead<'a>(mine: &'a [Migration], theirs: &[Migration]) -> Vec<&'a Migration> {
+    let far = |one: &Migration| (one.begun, one.done);
+    let known = |one: &Migration| {
+        let same = theirs.iter().find(|other| other.token == one.token);
+        same.map_or((0, 0), far)
+    };
+    mine.iter().filter(|one| one.stage() != Stage::NotBegun && known(one) != far(one)).collect()
+}
+
 /// What a server's schemas are. With a token, as that migration alone made them: a run asks for its own.
 pub fn schema_state(migrations: &[Migration], token: Option<&str>) -> SchemaState {
     let mine = |one: &&Migration| token.is_none_or(|token| one.token == token);
@@ -187,6 +207,17 @@ mod tests {
         }
         let other = Migration { schema: "crm".into(), ..one("b", 3, 3, "2") };
         assert_eq!(schema_state(&[one("a", 2, 1, "1"), other], None), SchemaState::Half);
+    }
+
+    #[test]
+    fn what_a_copy_lacks_of_migrations_is_told_and_what_changed_nothing_is_none() {
+        let mine = [one("a", 3, 3, "1"), one("b", 2, 1, "2"), one("c", 0, 0, "3")];
+        let tokens = |theirs: &[Migration]| -> Vec<String> {
+            ahead(&mine, theirs).iter().map(|one| one.token.clone()).collect()
+        };
+        assert_eq!(tokens(&[]), ["a", "b"]);
+        assert_eq!(tokens(&mine), Vec::<String>::new());
+        assert_eq!(tokens(&[one("a", 3, 3, "1"), one("b", 1, 0, "2")]), ["b"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const LIFTED: &str =
 const BEGUN: &str = "a migration was begun and did not end: what it wrote is counted";
 
 /// A moment of a master.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// RFC 3339 UTC.
     pub at: String,
@@ -135,6 +135,11 @@ impl Price {
             ),
         }
     }
+}
+
+/// Whether a master wrote nothing between two moments but canaries; what cannot be compared is no yes.
+pub fn only_canaries(from: &Moment, to: &Moment) -> bool {
+    part(from, to, None, &[]) == Some((0, None))
 }
 
 /// How many there are between two moments, and how many of them are heartbeats (absent: not told apart).

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::conjunct::{Reading, Rows, Schemas, conjunct, read_conjunct};
+use crate::migration::Migration;
 use crate::position::stray;
 use crate::silence::{SilenceFacts, judge_silence};
 use crate::{Answer, Check, Position};
@@ -526,13 +527,20 @@ pub const SCHEMA_UNCHANGED: &str = "schema-unchanged";
 
 /// Whether a held slave may follow its master again: the master's schema is the one that both had when the slave was
 /// held. What was migrated since, by whatever tool, it would replay, and the way back would be gone. `known` is what was
-/// noted at the hold with the master's fingerprint now; what nobody knows is no yes.
+/// noted at the hold with the master's fingerprint now; what nobody knows is no yes. `migrated` are the migrations that
+/// the master's data has and the slave's has not: those of rows no fingerprint shows.
 pub fn judge_resume(
     slave: &str,
     master: &str,
     known: Option<(&HeldAt, Result<String, String>)>,
+    migrated: &[&Migration],
 ) -> Check {
+    let all: Vec<String> = migrated.iter().map(|one| one.words()).collect();
     let (answer, detail) = match known {
+        _ if !all.is_empty() => (
+            Answer::No,
+            format!("its master {master:?} was migrated since it was held: {}", all.join("; ")),
+        ),
         None => (
             Answer::Unknown,
             format!("what the schema of {master:?} was when it was held is noted nowhere"),

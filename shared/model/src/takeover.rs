@@ -117,6 +117,8 @@ pub struct TakeoverFacts {
     pub schema: String,
     /// Migrations that its own data knows as begun and not done.
     pub left_half: Vec<Migration>,
+    /// The run's migration, when its own data knows it as done.
+    pub migrated: Option<Migration>,
     /// An earlier promotion was cut off after it had become a master: what it was before counts.
     pub half: bool,
     /// Slaves of the set that are held.
@@ -188,6 +190,7 @@ pub fn judge_takeover(facts: &TakeoverFacts) -> Vec<Check> {
     let left_half: Vec<String> = facts
         .left_half
         .iter()
+        .chain(&facts.migrated)
         .filter(|one| held.fenced_by.is_none() || one.running)
         .map(Migration::words)
         .collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Owing, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, Result, Target};
-use rs_model::migration::half;
+use rs_model::migration::{ahead, half};
 use rs_model::replica::{HeldAt, SCHEMA_UNCHANGED, judge_resume};
 use rs_model::{Answer, Check, Due};
 use serde_json::{Value as Json, json};
@@ -231,12 +231,12 @@ fn may_follow(site: &Site<'_>, open: &Open) -> Result<[Check; 2]> {
     let held = site.held(name)?;
     let asked = site.open(master).and_then(|master| {
         let schema = held.as_ref().map(|held| master.db.schema_fingerprint(&held.schema));
-        Ok((master.db.migrations()?, schema.transpose()?))
+        Ok((master.db.migrations()?, schema.transpose()?, open.db.migrations()?))
     });
     let asked = asked.map_err(|why| why.to_string());
     let whole = match &asked {
         Err(why) => (Answer::Unknown, format!("{:?} could not be asked: {why}", master.name)),
-        Ok((migrations, _)) => {
+        Ok((migrations, ..)) => {
             let left: Vec<String> = half(migrations).iter().map(|one| one.words()).collect();
             match left.as_slice() {
                 [] => (Answer::Ok, "no migration is half".to_owned()),
@@ -244,11 +244,14 @@ fn may_follow(site: &Site<'_>, open: &Open) -> Result<[Check; 2]> {
             }
         }
     };
-    let now = asked.map(|(_, schema)| schema.unwrap_or_default());
+    let migrated =
+        asked.as_ref().map_or_else(|_| Vec::new(), |(theirs, _, its)| ahead(theirs, its));
+    let now = asked.as_ref().map(|(_, schema, _)| schema.clone().unwrap_or_default());
+    let now = now.map_err(String::clone);
     Ok([
         Check::new(SCHEMA_WHOLE, name, whole.0, whole.1)
             .hint(format!("the same rs-dbsync migrate goes on; or --override {SCHEMA_WHOLE}")),
-        judge_resume(name, &master.name, held.as_ref().map(|held| (held, now))),
+        judge_resume(name, &master.name, held.as_ref().map(|held| (held, now)), &migrated),
     ])
 }
 

@@ -6,7 +6,7 @@ use rs_contract::Result;
 use rs_drivers::look;
 use rs_drivers::settings::Settings;
 use rs_model::act::Outcome;
-use rs_model::migration::half;
+use rs_model::migration::{Stage, half};
 use rs_model::silence::judge_silence;
 use rs_model::snapshot::Snapshot;
 use rs_model::takeover::{Abandoned, Application, Known, TakeoverFacts, strangers};
@@ -44,13 +44,18 @@ pub fn gather(
     // the migrated master has the new release's data; whoever was held has the old one's
     let warm = run.is_some_and(|run| slave.server.part(run) == Some("warm"));
     let release = if plan.held.fenced_by.is_some() && !warm { "new" } else { "old" };
+    let migrations = slave.db.migrations()?;
+    let token = migrated_by(site, &slave.set, run)?;
     Ok(TakeoverFacts {
         candidate: slave.server.name.clone(),
         held: plan.held.clone(),
         now: slave.db.replica()?,
         canaries: slave.db.canaries()?,
         schema: slave.db.schema_fingerprint(&plan.held.schema)?,
-        left_half: half(&slave.db.migrations()?).into_iter().cloned().collect(),
+        left_half: half(&migrations).into_iter().cloned().collect(),
+        migrated: migrations
+            .into_iter()
+            .find(|one| Some(&one.token) == token.as_ref() && one.stage() == Stage::Done),
         half: plan.half,
         candidates: candidates(site, plan)?,
         kept: kept(plan, &master, &backups),
@@ -72,6 +77,18 @@ pub fn gather(
         expected: promote.expected().unwrap_or(&plan.old.name).to_owned(),
         said: said(site, plan, &found),
     })
+}
+
+/// The token of the newest migration of a run in the set: what is to be gone back from.
+fn migrated_by(site: &Site<'_>, set: &str, run: Option<&str>) -> Result<Option<String>> {
+    let acts = rs_cli::Journal::new(site.state()).acts()?;
+    let newest = acts.iter().rev().find(|act| {
+        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
+            && act.deployment == site.deployment
+            && act.before["set"] == json!(set)
+            && run.is_some_and(|run| act.owner.run.as_deref() == Some(run))
+    });
+    Ok(newest.and_then(|act| act.before["token"].as_str().map(str::to_owned)))
 }
 
 /// Who could become the master: held slaves, and the fenced master itself.

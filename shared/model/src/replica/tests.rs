@@ -310,7 +310,7 @@ fn a_held_slave_follows_again_only_into_the_schema_that_it_was_held_with() {
     };
     let ask = |now: Result<&str, &str>| {
         let now = now.map(str::to_owned).map_err(str::to_owned);
-        judge_resume("Slave2 DB", "Master DB", Some((&held, now)))
+        judge_resume("Slave2 DB", "Master DB", Some((&held, now)), &[])
     };
     assert_eq!(ask(Ok("f00")).answer, Answer::Ok);
     let moved = ask(Ok("f01"));
@@ -324,7 +324,14 @@ fn a_held_slave_follows_again_only_into_the_schema_that_it_was_held_with() {
     let dead = ask(Err("connection refused"));
     assert_eq!(dead.answer, Answer::Unknown);
     assert!(dead.detail.contains("connection refused") && dead.detail.contains("f00"));
-    assert_eq!(judge_resume("Slave2 DB", "Master DB", None).answer, Answer::Unknown);
+    assert_eq!(judge_resume("Slave2 DB", "Master DB", None, &[]).answer, Answer::Unknown);
+    // rows leave no mark in a fingerprint
+    let data =
+        Migration { token: "u-7".into(), statements: 1, begun: 1, done: 1, ..Migration::default() };
+    let same = Some((&held, Ok("f00".to_owned())));
+    let moved = judge_resume("Slave2 DB", "Master DB", same, &[&data]);
+    assert_eq!(moved.answer, Answer::No);
+    assert!(moved.detail.contains("\"u-7\"") && moved.detail.contains("done"), "{}", moved.detail);
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn good() -> TakeoverFacts {
         canaries: 7,
         schema: "f".into(),
         left_half: vec![],
+        migrated: None,
         half: false,
         candidates: vec!["Slave2 DB".into()],
         backups: Ok(vec![backup("0-1-40")]),
@@ -131,6 +132,7 @@ fn each_way_to_lose_data_is_refused_by_its_own_name() {
         (&["hold unbroken", "data as held"], |f| f.now.applied = at("")),
         (&["schema before the migration"], |f| f.schema = "g".into()),
         (&["schema before the migration"], |f| f.left_half.push(cut_off(false))),
+        (&["schema before the migration"], |f| f.migrated = Some(Migration::default())),
         (&["one candidate"], |f| f.candidates.push("Slave3 DB".into())),
         (&["one candidate"], |f| f.candidates.clear()),
         (&["rollback pair"], |f| f.backups = Err("no store".into())),
@@ -292,6 +294,8 @@ fn a_fenced_master_is_judged_like_a_held_slave_and_follows_nobody() {
     facts.now.own = at("0-1-40");
     facts.left_half.push(cut_off(false));
     assert_eq!(refused(&facts), Vec::<String>::new(), "it was half when it was fenced");
+    facts.migrated = Some(Migration::default());
+    assert_eq!(refused(&facts), Vec::<String>::new(), "it was migrated when it was fenced");
     facts.left_half.push(cut_off(true));
     assert_eq!(refused(&facts), ["schema before the migration"], "somebody migrates it now");
     facts.left_half.pop();
