@@ -344,6 +344,16 @@ fn a_script_migrates_once_and_one_that_failed_is_not_run_again_unasked(engines: 
         ["migrate", "App 1", "--script", "migrate", "--override", "space for the migration"];
     set.dbsync(&migrate, 1).says("not ready");
     set.dbsync(&migrate, 5).says("has failed").says("--again");
+    // nor where users wrote since it failed
+    set.dbsync(&["writes", "on", "Master DB"], 0);
+    set.master.sql("INSERT INTO appdb.t VALUES (899, 'user')");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    let ran = set.dbsync(&[&migrate[..], &["--again", "--json"]].concat(), 5);
+    assert!(names(&ran).ends_with(": master unmoved since the hold"), "{ran}");
+    let follow = ["resume", "Slave2 DB", "--override", "schema-whole"];
+    set.dbsync(&follow, 5).says("schema-unchanged");
+    set.dbsync(&[&follow[..], &["--override", "schema-unchanged"]].concat(), 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
     let schema = || {
         let ran = set.dbsync(&["status", "Master DB"], 0);
         ran.record()["schema_state"].as_str().unwrap_or_default().to_owned()

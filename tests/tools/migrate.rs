@@ -119,6 +119,10 @@ fn a_rollback_from_the_middle_is_taken_back(set: &super::dbsync::Set) {
     assert_eq!(state(), "half");
     set.dbsync(&["writes", "off", "--role", "master"], 0);
     set.master.force("CREATE TABLE appdb.later (id INT PRIMARY KEY)");
+    // what was put right by hand is not told from what users wrote
+    let ran = set.dbsync(&[&migrate[..], &["--json"]].concat(), 5);
+    assert!(names(&ran).ends_with(": master unmoved since the hold"), "{ran}");
+    let migrate = [&migrate[..], &["--override", "master unmoved since the hold"]].concat();
     assert_eq!(did(&set.dbsync(&migrate, 0))["after"]["done"], 2);
     assert_eq!(state(), "new");
     // the way back is there still
@@ -158,6 +162,8 @@ fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engin
     let set = set_on(engines, "migrate-watch");
     set.dbsync(&["writes", "off", "Master DB"], 0);
     set.dbsync(&["hold", "Slave2 DB"], 0);
+    what_users_wrote_after_an_attempt_that_changed_nothing_is_no_migration(&set);
+    a_migration_of_rows_is_one_for_resume_and_promote(&set);
     set.slave.force("SET sql_log_bin=0; ALTER TABLE appdb.t ADD COLUMN n INT");
     let file = set.scene.file("up.sql", "ALTER TABLE t ADD COLUMN n INT;\nDO SLEEP(3);\n");
     let ran = set.dbsync(&[&["migrate", "Master DB", "--sql", &file][..], &ROOM].concat(), 0);
@@ -166,6 +172,44 @@ fn a_slave_that_cannot_apply_the_migration_is_named_while_it_runs(engines: Engin
     assert_eq!(did(&ran)["after"]["slaves"][0]["stopped"], true, "{ran}");
     later_ones_mend_forward_and_none_is_done_twice(&set);
     a_rollback_from_the_middle_is_taken_back(&set);
+}
+
+/// The master has to stand where the attempt left it, until the slave that is the way back has it all.
+fn what_users_wrote_after_an_attempt_that_changed_nothing_is_no_migration(
+    set: &super::dbsync::Set,
+) {
+    let file = set.scene.file("nothing.sql", "ALTER TABLE t DROP COLUMN nope;\n");
+    let migrate = ["migrate", "Master DB", "--sql", &file, "--token", "nothing", "--json"];
+    let migrate = [&migrate[..], &ROOM].concat();
+    set.dbsync(&migrate, 1).says("it changed nothing");
+    set.dbsync(&migrate, 1).says("it changed nothing");
+    set.dbsync(&["writes", "on", "Master DB"], 0);
+    set.master.sql("INSERT INTO appdb.t VALUES (901, 'user'), (902, 'user')");
+    set.dbsync(&["writes", "off", "Master DB"], 0);
+    let ran = set.dbsync(&migrate, 5);
+    assert!(names(&ran).ends_with(": master unmoved since the hold"), "{ran}");
+    ran.says("rs-dbsync resume and hold again");
+    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    set.dbsync(&migrate, 1).says("it changed nothing");
+}
+
+/// No fingerprint shows it: the notes beside the data do.
+fn a_migration_of_rows_is_one_for_resume_and_promote(set: &super::dbsync::Set) {
+    let file = set.scene.file("rows.sql", "UPDATE t SET note='migrated' WHERE id=2;\n");
+    let migrate = ["migrate", "Master DB", "--sql", &file, "--token", "rows"];
+    // the resume and the hold again of before: its own attempt is its first
+    set.dbsync(&["resume", "Slave2 DB"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    set.dbsync(&[&migrate[..], &ROOM].concat(), 0);
+    let ran = set.dbsync(&["resume", "Slave2 DB", "--json"], 5);
+    assert!(names(&ran).ends_with(": schema-unchanged"), "{ran}");
+    ran.says("the migration \\\"rows\\\" of \\\"appdb\\\" is done");
+    set.dbsync(&["resume", "Slave2 DB", "--override", "schema-unchanged"], 0);
+    set.dbsync(&["hold", "Slave2 DB"], 0);
+    let promote = ["promote", "Slave2 DB", "--lose-writes", "--json"];
+    let ran = set.dbsync(&[&promote[..], &super::dbsync::NO_BACKUPS].concat(), 5);
+    assert!(names(&ran).ends_with(": schema before the migration"), "{ran}");
 }
 
 /// The held slave is no pair with this master any more, and need not be.
@@ -187,6 +231,10 @@ fn later_ones_mend_forward_and_none_is_done_twice(set: &super::dbsync::Set) {
         ("SET @a = 1;\nCALL backfill();\n", "bad.sql: line 2: "),
         ("/*!50000 CALL backfill() */;\n", "--script"),
         ("ALTER TABLE other.t ADD COLUMN n INT;\n", "changes the schema \"other\""),
+        (
+            "SELECT @top := MAX(id) FROM t;\nUPDATE t SET note='a' WHERE id > @top - 9;\n",
+            "bad.sql: statement 2 takes @top from an earlier one",
+        ),
     ] {
         let file = set.scene.file("bad.sql", text);
         set.dbsync(&["migrate", "Master DB", "--sql", &file, "--token", "bad"], 2).says(words);

@@ -17,6 +17,9 @@ pub enum Touched {
     Unknown,
 }
 
+/// What each of some names is, as a digest; of one that is not there an empty text.
+pub type Names = BTreeMap<String, String>;
+
 /// What became of a statement that was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -30,11 +33,7 @@ pub enum Seen {
 
 /// What of a statement can be seen: `names` are its names as noted before and as they are now, `same` is whether the whole
 /// schema is as it was.
-pub fn seen(
-    touched: &Touched,
-    names: Option<&(BTreeMap<String, String>, BTreeMap<String, String>)>,
-    same: bool,
-) -> Seen {
+pub fn seen(touched: &Touched, names: Option<&(Names, Names)>, same: bool) -> Seen {
     if *touched == Touched::Harmless || same {
         return Seen::Unchanged;
     }
@@ -158,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_others_change_does_not_count_and_what_is_not_clear_is_unknown() {
-        let of = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let of = |all: &[(&str, &str)]| -> Names {
             all.iter().map(|(name, is)| ((*name).to_owned(), (*is).to_owned())).collect()
         };
         let then = of(&[("a", "1"), ("b", "")]);

@@ -3,6 +3,7 @@
 //! stdin   `rs.server/1`   the database servers, when none are named
 //! stdout  asking verbs: `rs.replica/1`, `rs.writes/1`; changing verbs: the subjects, with what was done to them
 
+mod attempt;
 mod hold;
 mod init;
 mod migrate;

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words as words};
 use rs_contract::{Error, Kind, MigrationEvent, Result, RunRequest, RunResult, Work};
+use rs_model::borrowed::borrows;
 use rs_model::migration::{Migration, ROOM, Stage};
 use rs_model::{Due, sql};
 use serde_json::json;
 
 use crate::sets::{Open, Site, lowered_key, refuse};
 use crate::writes::of;
-use crate::{command, proof, watch};
+use crate::{attempt, command, proof, watch};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -39,8 +40,9 @@ pub struct Migrate {
     /// migration that mends forward, after users were let in, and for a set that has no held slave
     #[arg(long)]
     no_rollback_copy: bool,
-    /// Go on although this is not so, or not known
-    #[arg(long = "override", value_name = "CONDITION", value_parser = [ROOM])]
+    /// Go on although this is not so, or not known; of the master's position only after an earlier attempt, for what was
+    /// put right by hand
+    #[arg(long = "override", value_name = "CONDITION", value_parser = [ROOM, proof::UNMOVED])]
     overrides: Vec<String>,
     /// Run a script again that was begun and did not end well
     #[arg(long)]
@@ -83,8 +85,8 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         let done = state == Some((statements.len(), statements.len()));
         let slaves = watch::slaves(&site, open)?;
         if !done {
-            prove(migrate, &site, &open.set, state.is_some())?;
-            if migrate.overrides.is_empty() {
+            prove(migrate, &site, &open.set, &token, state.is_some())?;
+            if !migrate.overrides(ROOM) {
                 watch::room(&site, open, &slaves, &schema(migrate, open)?, Some(&statements))?;
             }
         }
@@ -116,12 +118,14 @@ pub fn run(migrate: &Migrate, cx: &Context) -> anyhow::Result<Exit> {
         let work = Work { timeout: migrate.time_limit };
         let none = Vec::new();
         let slaves = watched.iter().find(|(at, _)| *at == step.at).map_or(&none, |(_, all)| all);
-        watch::beside(cx, open, slaves, || {
-            open.db.lowered(
-                &[],
-                &mut || db.migrate(&token, &schema, &statements, work, &say),
-                &|line| cx.say(line),
-            )
+        attempt::noted(&site, open, &token, || {
+            watch::beside(cx, open, slaves, || {
+                open.db.lowered(
+                    &[],
+                    &mut || db.migrate(&token, &schema, &statements, work, &say),
+                    &|line| cx.say(line),
+                )
+            })
         })?;
         let after = open.db.schema_fingerprint(&schema)?;
         Ok(Done::now(json!({
@@ -191,8 +195,8 @@ fn by_script(
     let state = known.map(|known| (known.done, known.statements));
     let slaves = watch::slaves(site, &master)?;
     if !done {
-        prove(migrate, site, &set, state.is_some())?;
-        if migrate.overrides.is_empty() {
+        prove(migrate, site, &set, token, state.is_some())?;
+        if !migrate.overrides(ROOM) {
             watch::room(site, &master, &slaves, &schema, None)?;
         }
     }
@@ -225,8 +229,10 @@ fn by_script(
             .into_iter()
             .filter(|user| !user.is_empty())
             .collect();
-        watch::beside(cx, &master, &slaves, || {
-            master.db.lowered(&allowed, &mut work, &|line| cx.say(line))
+        attempt::noted(site, &master, token, || {
+            watch::beside(cx, &master, &slaves, || {
+                master.db.lowered(&allowed, &mut work, &|line| cx.say(line))
+            })
         })?;
         if result.exit != 0 {
             return Err(Error::new(
@@ -292,12 +298,21 @@ fn schema(migrate: &Migrate, open: &Open) -> Result<String> {
     }
 }
 
-fn prove(migrate: &Migrate, site: &Site<'_>, set: &str, begun: bool) -> Result<()> {
-    let checks = if migrate.no_rollback_copy {
+impl Migrate {
+    fn overrides(&self, condition: &str) -> bool {
+        self.overrides.iter().any(|one| one == condition)
+    }
+}
+
+fn prove(migrate: &Migrate, site: &Site<'_>, set: &str, token: &str, begun: bool) -> Result<()> {
+    let mut checks = if migrate.no_rollback_copy {
         proof::silence(site, &site.open(site.master(set)?)?)?.1
     } else {
-        proof::pair(site, set, begun)?
+        proof::pair(site, set, token, begun)?
     };
+    // of a first attempt there is nothing to put right: that the master has more is --no-rollback-copy
+    checks
+        .retain(|check| !(begun && check.name == proof::UNMOVED && migrate.overrides(&check.name)));
     refuse(Kind::Declined, "the migration may not begin", &checks)
 }
 
@@ -335,7 +350,22 @@ fn read(files: &[std::path::PathBuf]) -> Result<Vec<String>> {
         if found.is_empty() {
             return Err(Error::new(Kind::Usage, format!("{} holds no statement", file.display())));
         }
+        let before = statements.len();
         statements.extend(found);
+        if let Some((at, what)) = borrows(&statements) {
+            let statement = statements.get(at).map_or("", String::as_str);
+            return Err(Error::new(
+                Kind::Usage,
+                format!(
+                    "{}: statement {} takes {what} from an earlier one, which a start after a kill skips: {}",
+                    file.display(),
+                    at + 1 - before,
+                    statement.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect::<String>()
+                ),
+            )
+            .hint("write the value in, or SET it to what stands there; or run it by --script")
+            .untouched());
+        }
     }
     Ok(statements)
 }

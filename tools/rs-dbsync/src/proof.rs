@@ -11,6 +11,7 @@ use rs_model::replica::{
 use rs_model::silence::judge_silence;
 use rs_model::{Answer, Check, Position, Server};
 
+use crate::attempt;
 use crate::rows::Checksum;
 use crate::sets::{Open, Site, lowered_key};
 
@@ -280,13 +281,16 @@ pub fn held(slave: &Open, held: &HeldAt) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// The pair of a set: master silent and unmoved since the hold, a held slave at its position. Once a migration has
-/// begun (`moved`) the master's position is its own.
-pub fn pair(site: &Site<'_>, set: &str, moved: bool) -> Result<Vec<Check>> {
+/// The name of the pair's answer about the master's position.
+pub const UNMOVED: &str = "master unmoved since the hold";
+
+/// The pair of a set: master silent and unmoved since the hold, a held slave at its position. Of a migration that was
+/// `begun` under this token its own writes are excused.
+pub fn pair(site: &Site<'_>, set: &str, token: &str, begun: bool) -> Result<Vec<Check>> {
     let master = site.open(site.master(set)?)?;
     let (position, mut checks) = silence(site, &master)?;
     let mut copies = site.held_in(set)?;
-    if moved {
+    if begun {
         // a rollback from the middle of it was taken back: what it went to is fenced, and a way back again
         copies.extend(site.fenced_in(set)?);
     }
@@ -305,14 +309,13 @@ pub fn pair(site: &Site<'_>, set: &str, moved: bool) -> Result<Vec<Check>> {
     );
     for (server, at) in &copies {
         checks.extend(held(&site.open(server)?, at)?);
-        if !moved {
-            checks.push(Check::new(
-                "master unmoved since the hold",
-                &master.server.name,
-                if at.position.same(&position) { Answer::Ok } else { Answer::No },
-                format!("held at `{}`, the master is at `{}`", at.position.text(), position.text()),
-            ));
-        }
+        let (is, detail) = attempt::unmoved(site, &master, token, at, &position)?;
+        let answer = if is { Answer::Ok } else { Answer::No };
+        checks.push(Check::new(UNMOVED, &master.server.name, answer, detail).hint(format!(
+            "what was written since would be lost on the way back: rs-dbsync resume and hold again{}; or \
+             scripts/rollback.sh",
+            if begun { "; what was put right by hand, and nothing else: --override 'master unmoved since the hold'" } else { "" }
+        )));
     }
     Ok(checks)
 }

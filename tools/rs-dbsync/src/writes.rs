@@ -95,7 +95,7 @@ pub fn off(off: &Off, cx: &Context) -> anyhow::Result<Exit> {
         steps.push(Step {
             at: *at,
             needed: !silent || !alone || (known.is_none() && !fenced),
-            before: json!({ "off": before.off }),
+            before: json!({ "off": before.off, "lowered": before.lowered }),
             expect: json!({ "off": true }),
             settles: if left { vec![lowered] } else { Vec::new() },
             undo: (!fenced).then(|| words(&inverse)),

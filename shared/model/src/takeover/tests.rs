@@ -109,7 +109,7 @@ fn refused(facts: &TakeoverFacts) -> Vec<String> {
 fn each_way_to_lose_data_is_refused_by_its_own_name() {
     assert_eq!(refused(&good()), Vec::<String>::new());
     type Change = fn(&mut TakeoverFacts);
-    let ways: [(&[&str], Change); 46] = [
+    let ways: [(&[&str], Change); 47] = [
         (&["hold unbroken"], |f| f.now.channels[0].source_host = "127.0.0.1".into()),
         (&["hold unbroken"], |f| f.now.applied = at("0-1-41")),
         (&["hold unbroken", "read-only since the hold"], |f| f.now.read_only = false),
