@@ -58,7 +58,7 @@ gates_open() {
   [[ -z $page_at ]] || begun_at=$page_at
   # it would begin again at step 15, on migrated data, as if that were free
   [[ $back == no || $before == free* ]] ||
-    refuse 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"
+    no_way 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"
   [[ -n $STAGING ]] || return 0
   while read -r ms label; do rehearsed[$label]=$ms; done < <(
     command rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --json 2>/dev/null |
@@ -120,6 +120,11 @@ refuse() { # refuse WHAT HINT [CODE]: nothing was begun
   state_now
   say "upgrade.sh: $1 (try: $2)"
   finish "${3:-5}"
+}
+
+no_way() { # no_way WHAT HINT: this is not the script to go on with from here
+  say "upgrade.sh: $1 (try: $2)"
+  finish 5
 }
 
 # ---- hooks --------------------------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ ask() { # ask WHAT: go on, or declined
   [[ $answer == y* ]]
 }
 load
+# a name that no condition has is told before anything is touched
+((${#overrides[@]} == 0)) || command rs-dbsync promote "${overrides[@]}" --dry-run --allow-none </dev/null >/dev/null || exit
 [[ $mode == plan ]] || known_run
 [[ $mode == run ]] || exec 2>&1 # what it would do is what was asked for
 if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
@@ -80,13 +82,13 @@ if [[ $mode == run && -z ${RS_LOCK_FD:-} ]]; then
 fi
 trap '' HUP
 [[ $mode != run ]] || keep_log
-now='nothing was changed'
+now='' # the part at which it is; none was begun
 self=rollback.sh
 [[ $undo == no ]] || self='rollback.sh --undo'
 # shellcheck disable=SC2317 # called by the trap
 ended() { # ended CODE: where one stands
   trap '' EXIT INT TERM
-  (($1 == 0)) || {
+  (($1 == 0)) || [[ -z $now ]] || {
     say ""
     say "The way back of $UPGRADE stopped at: $now"
     say "  go on:        $scripts/$self --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
@@ -394,7 +396,11 @@ if [[ $dark == yes ]]; then
   rs-server list --as new --role server --state operational --allow-none |
     rs-run "$APP_STOP" --stay --allow-none >/dev/null
 fi
-if [[ $migrated == yes && $promoted == no ]]; then # what they left open, and whoever else is on the master that is abandoned
+if [[ $migrated == yes && $promoted == no ]]; then
+  part "old processes stop where they still run" # those of a step 19 that was cut off would hold the master that is abandoned
+  rs-server list --as old --role server --state operational --allow-none |
+    rs-run "$APP_STOP" --stay --allow-none >/dev/null
+  # what they left open, and whoever else is on that master
   [[ $silent == yes ]] || migrated_masters_off --sessions
 fi
 if [[ $migrated == yes ]]; then

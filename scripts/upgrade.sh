@@ -456,9 +456,9 @@ names_known() { # a wrong name must not look like a step that cannot be tried ye
 }
 if [[ $mode == run ]]; then
   [[ $(newest_mark) != undo ]] ||
-    refuse 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
+    no_way 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
   ! warm_is_master ||
-    refuse 'the migration of this run was rolled back: its warm slave is the master, and there is none to go on with' \
+    no_way 'the migration of this run was rolled back: its warm slave is the master, and there is none to go on with' \
       "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
 fi
 gates_open
@@ -493,6 +493,13 @@ up_again() { # the page that step 31 took down is up again, on all balancers or 
   ! command rs-maintenance status --pool "$POOL" --require on >/dev/null 2>&1 || done_before=${done_before/ 30 / }
 }
 
+tested_again() { # what an earlier start tested may have changed since: it is tested once more before users see it
+  [[ $mode == run && $cost == migration && $done_before == *' 30 '* && $done_before != *' 31 '* ]] || return 0
+  ask_page || refuse 'the page is not up, and step 31 did not take it down: what users write now would count as our tests' \
+    "rs-maintenance start --pool '$POOL', then upgrade.sh again; what was written meanwhile then counts as theirs"
+  done_before=${done_before/ 30 / }
+}
+
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.
 [[ $mode == run && -z $from ]] || done_before=' '
 started=no
@@ -513,7 +520,7 @@ for label in "${order[@]}"; do
     settle_beside "$plain"
     ;;
   *)
-    [[ $plain != 30 ]] || up_again
+    [[ $plain != 30 ]] || { up_again && tested_again; }
     if [[ $done_before != *" $plain "* ]]; then
       [[ -z $decision ]] || proven
       in_window "$plain" || proven

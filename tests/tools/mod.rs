@@ -22,7 +22,7 @@ mod pool;
 mod possible;
 mod preflight;
 mod promoted;
-mod reopen;
+pub mod reopen;
 mod rs_check;
 mod rs_check_probe;
 mod rs_clone;

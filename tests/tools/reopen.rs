@@ -95,7 +95,11 @@ fn site_on(engines: Engines, name: &str) -> (Scene, rs_tests::App) {
 pub fn balancer(scene: &Scene, command: &str) -> String {
     let list = ["list", "Load Balancer-1", "--deployment", "production"];
     let server = scene.tool("rs-server").args(list).run().exits(0).record();
-    let home = server["current"]["home"].as_str().unwrap();
+    balancer_at(server["current"]["home"].as_str().unwrap(), command)
+}
+
+/// The same, for the balancer with that home.
+pub fn balancer_at(home: &str, command: &str) -> String {
     let mut socket =
         std::os::unix::net::UnixStream::connect(format!("{home}/run/haproxy.sock")).unwrap();
     writeln!(socket, "{command}").unwrap();

@@ -147,6 +147,9 @@ fn taken_back_only_when_it_can_come_to_its_end(site: &Site) {
     let away = format!("{home}.away");
     let acts = || site.tool("rs-journal").args(["show", "--json"]).run().exits(0).records().len();
     let before = acts();
+    let odd = ["--undo", "--accept-loss", "any", "--override", "nonsense"];
+    let _ =
+        site.run("scripts/rollback.sh", &odd).exits(2).says("no condition is called \"nonsense\"");
     std::fs::rename(&home, &away).unwrap();
     let alter = |what: &str| {
         site.sql("Master DB", &format!("SET sql_log_bin=0; ALTER TABLE shop.orders {what}"))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::secrets::Marked;
 use super::site::Site;
+use crate::tools::reopen::balancer_at;
 
 /// Releases that answer on every balancer for the site's host, each several times.
 pub fn releases(site: &Site) -> Vec<String> {
@@ -184,12 +185,25 @@ fn back_again(site: &Site) {
 fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() {
     let marked = Marked::up("back-warm");
     let site = &marked.site;
-    let up = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
-    assert_eq!(releases(site), ["2.0"]);
-    // a page that somebody put up behind step 31 is tested and taken down by the next start
     let page = |verb: &[&str]| {
         let _ = site.tool("rs-maintenance").args(verb).args(["--pool", "www"]).run().exits(0);
     };
+    // a page that somebody lifts before step 31 is no page that step 31 takes down
+    let tested = site.run("scripts/upgrade.sh", &["--until", "30"]).exits(0);
+    let list = site.tool("rs-server").args(["list", "Load Balancer-1"]).run().exits(0).record();
+    let home = list["current"]["home"].as_str().unwrap();
+    let map = format!("{home}/etc/maintenance.map");
+    balancer_at(home, &format!("set map {map} maintenance off"));
+    std::fs::write(&map, "maintenance off\n").unwrap();
+    let _ = site
+        .run("scripts/upgrade.sh", &["--until", "31"])
+        .exits(5)
+        .says("the page is not up, and step 31 did not take it down");
+    page(&["start"]);
+    let up = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
+    let up = up.says("  30  back from here");
+    assert_eq!(releases(site), ["2.0"]);
+    // a page that somebody put up behind step 31 is tested and taken down by the next start
     page(&["start"]);
     let ran = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     let _ = ran.says("the page is up again behind step 31").says("  31  back from here");
@@ -218,7 +232,7 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
         servers.keys()
     );
     what_is_left_is_settled_by_what_was_named(site, &back);
-    marked.kept_their_secrets(&[&up, &back]);
+    marked.kept_their_secrets(&[&tested, &up, &back]);
 }
 
 #[test]

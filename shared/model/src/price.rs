@@ -22,6 +22,8 @@ const LIFTED: &str =
     "the page was not up all the time before the site was opened: our tests are counted too";
 /// Why it may be less than it says.
 const BEGUN: &str = "a migration was begun and did not end: what it wrote is counted";
+/// Why it may be less than it says.
+const MENDED: &str = "another migration was run since then: what it wrote is counted";
 
 /// A moment of a master.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,11 +41,11 @@ pub struct Moment {
 pub struct PriceFacts {
     /// The hold: the held slave is there. Of a fenced master: the promotion.
     pub held: Moment,
-    /// The end of the migration, or that promotion; absent: none came to its end.
+    /// The end of the first migration, or that promotion; absent: none came to its end.
     pub migrated: Option<Moment>,
     /// Whether it is counted from a promotion on: nothing was migrated there.
     pub promoted: bool,
-    /// Whether a migration was begun that did not come to its end: what it wrote cannot be told from users' transactions.
+    /// Whether a migration was begun since users' transactions count: what it wrote cannot be told from them.
     pub begun: bool,
     /// The moment at which the site was opened to users, after that; absent: nobody noted one.
     pub opened: Option<Moment>,
@@ -77,7 +79,7 @@ pub struct Price {
     /// Transactions of users that would be lost; absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transactions: Option<u64>,
-    /// They may be fewer: heartbeats, or a migration that did not end, could not be told apart.
+    /// They may be fewer: heartbeats, or a migration that did not end or was run since then, could not be told apart.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub at_most: bool,
     /// Since when they count, RFC 3339 UTC.
@@ -124,12 +126,13 @@ impl Price {
             }
             (Some(0), "held" | "promoted") => format!("nothing would be lost{apart}"),
             (Some(0), _) => format!("nothing but the migration would be lost{apart}"),
-            (Some(n), what) => format!(
+            (Some(n), _) => format!(
                 "{}{n} transaction{} of users since {time} would be lost{apart}{}",
                 if self.at_most { "at most " } else { "" },
                 if n == 1 { "" } else { "s" },
-                match (what, self.because.as_deref()) {
-                    ("held", Some(BEGUN)) => ": a migration that did not end is among them",
+                match self.because.as_deref() {
+                    Some(BEGUN) => ": a migration that did not end is among them",
+                    Some(MENDED) => ": another migration is among them",
                     _ => "",
                 },
             ),
@@ -179,21 +182,22 @@ pub fn price(facts: &PriceFacts) -> Price {
         _ => None,
     };
     let apart = counted.is_some_and(|(_, beats)| beats.is_some());
-    let begun = facts.begun && facts.migrated.is_none();
     let because = match counted {
         None => Some(format!(
             "the master is at `{}`, and not behind `{}`",
             facts.now.position.text(),
             from.position.text()
         )),
-        Some((n, _)) if begun && n > 0 => Some(BEGUN.to_owned()),
+        Some((n, _)) if facts.begun && n > 0 => {
+            Some(if facts.migrated.is_none() { BEGUN } else { MENDED }.to_owned())
+        }
         Some((n, _)) if facts.lifted && n > 0 => Some(LIFTED.to_owned()),
         Some(_) if !apart => Some("its binary log does not tell heartbeats apart".to_owned()),
         Some(_) => None,
     };
     Price {
         transactions: counted.map(|(n, _)| n),
-        at_most: counted.is_some_and(|(n, _)| !apart || ((begun || facts.lifted) && n > 0)),
+        at_most: counted.is_some_and(|(n, _)| !apart || ((facts.begun || facts.lifted) && n > 0)),
         since: from.at.clone(),
         since_what: match (facts.opened(), &facts.migrated) {
             _ if facts.promoted => "promoted",
@@ -326,8 +330,13 @@ mod tests {
         let apart = price(&PriceFacts { written_since: told, ..facts.clone() });
         assert!(apart.at_most, "known by table, and yet the migration's own is among them");
         assert_eq!((apart.transactions, apart.heartbeats), (Some(160), Some(5)));
-        let ended = price(&PriceFacts { begun: true, ..opened() });
-        assert_eq!(ended, price(&opened()), "one that ended is known by its position");
+        let mended = price(&PriceFacts { begun: true, ..opened() });
+        assert_eq!((mended.transactions, mended.at_most), (Some(137), true));
+        assert!(
+            mended
+                .words()
+                .ends_with("(heartbeats: 12, our tests: 3): another migration is among them")
+        );
         let none = PriceFacts { now: facts.held.clone(), written_since: wrote(&[]), ..facts };
         assert_eq!(price(&none).words(), "nothing would be lost");
     }

@@ -57,7 +57,8 @@ fn gather(
     let (parted, promoted) = parted(site, &acts, master, slave, held)?;
     let migrated = match promoted {
         true => Some(parted.clone()),
-        false => moment(site, acts.iter().rev(), master, &["migrate"], &parted.at),
+        // the first: what one that mends it later writes, and users before that, is not the migration's
+        false => moment(site, acts.iter(), master, &["migrate"], &parted.at),
     };
     let here = format!("server {}", master.server.name);
     let opened = migrated.as_ref().and_then(|migrated| {
@@ -74,14 +75,7 @@ fn gather(
         })
     });
     let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
-    let begun = acts.iter().any(|act| {
-        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
-            && act.deployment == site.deployment
-            && act.before["set"] == json!(master.set)
-            && act.at > parted.at
-    });
     let mut facts = PriceFacts {
-        begun,
         held: parted,
         migrated,
         promoted,
@@ -99,6 +93,13 @@ fn gather(
             .collect(),
         ..PriceFacts::default()
     };
+    let from = facts.users_from().at.clone();
+    facts.begun = acts.iter().any(|act| {
+        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "migrate")
+            && act.deployment == site.deployment
+            && act.before["set"] == json!(master.set)
+            && act.at > from
+    });
     let read = |from: &Moment, to: &Moment| -> Option<Written> {
         master.db.written(&from.position, &to.position, limit).ok()
     };
