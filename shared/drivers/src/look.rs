@@ -11,6 +11,7 @@ use rs_model::act::Debt;
 use rs_model::journal::Left;
 use rs_model::replica::{Identity, judge_replicating};
 use rs_model::retire::{DatabaseSeen, World};
+use rs_model::snapshot::{Snapshot, stands_for};
 use rs_model::{Answer, Array, Member, Server};
 
 /// How long a machine has to show that it is there.
@@ -248,6 +249,15 @@ impl<'a> Look<'a> {
     /// The lineage that the backups of a server of this set belong to.
     pub fn lineage(&self, server: &Server, set: &str) -> Result<String> {
         self.settings_of(server)?.or("DB_LINEAGE_NAME", set)
+    }
+
+    /// The whole backup that has all that a database holds now, where there is one.
+    pub fn backup_of(&self, server: &Server) -> Result<Option<Snapshot>> {
+        let settings = self.settings_of(server)?;
+        let lineage = settings.or("DB_LINEAGE_NAME", server.in_set()?.0)?;
+        let at = self.database(server)?.position()?;
+        let all = crate::snapshots(&settings, self.channel(server)?)?.list(&lineage)?;
+        Ok(stands_for(&all, &at).cloned())
     }
 
     /// Complete backups of a set's lineages.

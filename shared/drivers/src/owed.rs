@@ -15,6 +15,8 @@ pub enum Seen {
     /// It is owed, and what it was to keep is not kept: due now, whenever the debt is, and settled by the verb (and flags)
     /// of that tool on that server.
     Broken(String, &'static [&'static str]),
+    /// It is as the debt says, and before the command that settles it another one has to be, of that verb on that server.
+    First(String, &'static [&'static str]),
     /// Somebody has put it back.
     Settled(String),
     /// It could not be found out, which counts as open.
@@ -97,16 +99,29 @@ fn of_server(look: &Look<'_>, kind: &str, name: &str) -> rs_contract::Result<See
         }
         "rebuild" => rebuild(look, server)?,
         // its tag says what was meant, and the server itself who can write
-        "fenced" => match look.database(server)?.writes()?.off {
-            true => Seen::Open(format!("server {name} is an abandoned master, and read-only")),
-            false => Seen::Broken(
-                format!("server {name} is an abandoned master, and takes writes"),
-                &["rs-dbsync", "writes", "off"],
-            ),
-        },
+        "fenced" => fenced(look, server)?,
         _ => Seen::Unknown(format!("of the kind {kind} only the debt itself can tell")),
     })
 }
+
+/// An abandoned master: what it holds is in a backup, or in one place only.
+fn fenced(look: &Look<'_>, server: &Server) -> rs_contract::Result<Seen> {
+    let said = format!("server {} is an abandoned master, and", server.name);
+    if !look.database(server)?.writes()?.off {
+        return Ok(Seen::Broken(format!("{said} takes writes"), &["rs-dbsync", "writes", "off"]));
+    }
+    let none = |why: &str| Seen::First(format!("{said} read-only; {why}"), TAKE);
+    Ok(match look.backup_of(server) {
+        Ok(Some(backup)) => {
+            Seen::Open(format!("{said} read-only; what it holds is in the backup {:?}", backup.id))
+        }
+        Ok(None) => none("what it holds is in no backup"),
+        Err(why) => none(&format!("whether a backup has what it holds is not known: {why}")),
+    })
+}
+
+/// What keeps the data of a server.
+const TAKE: &[&str] = &["rs-snapshot", "take", "--pin"];
 
 /// A slave that followed an abandoned master is settled once it follows the present one.
 fn rebuild(look: &Look<'_>, slave: &Server) -> rs_contract::Result<Seen> {

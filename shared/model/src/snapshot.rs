@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::position::GtidSet;
 use crate::{Bad, Position};
 
 /// One backup.
@@ -130,6 +131,20 @@ fn seconds(written: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor).filter(|seconds| *seconds > 0)
 }
 
+/// The condition that what an abandoned master holds is in a backup too.
+pub const ABANDONED_KEPT: &str = "abandoned data kept";
+
+/// Whether a whole backup stands for a position, so that what a server there holds is in more than one place. MariaDB's
+/// numbers are of one history only: those of another server can be higher and stand for other rows.
+pub fn stands_for<'a>(all: &'a [Snapshot], at: &Position) -> Option<&'a Snapshot> {
+    let has = |one: &&Snapshot| match (one.position.set(), at.set()) {
+        (Some(has @ GtidSet::Sources(_)), Some(at)) => has.covers(&at),
+        (Some(has), Some(at)) => has == at,
+        _ => false,
+    };
+    all.iter().rev().filter(|one| one.perfect).find(has)
+}
+
 /// What may go so that `keep` complete unpinned backups are left: the older ones, and what broke. Never a pinned one,
 /// never one that is being taken. `all` is oldest first.
 pub fn prunable(all: &[Snapshot], keep: usize) -> Vec<&Snapshot> {
@@ -163,6 +178,22 @@ mod tests {
         assert_eq!(ids(2), ["1", "3"]);
         assert_eq!(ids(0), ["1", "4", "3"], "one is always left");
         assert_eq!(ids(9), ["3"]);
+    }
+
+    #[test]
+    fn only_a_whole_backup_of_the_same_history_stands_for_a_position() {
+        let at = |gtid: &str| Position { gtid: Some(gtid.into()), ..Position::default() };
+        let of = |gtid: &str| Snapshot { position: at(gtid), ..one("1", true, false) };
+        let stands = |has: &str, wanted: &str| stands_for(&[of(has)], &at(wanted)).is_some();
+        assert!(stands("0-1-54", "0-1-54"));
+        assert!(!stands("0-1-53", "0-1-54"));
+        assert!(!stands("0-3-60", "0-1-54"), "of the master that took its place");
+        assert!(!stands("", "") && !stands("0-1-54", ""));
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let set = |last: u32| format!("{uuid}:1-{last}");
+        assert!(stands(&set(41), &set(40)) && !stands(&set(39), &set(40)));
+        let broken = Snapshot { perfect: false, ..of("0-1-54") };
+        assert_eq!(stands_for(&[broken], &at("0-1-54")), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::migration::Migration;
 use crate::position::stray;
 use crate::replica::{DATA_AS_HELD, HeldAt, Replica, judge_data, judge_held};
 use crate::silence::Session;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ABANDONED_KEPT, Snapshot};
 use crate::{Answer, Check, Position, Server};
 
 /// Every condition of a promotion, by name, in the order in which they are asked.
@@ -26,7 +26,7 @@ pub const CONDITIONS: [&str; 18] = [
     "application sessions gone",
     "price accepted",
     "hold time stated",
-    "abandoned data kept",
+    ABANDONED_KEPT,
     "backups off",
     "DNS record ours",
     "other slaves declared",

@@ -49,6 +49,9 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
                 .unwrap_or_else(|e| Seen::Unknown(format!("it could not be looked at: {e}")));
             match &seen {
                 Seen::Broken(_, verb) => settle = shell_words(&settled_by(verb, debt)),
+                Seen::First(_, verb) if !later(debt) => {
+                    settle = format!("{} && {settle}", shell_words(&settled_by(verb, debt)));
+                }
                 Seen::Unknown(text) if later(debt) => {
                     cx.warn(&format!("{}: {text}", debt.key));
                     continue;
@@ -57,7 +60,7 @@ pub fn run(cx: &Context, args: &AuditArgs) -> Result<Exit> {
                 _ => {}
             }
             let (word, text) = match &seen {
-                Seen::Open(text) | Seen::Broken(text, _) => ("open", text),
+                Seen::Open(text) | Seen::Broken(text, _) | Seen::First(text, _) => ("open", text),
                 Seen::Settled(text) => ("settled", text),
                 Seen::Unknown(text) => ("unknown", text),
             };

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rs_cli::{Changing, Context, Done, Exit, Select, Step};
+use rs_cli::{Changing, Context, Done, Exit, Journal, Select, Step};
 use rs_contract::{Error, Kind, Result, RunRequest, Target, Work};
+use rs_drivers::look::Look;
+use rs_model::act::Act;
 use rs_model::replica::judge_replicating;
-use rs_model::snapshot::Snapshot;
+use rs_model::snapshot::{ABANDONED_KEPT, Snapshot};
 use rs_model::takeover::of_this_history;
-use rs_model::{Answer, Server};
+use rs_model::{Answer, Check, Server};
 use serde_json::json;
 
-use crate::sets::{Open, Site, held_key, rebuild_key};
+use crate::sets::{Open, Site, held_key, rebuild_key, refuse};
 use crate::writes::of;
 
 /// What to make.
@@ -29,6 +31,9 @@ pub struct Init {
     /// Also a former master that a promotion fenced: its data is replaced
     #[arg(long)]
     rebuild: bool,
+    /// Rebuild although no whole backup has what that master holds, or it cannot be asked: that is lost then
+    #[arg(long = "override", value_name = "CONDITION", requires = "rebuild", value_parser = [ABANDONED_KEPT])]
+    overrides: Vec<String>,
     /// How long the slave may take to catch up
     #[arg(long, value_name = "TIME", value_parser = rs_cli::duration, default_value = "10m")]
     wait_lag: Duration,
@@ -126,7 +131,36 @@ fn allowed(init: &Init, site: &Site<'_>, open: &Open) -> Result<()> {
         .hint("--rebuild, when that data is no longer wanted")
         .untouched());
     }
+    if open.server.database_set().is_none() && init.overrides.is_empty() {
+        refuse(Kind::Declined, "its data would be lost", &[kept_elsewhere(site, open)?])?;
+    }
     Ok(())
+}
+
+/// What an abandoned master holds may be in one place only: what users wrote last.
+fn kept_elsewhere(site: &Site<'_>, open: &Open) -> Result<Check> {
+    let name = &open.server.name;
+    // one that was cut off may have taken the data away already: it was allowed to
+    let acts = Journal::new(site.state()).acts()?;
+    let fence =
+        |act: &Act| site.is_promotion(act, &open.set) && act.after["old_master"] == json!(name);
+    let rebuild = |act: &Act| {
+        (act.tool.as_str(), act.verb.as_str()) == ("rs-dbsync", "init")
+            && act.deployment == site.deployment
+            && act.subject.strip_prefix("server ") == Some(name.as_str())
+    };
+    if acts.iter().rev().take_while(|act| !fence(act)).any(rebuild) {
+        let detail = "an earlier rebuild of it was begun";
+        return Ok(Check::new(ABANDONED_KEPT, name, Answer::Ok, detail));
+    }
+    let look = Look::new(site.cloud(), &site.deployment)?;
+    let (answer, detail) = match look.backup_of(&open.server) {
+        Ok(Some(backup)) => (Answer::Ok, format!("{} has what it holds", backup.id)),
+        Ok(None) => (Answer::No, "no whole backup has what it holds".to_owned()),
+        Err(why) => (Answer::Unknown, format!("whether a backup has what it holds: {why}")),
+    };
+    Ok(Check::new(ABANDONED_KEPT, name, answer, detail)
+        .hint(format!("rs-snapshot take --pin -- {name:?}; or --override '{ABANDONED_KEPT}'")))
 }
 
 fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done> {
@@ -171,7 +205,7 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
     }
     let now = open.db.replica()?;
     let checks = judge_replicating(name, &now, &master.db.identity()?);
-    crate::sets::refuse(Kind::Failed, "it does not replicate as it should", &checks)?;
+    refuse(Kind::Failed, "it does not replicate as it should", &checks)?;
     if open.server.database_set().is_none() {
         crate::promote::unlock_fenced(site, &open.server)?;
         let tag = |kind: &str| BTreeSet::from([format!("database:{kind}={}", open.set)]);

@@ -8,7 +8,7 @@ use rs_cli::{Changing, Context, DebtSpec, Done, Exit, Select, Step, shell_words 
 use rs_contract::{Dns, Error, Kind, Result, Target, WritesState};
 use rs_drivers::settings::Settings;
 use rs_model::replica::{HeldAt, judge_replicating};
-use rs_model::snapshot::Snapshot;
+use rs_model::snapshot::{ABANDONED_KEPT, Snapshot};
 use rs_model::takeover::{Abandoned, CONDITIONS, TakeoverFacts, judge_takeover, promotion_begun};
 use rs_model::{Answer, Check, Due, Server};
 use serde_json::json;
@@ -111,7 +111,7 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
             .cloned()
             .collect();
         refuse(Kind::Declined, "the promotion may not be", &bad)?;
-        steps.push(step(&site, &deployment, at, &plan, before)?);
+        steps.push(step(&site, &deployment, at, &plan, before, keeps(promote, &plan, &facts))?);
         plans.push((at, plan, facts, checks));
     }
     let exit = cx.each(world.state.as_ref(), &deployment, &mut subjects, &steps, |step| {
@@ -132,6 +132,7 @@ fn step(
     at: usize,
     plan: &Plan,
     before: serde_json::Value,
+    kept: bool,
 ) -> Result<Step> {
     let (set, name) = (&plan.slave.set, &plan.slave.server.name);
     let mut settles = vec![held_key(name), fenced_key(name), writes_key(set), events_key(set)];
@@ -145,15 +146,22 @@ fn step(
             "{}; what is written on {name:?} since is lost then",
             words(&command(deployment, &["promote"], &plan.old.name))
         )),
-        opens: debts(site, plan),
+        opens: debts(site, plan, kept),
         settles,
         ..Step::default()
     })
 }
 
+/// Whether what the abandoned master holds will be in a backup: of one that does not answer none can be read.
+fn keeps(promote: &Promote, plan: &Plan, facts: &TakeoverFacts) -> bool {
+    plan.master.is_some()
+        && matches!(facts.master, Abandoned::Answers { .. })
+        && !promote.overrides(ABANDONED_KEPT)
+}
+
 /// What is owed from then on: the old master is kept aside, and the other slaves are marked: they follow what was
 /// abandoned.
-pub fn debts(site: &Site<'_>, plan: &Plan) -> Vec<DebtSpec> {
+pub fn debts(site: &Site<'_>, plan: &Plan, kept: bool) -> Vec<DebtSpec> {
     let deployment = site.deployment.as_str();
     let old = &plan.old.name;
     let mut debts: Vec<DebtSpec> = plan
@@ -171,7 +179,13 @@ pub fn debts(site: &Site<'_>, plan: &Plan) -> Vec<DebtSpec> {
     if *old != plan.slave.server.name {
         debts.push(DebtSpec {
             key: fenced_key(old),
-            reason: format!("{old:?} was the master: read-only, locked, its data kept"),
+            reason: format!(
+                "{old:?} was the master: to be read-only and locked, {}",
+                match kept {
+                    true => "its data in a pinned backup too",
+                    false => "no backup of its data was read: it may be the only copy",
+                }
+            ),
             inverse: command(deployment, &["init", "--rebuild"], old),
             due: Due::Retire,
             deadline: None,
@@ -302,7 +316,7 @@ fn act(
         let (allowed, _) = site.frozen(set)?;
         master.db.writes_off(&allowed, promote.limit)?;
         master.db.kill_sessions(&[], &|line| cx.say(line))?;
-        if !promote.overrides("abandoned data kept") {
+        if keeps(promote, plan, facts) {
             kept = Some(keep(cx, site, master, facts)?);
         }
         fence = Some(fenced(plan, master)?);

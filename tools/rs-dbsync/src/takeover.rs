@@ -252,7 +252,7 @@ fn wrong(site: &Site<'_>, former: Option<&str>, max_ttl: u64, found: &Found) -> 
 
 /// The slaves of the set as the records have them: each is the candidate, follows it, or is marked, before or by this act.
 fn slaves(site: &Site<'_>, plan: &Plan) -> Result<Vec<Known>> {
-    let marks: Vec<String> = debts(site, plan).into_iter().map(|debt| debt.key).collect();
+    let marks: Vec<String> = debts(site, plan, true).into_iter().map(|debt| debt.key).collect();
     let mut slaves = Vec::new();
     let all = plan.others.iter().chain(&plan.followers).chain([&plan.slave.server]);
     for server in all {
