@@ -1,6 +1,6 @@
 //! The world as all families together show it, for whoever compares it with what was written down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use rs_contract::{Balancer, Cloud, Command, Database, Error, Kind, PageSwitch, R
 use rs_model::act::Debt;
 use rs_model::journal::Left;
 use rs_model::replica::{Identity, judge_replicating};
-use rs_model::retire::{DatabaseSeen, World};
+use rs_model::retire::{DEPLOYMENT, DatabaseSeen, World};
 use rs_model::snapshot::{Snapshot, stands_for};
 use rs_model::{Answer, Array, Member, Server};
 
@@ -206,11 +206,28 @@ impl<'a> Look<'a> {
                 .insert(set.to_owned(), self.backups(set, &all).map_err(|e| e.to_string()));
         }
         let held = debts.iter().filter(|debt| debt.kind == "held");
+        world.told = self.told();
         world.held_until = held
             .filter_map(|debt| Some((debt.subject.clone(), debt.deadline.clone()?)))
             .filter(|(_, until)| until.as_str() > now)
             .collect();
         world
+    }
+
+    /// The inputs that may name a host, of every server and of the deployment. What cannot be evaluated can
+    /// neither be launched nor run.
+    fn told(&self) -> BTreeMap<String, Vec<(String, String)>> {
+        let texts = |settings: Settings| -> Vec<(String, String)> {
+            let named = settings.values.keys().filter_map(|name| {
+                let text = settings.get(name).ok()??;
+                (name == "DNS_SERVER" || text.contains("://")).then(|| (name.clone(), text))
+            });
+            named.collect()
+        };
+        let servers = self.servers.iter().map(|s| (s.name.clone(), self.settings_of(s)));
+        let of = Settings::of_deployment(self.cloud, self.deployment);
+        let all = servers.chain([(DEPLOYMENT.to_owned(), of)]);
+        all.filter_map(|(name, settings)| Some((name, texts(settings.ok()?)))).collect()
     }
 
     fn see(&self, server: &Server, all: &[(&Server, Identity)]) -> Result<DatabaseSeen> {

@@ -149,6 +149,30 @@ pub struct World {
     pub backups: BTreeMap<String, Result<usize, String>>,
     /// Held slaves that are inside their time: until when, RFC 3339 UTC.
     pub held_until: BTreeMap<String, String>,
+    /// What names a host, of every server and of the deployment (`the deployment`): input and text. Secrets are not among
+    /// them.
+    pub told: BTreeMap<String, Vec<(String, String)>>,
+}
+
+/// Whose inputs the deployment's own are, in [`World::told`].
+pub const DEPLOYMENT: &str = "the deployment";
+
+/// Whether an input sends whoever has it to a host: it names the name server, or its text is an address with a scheme
+/// (a repository's). Pools and databases have reasons of their own.
+pub fn sends(input: &str, text: &str, host: IpAddr) -> bool {
+    let place = match text.split_once("://") {
+        Some((_, rest)) => rest.split(['/', '?', '#']).next().unwrap_or_default(),
+        None if input == "DNS_SERVER" => text.trim(),
+        None => return false,
+    };
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    let named = match place.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        // more than one colon without brackets is an address itself
+        None if place.matches(':').count() == 1 => place.split(':').next().unwrap_or_default(),
+        None => place,
+    };
+    named.parse().is_ok_and(|named: IpAddr| named == host)
 }
 
 /// Whether a server is among those of these names, by itself or with its array.
@@ -259,6 +283,7 @@ fn of_server(
     }
     if !reach.whole {
         of_balancer(server, world, ending, reach, &mut reasons);
+        of_service(server, world, ending, &mut reasons);
     }
     reasons.extend(of_database(server, world, ending, reach));
     if let Some(name) = &server.array
@@ -270,6 +295,38 @@ fn of_server(
         ));
     }
     reasons
+}
+
+/// A name server or a repository is no member of anything, and whoever asks it is told of it by an input. The machine of
+/// one that we did not launch goes on.
+fn of_service(server: &Server, world: &World, ending: &BTreeSet<&str>, reasons: &mut Vec<String>) {
+    let Some(host) = server.address.filter(|_| server.state.is_up() && !server.foreign) else {
+        return;
+    };
+    let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (who, inputs) in &world.told {
+        if who == &server.name || ending.contains(who.as_str()) {
+            continue;
+        }
+        for (input, _) in inputs.iter().filter(|(input, text)| sends(input, text, host)) {
+            needs.entry(input).or_default().push(who);
+        }
+    }
+    reasons.extend(needs.iter().map(|(input, who)| {
+        format!(
+            "{input} of {} names its address {host} (rs-inputs set it to another first)",
+            who.join(", ")
+        )
+    }));
+    let names = |other: &&Server| other.has_role("dns") && other.state.is_up();
+    let mut others = world.servers.iter().filter(names);
+    if server.has_role("dns") && others.all(|other| ending.contains(other.name.as_str())) {
+        reasons.push(
+            "it is the only name server that is left (dns:active=true): who asks names of it would find nobody (launch \
+             another first)"
+                .into(),
+        );
+    }
 }
 
 /// A balancer carries what is in flight, and is in use as long as members that stay are ready on it: clients come to it by

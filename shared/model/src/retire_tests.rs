@@ -547,3 +547,34 @@ fn a_database_is_made_anew_only_where_nothing_is_lost_with_it() {
     world.servers[master].state = State::StrandedInBooting;
     assert!(anew(&world, master, false, false).contains("a master of the database set shop"));
 }
+
+#[test]
+fn what_others_are_sent_to_does_not_end_before_them() {
+    let mut world = site();
+    world.servers.push(server("DNS", 8, &["dns:active=true"]));
+    world.servers.push(server("Repository", 9, &[]));
+    forbidden(&world, "DNS", "only name server");
+    world.servers.push(server("DNS 2", 10, &["dns:active=true"]));
+    assert_eq!(ask(&world, &["DNS"], false)[0].forbidden, [""; 0]);
+    let both = ask(&world, &["DNS", "DNS 2"], false);
+    assert!(both.iter().all(|entry| entry.forbidden[0].contains("only name server")), "{both:?}");
+    let told = |input: &str, text: &str| vec![(input.to_owned(), text.to_owned())];
+    world.told.insert("App 1".into(), told("DNS_SERVER", "127.0.0.8"));
+    world.told.insert(DEPLOYMENT.into(), told("SVN_APP_REPOSITORY", "svn://127.0.0.9:3690/shop"));
+    forbidden(&world, "DNS", "DNS_SERVER of App 1 names its address");
+    forbidden(&world, "Repository", "SVN_APP_REPOSITORY of the deployment");
+    assert_eq!(ask(&world, &["App 1", "DNS"], false)[1].forbidden, [""; 0], "who asks it ends too");
+    world.servers[7].foreign = true;
+    assert_eq!(ask(&world, &["Repository"], false)[0].forbidden, [""; 0], "it goes on");
+    for (input, text, is) in [
+        ("DNS_SERVER", "127.0.0.8:5353", true),
+        ("DNS_SERVER", "127.0.0.80", false),
+        ("PEER", "127.0.0.8", false),
+        ("URL", "git+ssh://deploy@127.0.0.8/shop.git#1.0", true),
+        ("URL", "http://127.0.0.80/127.0.0.8", false),
+    ] {
+        assert_eq!(sends(input, text, address(8)), is, "{input}={text}");
+    }
+    assert!(sends("URL", "https://[::1]:8443/x", "::1".parse().unwrap()));
+    assert!(sends("DNS_SERVER", "::1", "::1".parse().unwrap()));
+}
