@@ -238,14 +238,37 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
     run("rs-dbsync", &["hold", "Slave2 DB"]);
     run("rs-server", &["mark", "old", "--role", "app"]);
     run("rs-dbsync", &["writes", "off", "Master DB", "--sessions"]);
-    run(
-        "rs-dbsync",
-        &["promote", "Slave2 DB", "--override", "rollback pair", "--override", "backups off"],
+    let overridden = ["rollback pair", "backups off", "abandoned data kept"];
+    let promote = overridden.iter().flat_map(|name| ["--override", name]);
+    let promote: Vec<&str> = ["promote", "Slave2 DB"].into_iter().chain(promote).collect();
+    the_page_is_believed_to_clients_only(
+        &owing,
+        &map.replace("maintenance.map", "haproxy.cfg"),
+        &promote,
     );
+    run("rs-dbsync", &promote);
     let keys = owing.keys();
     for kind in ["fenced:Master DB", "rebuild:Slave DB", "page:www", "binlogs:Master DB"] {
         assert!(keys.contains(&kind.to_owned()), "{kind}: {keys:?}");
     }
+    // what it holds is in no backup: the audit names that first, and nothing ends the only copy before
+    let rebuild = ["init", "--rebuild", "Master DB"];
+    let ran = owing.run("rs-dbsync", &rebuild, 5);
+    let _ = ran.says("abandoned data kept").says("rs-snapshot take --pin -- \"Master DB\"");
+    let settle = || -> String {
+        let (debts, audit) = owing.audit();
+        let debt = debts.iter().find(|debt| debt["key"] == "fenced:Master DB").unwrap();
+        let reason = debt["reason"].as_str().unwrap();
+        assert!(reason.contains("no backup of its data was read"), "{reason}");
+        let line = debt["settle"].as_str().unwrap().to_owned();
+        let _ = audit.says(&line);
+        line
+    };
+    let line = settle();
+    let (first, then) = line.split_once(" && ").unwrap_or_else(|| panic!("{line}"));
+    assert!(first.starts_with("rs-snapshot take --pin ") && then.contains("--rebuild"), "{line}");
+    let _ = owing.scene.call("bash", "bash").args(["-c", first]).run().exits(0);
+    assert!(!settle().contains("rs-snapshot"), "it is kept: {}", settle());
     owing.settle("binlogs:Master DB");
     owing.settle("rebuild:Slave DB");
     until("replication", LIMIT, || sql(&owing.scene, "Slave DB", "SELECT @@read_only") == "1");
@@ -263,6 +286,22 @@ fn every_kind_of_debt_is_named_and_settled_by_its_own_command() {
     a_pin_outlives_the_server_that_it_was_taken_from(&owing);
 }
 
+/// The map says that the page is up, and no rule reads it any more.
+fn the_page_is_believed_to_clients_only(owing: &Owing, config: &str, promote: &[&str]) {
+    let serve = |text: &str| {
+        std::fs::write(config, text).unwrap();
+        let _ = owing.run("rs-run", &["balancer reload", "Load Balancer-1"], 0);
+    };
+    let good = std::fs::read_to_string(config).unwrap();
+    let rule = |line: &&str| !line.contains("http-request return status 503");
+    let none: Vec<&str> = good.lines().filter(rule).collect();
+    assert_ne!(none.len(), good.lines().count());
+    serve(&format!("{}\n", none.join("\n")));
+    let ran = owing.run("rs-dbsync", promote, 5);
+    let _ = ran.says("the promotion may not be: page active").says("Load Balancer-1");
+    serve(&good);
+}
+
 /// The command that settles it names a server that is there.
 fn a_pin_outlives_the_server_that_it_was_taken_from(owing: &Owing) {
     let run = |tool: &str, args: &[&str]| owing.run(tool, args, 0);
@@ -274,6 +313,19 @@ fn a_pin_outlives_the_server_that_it_was_taken_from(owing: &Owing) {
         debt["settle"].as_str().unwrap().to_owned()
     };
     assert!(settle().ends_with("-- 'Slave DB'"), "{}", settle());
+    // whom others are sent to by an input does not end
+    let told = format!("SVN_APP_REPOSITORY=text:svn://{}/shop", {
+        let slave = run("rs-server", &["list", "Slave DB"]).record();
+        slave["address"].as_str().unwrap().to_owned()
+    });
+    let balancer = ["--current", "--on", "Load Balancer-1"];
+    run("rs-inputs", &[&["set", "--create", &told][..], &balancer].concat());
+    let plan = run("rs-cleanup", &["plan", "--", "Slave DB"]);
+    let why = plan.record()["entries"][0]["forbidden"].to_string();
+    assert!(why.contains("SVN_APP_REPOSITORY of Load Balancer-1 names its address"), "{why}");
+    let plan = owing.scene.file("plan.json", &plan.stdout);
+    owing.run("rs-cleanup", &["retire", "--plan", &plan, "--delete"], 5).says("names its address");
+    run("rs-inputs", &[&["unset", "SVN_APP_REPOSITORY"][..], &balancer].concat());
     let plan = run("rs-cleanup", &["plan", "--", "Slave DB"]);
     let plan = owing.scene.file("plan.json", &plan.stdout);
     run("rs-cleanup", &["retire", "--plan", &plan, "--delete"]);

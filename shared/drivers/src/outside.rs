@@ -7,13 +7,30 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use rs_contract::Secret;
-use rs_model::member::PageSeen;
+use rs_contract::{PageSwitch, Result, Secret};
+use rs_model::member::{Page, PageSeen};
 
-use crate::http::Probe;
+use crate::http::{Probe, probes};
+use crate::settings::Settings;
 
 /// New connections to one address: of two processes that share it, one stays unseen once in 128 times.
 const TIMES: usize = 8;
+
+/// A balancer's page, as told and as seen: what a client sees at each address where it answers.
+pub fn page(
+    driver: &dyn PageSwitch,
+    settings: &Settings,
+    balancer: &str,
+    pool: &str,
+) -> Result<Page> {
+    let (active, saved) = driver.active(pool)?;
+    let path = settings.or("LB_PROBE_PATH", "/")?;
+    let bypass = settings.or("LB_BYPASS_HEADER", "X-Maintenance-Bypass")?;
+    let content = driver.content(pool)?;
+    let seen = probes(driver, settings, pool, &path)?;
+    let seen = seen.iter().map(|probe| look(probe, content.as_deref(), &bypass)).collect();
+    Ok(Page { balancer: balancer.to_owned(), pool: pool.to_owned(), active, saved, seen })
+}
 
 /// What clients see of the maintenance page at one address. No answer is an answer here.
 ///

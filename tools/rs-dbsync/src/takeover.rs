@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rs_contract::Result;
-use rs_drivers::look;
 use rs_drivers::settings::Settings;
+use rs_drivers::{look, outside};
 use rs_model::act::Outcome;
 use rs_model::migration::{Stage, half};
 use rs_model::silence::judge_silence;
@@ -193,10 +193,11 @@ fn open_pages(site: &Site<'_>, run: Option<&str>) -> Result<Vec<String>> {
         let settings = Settings::among(site.cloud(), &site.deployment, server, &site.servers)?;
         for pool in pool::pools(std::slice::from_ref(server)) {
             let channel = if server.foreign { None } else { Some(site.cloud().channel(server)?) };
-            let active = rs_drivers::page(server, &settings, channel).and_then(|p| p.active(&pool));
-            match active {
-                Ok((true, _)) => {}
-                Ok((false, _)) => open.push(format!("{} serves {pool}", server.name)),
+            // the map may say yes where no rule reads it: what counts is what a client gets
+            let page = rs_drivers::page(server, &settings, channel)
+                .and_then(|page| outside::page(page.as_ref(), &settings, &server.name, &pool));
+            match page {
+                Ok(page) => open.extend(page.not_on()),
                 Err(e) => open.push(format!("{}: {e}", server.name)),
             }
         }

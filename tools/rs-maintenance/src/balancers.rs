@@ -8,7 +8,7 @@ use rs_drivers::http::{Probe, probes};
 use rs_drivers::look::way;
 use rs_drivers::outside;
 use rs_drivers::settings::Settings;
-use rs_model::member::{Page, PageSeen};
+use rs_model::member::Page;
 use rs_model::{Server, pool};
 
 /// One balancer.
@@ -105,15 +105,6 @@ impl Lb {
         probes(self.driver.as_ref(), &self.settings, pool, path)
     }
 
-    /// What a client sees at each of its addresses.
-    pub fn seen(&self, pool: &str) -> Result<Vec<PageSeen>> {
-        let path = self.settings.or("LB_PROBE_PATH", "/")?;
-        let bypass = self.settings.or("LB_BYPASS_HEADER", "X-Maintenance-Bypass")?;
-        let page = self.driver.content(pool)?;
-        let look = |probe: &Probe| outside::look(probe, page.as_deref(), &bypass);
-        Ok(self.probes(pool, &path)?.iter().map(look).collect())
-    }
-
     /// What the page must spare: the balancer's own health and status pages, and whoever has the bypass.
     pub fn spared(&self, pool: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
@@ -146,13 +137,6 @@ impl Lb {
 
     /// As told and as seen.
     pub fn page(&self, pool: &str) -> Result<Page> {
-        let (active, saved) = self.driver.active(pool)?;
-        Ok(Page {
-            balancer: self.server.name.clone(),
-            pool: pool.to_owned(),
-            active,
-            saved,
-            seen: self.seen(pool)?,
-        })
+        outside::page(self.driver.as_ref(), &self.settings, &self.server.name, pool)
     }
 }
