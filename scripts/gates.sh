@@ -4,8 +4,9 @@
 # Sourced by upgrade.sh, never run. In the dark it asks no tool: what it needs it has read before.
 # shellcheck disable=SC2154 # mode, yes, results are upgrade.sh's
 
-cost=free   # of coming back: free, migration, users, none
-begun_at='' # when the page went up, milliseconds since the epoch
+cost=free    # of coming back: free, migration, users, none
+begun_at=''  # when the page went up, milliseconds since the epoch
+came_back=no # whether a way back is the last that the run did: done, or cut off, and somebody turns round
 declare -A rehearsed=()
 back_ms=''      # what coming back takes, milliseconds
 told=()         # hooks that are being told
@@ -54,6 +55,8 @@ gates_open() {
     *'"tool":"rs-cleanup"'*'"verb":"retire"'*) [[ $cost != users ]] || cost=none ;;
     esac
   done < <(command rs-journal show --run "$UPGRADE" --allow-none --json)
+  # shellcheck disable=SC2034 # upgrade.sh reads it
+  came_back=$back
   # also where somebody turned round and the page stayed up
   [[ -z $page_at ]] || begun_at=$page_at
   # it would begin again at step 15, on migrated data, as if that were free

@@ -519,15 +519,47 @@ read_marks() {
 # The label of the snapshot before the migration. A run that came back and begins again takes another one: a label names one
 # backup, and what it was then is no pair with the copy that is held now.
 pre_upgrade() {
-  local attempt=1 line
+  local attempt=1 line back=no ended=no
   [[ ${RS_MODE:-} == plan ]] || while IFS= read -r line; do
     case $line in
-    *'"subject":"way back"'*) attempt=$((attempt + 1)) ;;
-    *'"subject":"undo"'*) attempt=$((attempt - 1)) ;;
+    *'"subject":"step back"'*) back=yes ;;
+    *'"subject":"step forth"'*) back=no ;;
+    *'"subject":"way back"'*) attempt=$((attempt + 1)) back=no ended=yes ;;
+    *'"subject":"undo"'*) # of one that was cut off nothing is counted yet
+      [[ $ended == no ]] || attempt=$((attempt - 1))
+      back=no ended=no
+      ;;
+    *'"subject":"step '[0-4]*) # somebody turned round
+      [[ $back == no ]] || attempt=$((attempt + 1))
+      back=no
+      ;;
     esac
   done < <(command rs-journal show --run "$UPGRADE" --allow-none --json 2>/dev/null)
   printf 'pre-upgrade-%s' "$UPGRADE"
   ((attempt == 1)) || printf -- '-%s' "$attempt"
+}
+noted() { # noted KIND: on what a debt of that kind stands in the journal, one a line
+  { command rs-cleanup audit --json 2>/dev/null || true; } | debts "$1"
+}
+debts() { sed -n "s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"; }
+# begun KIND: also what was cut off before the world shows it: its inverse brings it to an end
+begun() { [[ -n $(noted "$1") ]]; }
+# attempt_ends TELL: what an attempt that did not migrate left at its database is taken back, each told by TELL: a hold of it
+# stands for a position that is gone once somebody writes, and its snapshot too.
+attempt_ends() {
+  local label
+  if begun held; then
+    "$1" "the warm slave replicates again"
+    rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
+  fi
+  label=$(pre_upgrade)
+  if [[ $'\n'$(noted pin)$'\n' == *"/$label"$'\n'* ]]; then
+    "$1" "the snapshot of this attempt is kept no more"
+    rs-snapshot unpin --role master --label "$label" >/dev/null
+  fi
+  if begun sync_relay_log; then
+    rs-server list --as warm | rs-dbsync settings restore sync_relay_log >/dev/null
+  fi
 }
 warm_is_master() { # the migration was rolled back: a warm slave of this run is a master
   [[ -n $(command rs-server list --as warm --role master --allow-none --json 2>/dev/null) ]]

@@ -154,16 +154,10 @@ did() { # did TOOL VERB [OUTCOME]: whether this run has such an act, since it la
   [[ $turned == no || $undo == yes ]] || seen=$before
   return "$seen"
 }
-noted() { # noted KIND: on what a debt of that kind stands in the journal, one a line
-  { command rs-cleanup audit --json 2>/dev/null || true; } | debts "$1"
-}
 owed() { # owed KIND: the same, where the world shows it too
   { command rs-cleanup audit --json 2>/dev/null || true; } | sed '/"world":"settled"/d' | debts "$1"
 }
-debts() { sed -n "s/.*\"key\":\"$1:\([^\"]*\)\".*/\1/p"; }
 open() { [[ -n $(owed "$1") ]]; } # open KIND
-# begun KIND: also what was cut off before the world shows it: its inverse brings it to an end
-begun() { [[ -n $(noted "$1") ]]; }
 old() { rs-server list --as old --role app --state operational "$@"; }
 part() {
   now=$1
@@ -413,18 +407,7 @@ if [[ $migrated == yes ]]; then
   ((${#unpaid[@]} == 0)) || [[ $mode != run ]] || printf '%s\n' "${unpaid[@]}" | rs-dbsync promote "${losing[@]}" "${overrides[@]}" >/dev/null
   [[ $paid == no && ${#unpaid[@]} -gt 0 && $mode == run ]] || rs-server list --as warm | rs-dbsync promote --lose-writes "${overrides[@]}" >/dev/null
 else
-  if begun held; then
-    part "the warm slave replicates again"
-    rs-server list --as warm | rs-server unlock | rs-dbsync resume >/dev/null
-  fi
-  label=$(pre_upgrade)
-  if [[ $'\n'$(noted pin)$'\n' == *"/$label"$'\n'* ]]; then
-    part "the snapshot of this attempt is kept no more"
-    rs-snapshot unpin --role master --label "$label" >/dev/null
-  fi
-  if begun sync_relay_log; then
-    rs-server list --as warm | rs-dbsync settings restore sync_relay_log >/dev/null
-  fi
+  attempt_ends part
 fi
 if did rs-inputs promote; then
   part "the inputs of the deployment are those of the old release again"

@@ -454,6 +454,8 @@ names_known() { # a wrong name must not look like a step that cannot be tried ye
     "APP_LIKE, TEST_LB_LIKE, WARM, OLD_ARRAY in the settings; rs-server list --all"
   scripts_known -- "$APP_LIKE"
 }
+# shellcheck disable=SC2317 # called by name
+indented() { say "      $1"; }
 if [[ $mode == run ]]; then
   [[ $(newest_mark) != undo ]] ||
     no_way 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
@@ -466,6 +468,8 @@ done_before=' '
 if [[ $mode == run ]]; then
   read_marks
   stood=$done_before
+  # a way back that was cut off may not have come to it; the steps begin with 15 again
+  [[ $came_back == no ]] || attempt_ends indented </dev/null
 fi
 if [[ $mode == dry-run ]]; then
   names_known
