@@ -49,6 +49,12 @@ while (($#)); do
   --from | --until | --only | --lock-wait | --window)
     (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
     case $1 in
+    --from | --until | --only)
+      name=${1#--}
+      [[ -z ${!name} ]] || die 2 "$1 is given twice: ${!name} and $2" "one start for each part"
+      ;;
+    esac
+    case $1 in
     --from) from=$2 ;; --until) until=$2 ;; --only) only=$2 ;;
     --window) window=$2 ;;
     --lock-wait) lock+=(--lock-wait "$2") ;;
@@ -174,7 +180,7 @@ trap '' HUP # the window survives the loss of the terminal
 # shellcheck disable=SC2034 # step 23 reads it
 [[ $again == no ]] || MIGRATE_AGAIN=(--again)
 set -m # each step is a process group of its own, so that Ctrl-C ends it as a whole
-results=$(mktemp -d)
+results=$(mktemp -d 2>&1) || die 1 "no folder for what the steps say can be made in ${TMPDIR:-/tmp}: $results" "TMPDIR=FOLDER, one that you can write to"
 current='' # the step that runs, or that ended last
 declare -A pids=()
 
@@ -267,7 +273,9 @@ begin() {           # begin LABEL [later]: the step in a process group of its ow
     set +m
     trap - INT TERM
     trap 'leftmost "${PIPESTATUS[@]}"' ERR
-    trap 'now_ms && printf "%s\n" "$now" >"$results/$label.ended"' EXIT
+    # a step may have a `label` of its own
+    ended_in=$results/$label.ended
+    trap 'now_ms && printf "%s\n" "$now" >"$ended_in"' EXIT
     STEP_DID=$results/$label.did
     "step_${part_of[$label]:-$label}"
     [[ -s $STEP_DID ]] || die 1 "step $label called no tool and did not say why" "look at $(step_file "$(number "$label")")"

@@ -9,10 +9,10 @@ step_37() {
   local plan
   plan=$(mktemp)
   rs-server list --as old --as warm --as temp --role server --allow-none | rs-server unlock --allow-none >/dev/null
-  rs-lbctl point "$TEST_HOST" --remove
   rs-cleanup plan --as old --as warm --as temp --include-warm --allow-none >"$plan"
   rs-cleanup retire --plan "$plan"
   rm -f "$plan"
+  rs-lbctl point "$TEST_HOST" --remove # when nothing declines any more
   rs-server list --role master | rs-dbsync settings restore binlogs
 }
 proof_37() {
