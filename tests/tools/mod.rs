@@ -32,6 +32,7 @@ mod rs_server;
 mod rs_snapshot;
 mod site_file;
 mod small_site;
+mod taken_back;
 mod templates;
 mod verbs;
 mod wrong_usage;
