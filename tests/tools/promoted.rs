@@ -2,6 +2,7 @@
 //! done when every application server sees the moved name, each through the name server that it asks.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rs_drivers::settings::Settings;
@@ -218,16 +219,50 @@ fn a_promotion_moves_the_names_and_waits_until_every_application_server_sees_the
         let open = scene.tool("rs-journal").args(["show", "--open", "--json"]).run();
         open.stdout.contains("promote")
     });
-    for name in [NAME, READ_NAME] {
-        other.set(name, &[new], 60).unwrap();
+    // somebody who may goes on writing where nobody should: it is said, and where that left it is known
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|work| {
+        let writer = work.spawn(|| writes_on(&set.master, &ended));
+        until("the first writes", Duration::from_secs(30), || {
+            set.master.sql("SELECT COUNT(*) > 20 FROM appdb.t WHERE id > 9000") == "1"
+        });
+        for name in [NAME, READ_NAME] {
+            other.set(name, &[new], 60).unwrap();
+        }
+        told(child);
+        ended.store(true, Ordering::Relaxed);
+        writer.join().unwrap();
+    });
+    let again = set.dbsync(&promote, 0);
+    assert_eq!(did(&again)["changed"], false);
+    assert_eq!(set.debts_of_ours(), ["fenced:Master DB", "lock:Slave2 DB", "rebuild:Slave DB"]);
+}
+
+/// Writes as root until it is told to end, each in a session of its own; some are ended by the server.
+fn writes_on(master: &rs_tests::Db, ended: &AtomicBool) {
+    for id in 9001.. {
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        let insert = format!("INSERT INTO appdb.t VALUES ({id}, 'behind the fence')");
+        let newer = format!("SET GLOBAL super_read_only=0; {insert}; SET GLOBAL super_read_only=1");
+        let _ = master.asked(master.or(&insert, &newer));
     }
+}
+
+/// The promotion comes to its end, and says what was seen and what was written behind its back.
+fn told(child: std::process::Child) {
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let record: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let seen = &record["did"].as_array().unwrap().last().unwrap()["after"]["seen_by"];
     assert_eq!(seen, &serde_json::json!(["App 1", "App 2"]), "{record}");
-    let again = set.dbsync(&promote, 0);
-    assert_eq!(did(&again)["changed"], false);
-    assert_eq!(set.debts_of_ours(), ["fenced:Master DB", "lock:Slave2 DB", "rebuild:Slave DB"]);
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(said.contains("\"Master DB\" was written to after it was fenced"), "{said}");
+    let fenced = &record["did"].as_array().unwrap().last().unwrap()["after"]["fenced"];
+    assert!(
+        said.contains(&format!("at `{}` now", fenced["position"]["gtid"].as_str().unwrap())),
+        "{said}"
+    );
 }

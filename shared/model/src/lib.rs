@@ -4,6 +4,7 @@
 //! arguments, answers go out as values, so that every rule is tested without a server.
 
 pub mod act;
+pub mod attempt;
 pub mod borrowed;
 pub mod check;
 pub mod claims;

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::enough;
-use crate::price::Moment;
 use crate::{Answer, Check};
 
 /// A migration as the database keeps it beside the data.
@@ -23,15 +22,6 @@ pub struct Migration {
     pub running: bool,
     /// When it was begun, as the server writes times: these sort.
     pub begun_at: String,
-}
-
-/// The newest attempt of a migration, as the state store keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// RFC 3339 UTC.
-    pub begun: String,
-    /// Where its end left the master; absent: it was cut off, and what it sent may have gone on.
-    pub left: Option<Moment>,
 }
 
 /// How far a migration came.

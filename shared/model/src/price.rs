@@ -140,9 +140,10 @@ impl Price {
     }
 }
 
-/// Whether a master wrote nothing between two moments but canaries; what cannot be compared is no yes.
-pub fn only_canaries(from: &Moment, to: &Moment) -> bool {
-    part(from, to, None, &[]) == Some((0, None))
+/// Whether a master wrote nothing between two moments but what is ours: canaries, and, where it was read which tables were
+/// `written` to, heartbeats. What cannot be compared is no yes.
+pub fn only_ours(from: &Moment, to: &Moment, written: Option<&Written>, tables: &[String]) -> bool {
+    part(from, to, written, tables).is_some_and(|(users, _)| users == 0)
 }
 
 /// How many there are between two moments, and how many of them are heartbeats (absent: not told apart).

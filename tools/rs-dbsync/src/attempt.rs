@@ -1,15 +1,15 @@
-//! Attempts of a migration: where each left the master. What is there beyond the hold is excused only where it is the
-//! migration's own.
+//! Attempts of a migration: each is noted, and whether the master is where the last one left it is asked.
 
 use rs_cli::Journal;
 use rs_contract::{Kind, Result, Txn};
 use rs_model::Position;
 use rs_model::act::{Act, Outcome};
-use rs_model::migration::Attempt;
-use rs_model::price::{Moment, only_canaries};
+use rs_model::attempt::{Attempt, Left, Since};
+use rs_model::price::{Moment, only_ours};
 use rs_model::replica::HeldAt;
 use serde_json::{Value as Json, json};
 
+use crate::price::{READ, heartbeat_tables};
 use crate::sets::{Open, Site};
 
 /// Where the newest attempt under a token is noted.
@@ -57,8 +57,8 @@ pub fn noted(
     result
 }
 
-/// Whether the master is where the copy was held; or where the last attempt of this migration since then left it. One that
-/// was cut off left it at no known place: then nobody may have switched writes on since.
+/// Whether the master is where the copy was held; or where the last attempt of this migration since then left it, but for
+/// canaries and heartbeats.
 pub fn unmoved(
     site: &Site<'_>,
     master: &Open,
@@ -74,66 +74,55 @@ pub fn unmoved(
     }
     let attempt = site.state().get(&key(site, &master.set, token))?;
     let attempt = attempt.and_then(|entry| serde_json::from_value::<Attempt>(entry.value).ok());
-    // a copy that is fenced was held before it, and promoted since
-    let Some(attempt) = attempt.filter(|one| fenced || one.begun > held.at) else {
-        return Ok((false, detail));
-    };
     let acts = Journal::new(site.state()).acts()?;
-    let place = match attempt.left {
-        Some(left) => Some(left),
-        None => match abandoned(site, master, &acts, &attempt.begun) {
-            Some(moment) if opened(site, master, &acts, &attempt.begun, &moment.at).is_none() => {
-                Some(moment)
-            }
-            Some(_) => return Ok((false, detail)),
-            None if fenced => return Ok((false, detail)),
-            None => None,
-        },
+    let since = Since {
+        held_at: held.at.clone(),
+        fenced,
+        attempt,
+        abandoned: abandoned(site, master, &acts),
+        opened: opened(site, master, &acts),
     };
-    let Some(place) = place else {
-        let opened = opened(site, master, &acts, &attempt.begun, &rs_cli::now());
-        return Ok(match opened {
-            Some(act) => (
-                false,
-                format!(
-                    "{detail}; an attempt at {} was cut off, and writes were on since: {} at {}",
-                    attempt.begun, act.verb, act.at
-                ),
+    let cut_off = || since.attempt.as_ref().map_or("", |attempt| &attempt.begun);
+    Ok(match since.left() {
+        Left::Unknown => (false, detail),
+        Left::Alone => (
+            true,
+            format!(
+                "{detail}; an attempt at {} was cut off, and no writes were on since",
+                cut_off()
             ),
-            None => (
-                true,
-                format!(
-                    "{detail}; an attempt at {} was cut off, and no writes were on since",
-                    attempt.begun
-                ),
+        ),
+        Left::Opened(at, verb) => (
+            false,
+            format!(
+                "{detail}; an attempt at {} was cut off, and writes were on since: {verb} at {at}",
+                cut_off()
             ),
-        });
-    };
-    let detail = format!("{detail}; the last attempt left it at `{}`", place.position.text());
-    Ok((only_canaries(&place, &now(master)?), detail))
+        ),
+        Left::At(place) => {
+            let detail =
+                format!("{detail}; the last attempt left it at `{}`", place.position.text());
+            let now = now(master)?;
+            let written = master.db.written(&place.position, &now.position, READ).ok();
+            let tables = heartbeat_tables(master)?;
+            (only_ours(place, &now, written.as_ref(), &tables), detail)
+        }
+    })
 }
 
-/// Where this master was when it was abandoned for another, after a moment.
-fn abandoned(site: &Site<'_>, master: &Open, acts: &[Act], after: &str) -> Option<Moment> {
+/// Where this master was when it was abandoned for another, the last time.
+fn abandoned(site: &Site<'_>, master: &Open, acts: &[Act]) -> Option<Moment> {
     let act = acts.iter().rev().find(|act| {
-        site.is_promotion(act, &master.set)
-            && act.after["old_master"] == json!(master.server.name)
-            && act.at.as_str() > after
+        site.is_promotion(act, &master.set) && act.after["old_master"] == json!(master.server.name)
     })?;
     let fenced = serde_json::from_value::<HeldAt>(act.after["fenced"].clone()).ok()?;
     Some(Moment { at: fenced.at, position: fenced.position, canaries: fenced.known_by?.canaries })
 }
 
-/// The act between two moments that switched a master's writes on, or that found them on.
-fn opened<'a>(
-    site: &Site<'_>,
-    master: &Open,
-    acts: &'a [Act],
-    from: &str,
-    to: &str,
-) -> Option<&'a Act> {
+/// The acts that switched a master's writes on, or that found them on.
+fn opened(site: &Site<'_>, master: &Open, acts: &[Act]) -> Vec<(String, String)> {
     let subject = format!("server {}", master.server.name);
-    acts.iter().find(|act| {
+    let opens = |act: &&Act| {
         let on = match act.verb.as_str() {
             // one that failed may have come half the way
             "writes on" => true,
@@ -144,9 +133,7 @@ fn opened<'a>(
             "promote" => act.outcome == Outcome::Done,
             _ => false,
         };
-        on && act.tool == "rs-dbsync"
-            && act.deployment == site.deployment
-            && act.subject == subject
-            && (from..=to).contains(&act.at.as_str())
-    })
+        on && act.tool == "rs-dbsync" && act.deployment == site.deployment && act.subject == subject
+    };
+    acts.iter().filter(opens).map(|act| (act.at.clone(), act.verb.clone())).collect()
 }

@@ -74,7 +74,6 @@ fn gather(
                 && (migrated.at.as_str()..opened.at.as_str()).contains(&act.at.as_str())
         })
     });
-    let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
     let mut facts = PriceFacts {
         held: parted,
         migrated,
@@ -86,11 +85,7 @@ fn gather(
             position: master.db.position()?,
             canaries: master.db.canaries()?,
         },
-        heartbeat_tables: tables
-            .split(',')
-            .map(|table| table.trim().to_owned())
-            .filter(|table| !table.is_empty())
-            .collect(),
+        heartbeat_tables: heartbeat_tables(master)?,
         ..PriceFacts::default()
     };
     let from = facts.users_from().at.clone();
@@ -108,6 +103,13 @@ fn gather(
     }
     facts.written_since = read(facts.users_from(), &facts.now);
     Ok(facts)
+}
+
+/// The tables that heartbeats write to.
+pub fn heartbeat_tables(master: &Open) -> Result<Vec<String>> {
+    let tables = master.settings.or("DB_HEARTBEAT_TABLES", "")?;
+    let tables = tables.split(',').map(|table| table.trim().to_owned());
+    Ok(tables.filter(|table| !table.is_empty()).collect())
 }
 
 /// Where the present master was when the two parted, and whether that was the promotion. A slave parted from it when it

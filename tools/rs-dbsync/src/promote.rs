@@ -359,6 +359,20 @@ fn act(
         master.db.kill_sessions(&[], &|line| cx.say(line))?;
     }
     let seen_by = seen(promote, site, plan, &names)?;
+    if let (Some(master), Some(then)) = (master, &fence) {
+        let end = fenced(plan, master)?;
+        if !end.position.same(&then.position) {
+            cx.warn(&format!(
+                "{:?} was written to after it was fenced, through an account that may while it is read-only: at `{}` then, \
+                 at `{}` now (try: what still runs there, e.g. the script of a migration that was cut off: end it; what it \
+                 wrote is not in the new master)",
+                plan.old.name,
+                then.position.text(),
+                end.position.text()
+            ));
+            fence = Some(end);
+        }
+    }
     let now = plan.slave.db.replica()?;
     if !now.channels.is_empty() || now.read_only {
         return Err(Error::new(Kind::Failed, format!("{:?} is not what a master is", slave.name))
