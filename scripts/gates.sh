@@ -360,3 +360,55 @@ decide() { # decide 'DP1 WHAT': the facts, the gate, the hooks; then a person sa
   [[ $answer == y* ]] || refuse "stopped at the decision: $what" 'upgrade.sh to go on, rollback.sh to go back'
   hooks_after decision "$number" "$what" 0
 }
+
+# ---- what the settings name ---------------------------------------------------------------------------------------
+# A wrong name must not look like a step that cannot be tried yet, nor be found when half of the work is done.
+names_known() {
+  local rc=0 entry
+  [[ $done_before != *' 37 '* ]] || return 0 # they are gone, as they should be
+  command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?
+  ((rc == 0 || rc == 8)) || die "$rc" "the pool '$POOL' cannot be asked" "POOL in the settings; rs-lbctl status"
+  [[ -z $STAGING ]] || command rs-server list --deployment "$STAGING" --allow-none >/dev/null ||
+    die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment '$STAGING'"
+  is_a APP_LIKE app "$APP_LIKE"
+  is_a TEST_LB_LIKE lb "$TEST_LB_LIKE"
+  [[ -z $OLD_ARRAY ]] || is_a OLD_ARRAY array "$OLD_ARRAY"
+  for entry in "${WARM[@]}"; do is_a WARM db "${entry%% => *}"; done
+  to_be_made TEST_LB temp "$TEST_LB"
+  [[ -z $NEW_ARRAY ]] || to_be_made NEW_ARRAY new "$NEW_ARRAY"
+  for entry in "${WARM[@]}"; do to_be_made WARM warm "${entry#* => }"; done
+  [[ $APP_NAME == *%n* ]] || to_be_made APP_NAME new "$APP_NAME"
+  fits_there
+  scripts_known -- "$APP_LIKE"
+}
+is_a() { # is_a SETTING ROLE NAME: it is there, and what the steps take it for
+  command rs-server list -- "$3" >/dev/null ||
+    die $? "$1 names what is not there: $3" "$1 in the settings; rs-server list --all"
+  [[ -n $(command rs-server list --role "$2" --allow-none -- "$3" 2>/dev/null) ]] ||
+    die 5 "$1 is ${3@Q}, which is there and has not the role $2" "$1 in the settings; rs-server list --role $2"
+}
+to_be_made() { # to_be_made SETTING PART NAME: it is not there yet, or this run made it
+  command rs-server list -- "$3" >/dev/null 2>&1 || return 0
+  [[ -n $(command rs-server list --as "$2" --allow-none -- "$3" 2>/dev/null) ]] ||
+    die 5 "$1 is ${3@Q}, which is there already, and this run did not make it" "another name for $1 in the settings; rs-server list --all"
+}
+fits_there() { # values that the world refuses, or that would take the site's own place
+  local record most entry file
+  record=$(command rs-server list --json -- "$TEST_LB_LIKE")
+  [[ ${record,,} != *'"lb_hostname":{"from":"'[a-z]*'","value":"text:'"${TEST_HOST,,}"'"}'* ]] ||
+    die 2 "TEST_HOST is ${TEST_HOST@Q}, which is the name of the site itself" "TEST_HOST=test1.mysite.com: another record"
+  if [[ -n $OLD_ARRAY ]]; then
+    record=$(command rs-server list --json -- "$OLD_ARRAY")
+    most=${record#*'"maximum":'}
+    most=${most%%[!0-9]*}
+    ((NEW_ARRAY_MIN <= most)) ||
+      die 2 "NEW_ARRAY_MIN is $NEW_ARRAY_MIN, and ${OLD_ARRAY@Q}, whose copy it is for, has $most instances at most" "NEW_ARRAY_MIN=$most or less"
+  fi
+  [[ $done_before == *' 12 '* ]] ||
+    command rs-inputs set --next --temporary --dry-run --on "$APP_LIKE" "${RELEASE[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"} >/dev/null ||
+    die $? "$APP_LIKE refuses inputs of the release" "RELEASE and WAIT_AT_BOOT in the settings; rs-inputs show --on '$APP_LIKE'"
+  [[ $done_before == *' 23 '* ]] || for entry in "${MIGRATION_SQL[@]}"; do
+    file=${entry#* => }
+    [[ -r $file && ! -d $file ]] || die 2 "MIGRATION_SQL names a file that cannot be read: $file" "as step 23 will read it, from ${PWD@Q}"
+  done
+}

@@ -81,7 +81,7 @@ close_log() { # all that was said is written and shown before we end
 # NAME=VALUE lines of one file; a list setting may stand more than once. Nothing in it is executed.
 singles=(DEPLOYMENT UPGRADE POOL TEST_POOL TEST_HOST TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME NEW_APPS OLD_ARRAY NEW_ARRAY
   NEW_ARRAY_MIN STAGING BACKUP_MAX_AGE EXPECT_RELEASE OLD_RELEASE SNAPSHOT WINDOW ALERTS WAIT_AT_BOOT CODE_UPDATE APP_START
-  APP_STOP APP_RESTART WORKER_START WORKER_STOP WORKERS_IN_ARRAYS RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
+  APP_STOP APP_RESTART WORKER_START WORKERS_IN_ARRAYS RESTART_APP REHEARSE_ROOT REHEARSE_ADDRESSES REHEARSE_RATE
   BACK_TIME UNREHEARSED HOOKS HOOK_LIMIT PAGE_WAIT PAGE_KILL)
 # shellcheck disable=SC2034 # the steps read them
 lists=(WARM RELEASE ISOLATION KEEP MIGRATION_SQL MIGRATION_SCRIPT ALLOW_WRITER REHEARSE_SET REHEARSE_SET_ON REHEARSE_WITHOUT
@@ -124,7 +124,7 @@ defaults() {
   : "${CODE_UPDATE:=code update}" "${APP_START:=app start}" "${APP_STOP:=app stop}" "${APP_RESTART:=app restart}"
   : "${WORKERS_IN_ARRAYS:=yes}"
   # empty on purpose: a site without workers, one whose applications never start by themselves
-  : "${WORKER_START=worker start}" "${WORKER_STOP=worker stop}" "${RESTART_APP:=no}"
+  : "${WORKER_START=worker start}" "${RESTART_APP:=no}"
   : "${ALERTS:=yes}" "${WAIT_AT_BOOT=APP_START_AT_BOOT=text:false}"
   : "${BACK_TIME:=}" "${UNREHEARSED:=decline}" "${HOOKS:=}" "${HOOK_LIMIT:=30s}"
   : "${REHEARSE_ROOT:=}" "${REHEARSE_ADDRESSES:=}" "${REHEARSE_RATE:=}"
@@ -162,7 +162,10 @@ values() {
     fits_all "$name" "${!name}" '^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}$' "no name of a pool" "letters, digits, '_', '.' and '-', at most 64"
   done
   fits_all TEST_HOST "$TEST_HOST" '^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.|$))+$' "no host name" "test1.mysite.com"
-  for name in DEPLOYMENT STAGING TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME OLD_ARRAY NEW_ARRAY; do visible "$name" "${!name}"; done
+  for name in DEPLOYMENT STAGING TEST_LB_LIKE TEST_LB APP_LIKE APP_NAME OLD_ARRAY NEW_ARRAY EXPECT_RELEASE OLD_RELEASE; do
+    visible "$name" "${!name}"
+  done
+  for entry in "${ALLOW_WRITER[@]}"; do visible ALLOW_WRITER "$entry"; done
   [[ $APP_NAME != *%n*%n* ]] || die 2 "APP_NAME is ${APP_NAME@Q}: %n stands in it twice" "App Server-%n"
   [[ $APP_NAME == *%n* ]] || ((NEW_APPS == 1)) ||
     die 2 "APP_NAME is ${APP_NAME@Q}: $NEW_APPS servers would have one name" "put %n into it: App Server-%n"
@@ -179,7 +182,11 @@ values() {
     [[ ${entry%% => *} != "${entry#* => }" ]] || die 2 "WARM is ${entry@Q}: a slave is no copy of itself" "WARM=SLAVE => NAME OF THE COPY"
   done
   for entry in "${RELEASE[@]}"; do input_value RELEASE "$entry"; done
-  for entry in "${ISOLATION[@]}"; do input_value ISOLATION "$entry"; done
+  for entry in "${ISOLATION[@]}"; do
+    input_value ISOLATION "$entry"
+    [[ " $(names "${RELEASE[@]}" | tr '\n' ' ')" != *" ${entry%%=*} "* ]] ||
+      die 2 "RELEASE and ISOLATION both set ${entry%%=*}: step 25 would take away what the release needs" "keep one of the two"
+  done
   [[ -z $WAIT_AT_BOOT ]] || input_value WAIT_AT_BOOT "$WAIT_AT_BOOT"
   for entry in "${KEEP[@]}"; do
     fits_all KEEP "$entry" '^[A-Za-z_][A-Za-z0-9_]*$' "no name of an input" "KEEP=WORKERS_AT_BOOT, each on a line of its own"

@@ -401,11 +401,12 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
     marks+=($!)
   fi
 }
-settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is often that an earlier step was dry too
+settle_dry() { # settle_dry LABEL EXIT CHANGES: what a dry step tells; a no is often that an earlier step was dry too, wrong
+  # usage never
   local label=$1 rc=$2 changed=$3
   case $rc in
   0) say "$(printf '%4s  would change %s  %s' "$label" "$changed" "$(title "$label")")" ;;
-  2 | 3 | 4 | 5) say "$(printf '%4s  not tried (exit %s: it needs what earlier steps leave)  %s' "$label" "$rc" "$(title "$label")")" ;;
+  3 | 4 | 5) say "$(printf '%4s  not tried (exit %s: it needs what earlier steps leave)  %s' "$label" "$rc" "$(title "$label")")" ;;
   *)
     say "$(printf '%4s  FAILED (exit %s)  %s' "$label" "$rc" "$(title "$label")")"
     finish "$rc"
@@ -448,20 +449,6 @@ apps_behind() { # what did not start on the old schema starts on the new one
     settle "$label"
   done
 }
-names_known() { # a wrong name must not look like a step that cannot be tried yet
-  local rc=0 names=("$APP_LIKE" "$TEST_LB_LIKE" "${WARM[@]%% => *}")
-  [[ -z $OLD_ARRAY ]] || names+=("$OLD_ARRAY")
-  mapfile -t names < <(printf '%s\n' "${names[@]}" | sort -u)
-  read_marks
-  [[ $done_before != *' 37 '* ]] || return 0 # they are gone, as they should be
-  command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?
-  ((rc == 0 || rc == 8)) || die "$rc" "the pool '$POOL' cannot be asked" "POOL in the settings; rs-lbctl status"
-  [[ -z $STAGING ]] || command rs-server list --deployment "$STAGING" --allow-none >/dev/null ||
-    die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment '$STAGING'"
-  command rs-server list -- "${names[@]}" >/dev/null || die $? "the settings name what is not there" \
-    "APP_LIKE, TEST_LB_LIKE, WARM, OLD_ARRAY in the settings; rs-server list --all"
-  scripts_known -- "$APP_LIKE"
-}
 # shellcheck disable=SC2317 # called by name
 indented() { say "      $1"; }
 if [[ $mode == run ]]; then
@@ -478,8 +465,11 @@ if [[ $mode == run ]]; then
   stood=$done_before
   # a way back that was cut off may not have come to it; the steps begin with 15 again
   [[ $came_back == no ]] || attempt_ends indented </dev/null
+  # whoever begins is told before anything is made
+  [[ $done_before != ' ' || -n $from$only ]] || names_known
 fi
 if [[ $mode == dry-run ]]; then
+  read_marks
   names_known
   exec 2>&1 # from here on it is what was asked for
 fi

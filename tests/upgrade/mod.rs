@@ -4,6 +4,7 @@ mod back;
 mod emptied;
 mod gates;
 mod interrupted;
+mod named;
 mod newer;
 mod rehearse;
 mod releases;

@@ -239,6 +239,7 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
 fn an_upgrade_that_was_killed_goes_on_where_it_was() {
     use rs_tests::until;
     let site = Site::up("killed", "");
+    super::named::wrong_names_are_told_before_anything_is_made(&site);
     for step in ["06", "13", "19"] {
         let conf = site.place.join("upgrade.conf").display().to_string();
         let mut child = site
