@@ -373,9 +373,19 @@ unchanged() { # … --dry-run | unchanged: what was wanted is so already
   local record records=0
   while IFS= read -r record; do
     records=$((records + 1))
-    [[ $record != *'"changed":true'* ]] || unproven "it is not as the step leaves it: ${record:0:200}"
+    [[ $record != *'"changed":true'* ]] || unproven "it is not as the step leaves it: $(would "$record")"
   done
   ((records)) || unproven "there is nothing of what the step leaves"
+}
+would() { # would RECORD: what a verb would still change, in words
+  local verb='"changed":true,[^{}]*"tool":"([a-z-]+)"[^{}]*"verb":"([^"]*)"'
+  [[ $1 =~ $verb ]] || {
+    printf '%s' "${1:0:200}"
+    return
+  }
+  local text="${BASH_REMATCH[1]} ${BASH_REMATCH[2]} would still change"
+  [[ ! ${1##*'"did":'} =~ \"name\":\"([^\"]*)\" ]] || text+=" ${BASH_REMATCH[1]@Q}"
+  printf '%s' "$text"
 }
 unchanged_if_any() {
   local records

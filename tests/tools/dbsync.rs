@@ -605,6 +605,13 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
         .find(|s| s["label"].as_str().is_some_and(|l| l.starts_with("abandoned-")))
         .unwrap_or_else(|| panic!("the abandoned master's state was snapshotted first: {list}"));
     assert_eq!((&kept["pinned"], &kept["server"]), (&true.into(), &"Master DB".into()));
+    let label = kept["label"].as_str().unwrap();
+    let key = format!("pin:{}/{label}", kept["lineage"].as_str().unwrap());
+    let audit = || scene.tool("rs-cleanup").args(["audit", "--json"]).run().records();
+    let owed = audit().into_iter().find(|debt| debt["key"] == *key).expect("it is kept on purpose");
+    let settle =
+        format!("rs-snapshot unpin --label {label} --deployment production -- 'Master DB'");
+    assert_eq!((&owed["settle"], &owed["due"]), (&settle.into(), &"retire".into()));
     restart("Slave DB");
     assert_eq!(sql(&scene, "Slave DB", "SELECT @@read_only"), "0", "it was installed read-only");
     sql(&scene, "Slave DB", "INSERT INTO appdb.t VALUES (3)");
@@ -625,5 +632,7 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     scene.tool("rs-server").args(["list", "--role", "slave"]).run().exits(0).record();
     let all = scene.tool("rs-server").args(["unlock", "--all"]).run().exits(0);
     assert!(!all.stdout.contains("-'secret"), "no secret in a record");
+    scene.tool("rs-snapshot").args(["unpin", "--label", label, "--", "Master DB"]).run().exits(0);
+    assert!(audit().iter().all(|debt| debt["key"] != *key));
     super::hold::none_comes_up_empty_where_data_was(&scene, &dbsync);
 }

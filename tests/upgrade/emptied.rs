@@ -94,6 +94,7 @@ fn function(label: &str) -> &str {
 #[track_caller]
 fn named(ran: &Ran) -> String {
     assert_ne!(ran.exit, 0, "emptied, and nobody noticed\n{ran}");
+    assert!(!ran.stderr.contains("leaves it: {"), "a record in the place of words\n{ran}");
     let at = ran.stderr.rfind("upgrade.sh: step ").unwrap_or_else(|| panic!("no step\n{ran}"));
     ran.stderr[at..].split_whitespace().nth(2).unwrap().to_owned()
 }

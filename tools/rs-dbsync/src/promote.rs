@@ -61,6 +61,8 @@ pub struct Plan {
     pub followers: Vec<Server>,
     /// An earlier promotion was cut off after the slave had become a master.
     pub half: bool,
+    /// Label of the backup of what is abandoned: a label names one backup, another promotion's is another.
+    pub kept_as: String,
 }
 
 /// The names that point at the master.
@@ -135,6 +137,10 @@ fn step(
     kept: bool,
 ) -> Result<Step> {
     let (set, name) = (&plan.slave.set, &plan.slave.server.name);
+    let mut opens = debts(site, plan, kept);
+    if let Some(master) = plan.master.as_ref().filter(|_| kept) {
+        opens.push(pinned(deployment, plan, &lineage(master)?));
+    }
     let mut settles = vec![held_key(name), fenced_key(name), writes_key(set), events_key(set)];
     settles.extend(plan.followers.iter().map(|slave| rebuild_key(&slave.name)));
     Ok(Step {
@@ -146,10 +152,28 @@ fn step(
             "{}; what is written on {name:?} since is lost then",
             words(&command(deployment, &["promote"], &plan.old.name))
         )),
-        opens: debts(site, plan, kept),
+        opens,
         settles,
         ..Step::default()
     })
+}
+
+fn lineage(master: &Open) -> Result<String> {
+    master.settings.or("DB_LINEAGE_NAME", &master.set)
+}
+
+/// What the abandoned master holds is kept in a backup until somebody says that it is not needed any more.
+fn pinned(deployment: &str, plan: &Plan, lineage: &str) -> DebtSpec {
+    let (label, old) = (plan.kept_as.as_str(), plan.old.name.as_str());
+    let inverse = ["rs-snapshot", "unpin", "--label", label, "--deployment", deployment, "--", old];
+    DebtSpec {
+        key: format!("pin:{lineage}/{label}"),
+        reason: format!("the backup {label:?} of the abandoned master {old:?} is kept"),
+        inverse: inverse.map(str::to_owned).to_vec(),
+        due: Due::Retire,
+        deadline: None,
+        before: json!({ "pinned": false }),
+    }
 }
 
 /// Whether what the abandoned master holds will be in a backup: of one that does not answer none can be read.
@@ -246,7 +270,8 @@ fn plan(site: &Site<'_>, slave: Open) -> Result<Plan> {
         });
         if follows { followers.push(other.clone()) } else { others.push(other.clone()) }
     }
-    Ok(Plan { slave, held, master, old, dns, others, followers, half })
+    let kept_as = format!("abandoned-{}", rs_cli::now().replace([':', '.'], ""));
+    Ok(Plan { slave, held, master, old, dns, others, followers, half, kept_as })
 }
 
 /// The names that move with the set: its own master's, and the one for reads unless that leads to another set.
@@ -317,7 +342,7 @@ fn act(
         master.db.writes_off(&allowed, promote.limit)?;
         master.db.kill_sessions(&[], &|line| cx.say(line))?;
         if keeps(promote, plan, facts) {
-            kept = Some(keep(cx, site, master, facts)?);
+            kept = Some(keep(cx, site, plan, master, facts)?);
         }
         fence = Some(fenced(plan, master)?);
     }
@@ -425,7 +450,13 @@ pub fn unlock_fenced(site: &Site<'_>, server: &Server) -> Result<()> {
 
 /// What the abandoned master holds now, as a pinned backup: its writes are then not in one place only. One that is
 /// there already will do.
-fn keep(cx: &Context, site: &Site<'_>, master: &Open, facts: &TakeoverFacts) -> Result<Snapshot> {
+fn keep(
+    cx: &Context,
+    site: &Site<'_>,
+    plan: &Plan,
+    master: &Open,
+    facts: &TakeoverFacts,
+) -> Result<Snapshot> {
     let name = &master.server.name;
     let at = master.db.position()?;
     let there = facts
@@ -438,9 +469,8 @@ fn keep(cx: &Context, site: &Site<'_>, master: &Open, facts: &TakeoverFacts) -> 
     }
     let channel = site.cloud().channel(&master.server)?;
     let wanted = Snapshot {
-        lineage: master.settings.or("DB_LINEAGE_NAME", &master.set)?,
-        // a label names one backup; another position is another backup
-        label: Some(format!("abandoned-{}", rs_cli::now().replace([':', '.'], ""))),
+        lineage: lineage(master)?,
+        label: Some(plan.kept_as.clone()),
         server: name.clone(),
         from_master: true,
         pinned: true,
