@@ -378,8 +378,8 @@ unchanged() { # … --dry-run | unchanged: what was wanted is so already
   ((records)) || unproven "there is nothing of what the step leaves"
 }
 would() { # would RECORD: what a verb would still change, in words
-  local verb='"changed":true,[^{}]*"tool":"([a-z-]+)"[^{}]*"verb":"([^"]*)"'
-  [[ $1 =~ $verb ]] || {
+  local pattern='"changed":true,[^{}]*"tool":"([a-z-]+)"[^{}]*"verb":"([^"]*)"'
+  [[ $1 =~ $pattern ]] || {
     printf '%s' "${1:0:200}"
     return
   }

@@ -397,6 +397,8 @@ settle() {          # settle LABEL: waits for it, says how it ended, marks it in
   if [[ -n ${later[$label]} ]]; then
     prove_beside "$label" "$ms"
   else
+    # beside the next step, but in their order: the newest one says where the run stands
+    ((${#marks[@]} == 0)) || wait "${marks[-1]}" || true
     mark "$label" "$ms" &
     marks+=($!)
   fi
