@@ -313,6 +313,7 @@ fn runs(cloud: &dyn Cloud) {
     let say = RunRequest {
         inputs: inputs(&[("TEXT", text("a \"b\" $(c)")), ("PASSWORD", Value::Cred("PW".into()))]),
         stay: true,
+        follow: true,
         ..request("small say")
     };
     let result =

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rs_contract::{Place, State};
 use rs_tests::{Scene, until};
 use serde_json::Value as Json;
 
 use super::rs_server::{ODD, did, site};
 
+const SITE: &str = "it's a \"site\"";
 const THREE: &str = "Servers:\n  - Name: One\n    Template: Small\n  - Name: Two\n    Template: Small\n  - Name: Idle\n    Template: Small\n";
 
 fn up(name: &str) -> Scene {
@@ -147,9 +149,58 @@ fn a_run_that_is_killed_never_has_a_second_script_beside_it() {
     let blocked = ["small say", "One", "--set", "TEXT=text:x", "--timeout", "1s"];
     scene.tool("rs-run").args(blocked).run().exits(6);
     assert!(!home.join("said").exists());
+    // and is told at once that it does; of a run that is taken over meanwhile nothing is begun
+    let late =
+        ["lock", "--upgrade", "u-1", "--", "rs-run", "small say", "One", "--set", "TEXT=text:late"];
+    let mut late = scene.tool("rs-journal").args(late).start_into(&scene.path("late"));
+    let said =
+        |text: &str| std::fs::read_to_string(scene.path("late")).unwrap_or_default().contains(text);
+    until("it waits", Duration::from_secs(20), || said("an earlier script that still runs there"));
+    store(&scene).raise_epoch(SITE).unwrap();
     std::fs::write(home.join("enough"), "").unwrap();
+    assert_eq!(late.wait().unwrap().code(), Some(5));
+    assert!(said("taken over") && !home.join("said").exists());
     scene.tool("rs-run").args(&blocked[..4]).run().exits(0);
     assert_eq!(seen().lines().count(), 2, "{}", seen());
+}
+
+/// The store of the site. What raises an epoch in it does what a take-over on another host does: nothing is ended here.
+fn store(scene: &Scene) -> Box<dyn State> {
+    rs_drivers::state(&Place { cloud: scene.cloud(), ..Place::default() }).unwrap()
+}
+
+#[test]
+fn who_waits_for_a_script_knows_whose_it_is_and_begins_none_once_he_was_taken_over() {
+    let scene = up("run-busy");
+    let home = home(&scene, "One");
+    let log = |name: &str| std::fs::read_to_string(scene.path(name)).unwrap_or_default();
+    scene.call("mkfifo", "mkfifo").args(["go"]).run().exits(0);
+    let run = "rs-run 'small linger' One >/dev/null & echo $! >first; read <go
+        rs-run 'small say' One --set TEXT=text:late >out 2>late; code=$?; wait; exit $code";
+    let lock = ["lock", "--upgrade", "u-1", "--", "bash", "-c", run];
+    let mut frozen = scene.tool("rs-journal").args(lock).start();
+    until("a script runs", Duration::from_secs(20), || home.join("lingering").exists());
+    std::fs::write(scene.path("go"), "\n").unwrap();
+    let told = |name: &str| {
+        let whose = format!("process {} of ", log("first").trim());
+        until("it is told for whom it waits", Duration::from_secs(5), || {
+            log(name).contains(&whose)
+        });
+        let end = format!("kill -KILL {} on {}", log("first").trim(), rs_cli::host());
+        for part in ["\"One\" is busy", "(run \"u-1\")", &end] {
+            assert!(log(name).contains(part), "{part}\n{}", log(name));
+        }
+    };
+    told("late");
+    store(&scene).raise_epoch(SITE).unwrap();
+    let ours = ["small say", "One", "--set", "TEXT=text:ours"];
+    let mut ours = scene.tool("rs-run").args(ours).start_into(&scene.path("ours"));
+    told("ours");
+    std::fs::write(home.join("enough"), "").unwrap();
+    assert!(ours.wait().unwrap().success(), "{}", log("ours"));
+    assert_eq!(frozen.wait().unwrap().code(), Some(5), "{}", log("late"));
+    assert!(log("late").contains("taken over") && log("out").is_empty(), "{}", log("late"));
+    assert_eq!(std::fs::read_to_string(home.join("said")).unwrap(), "ours\n");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use rs_contract::{Error, Kind, Result, State};
-use rs_model::act::{Act, Debt, Did, Due, Outcome};
+use rs_contract::{Error, Hand, Kind, Locked, Result, State};
+use rs_model::act::{Act, Debt, Did, Due, Outcome, Owner};
 use serde_json::{Map, Value as Json};
 
 use crate::journal::{Journal, now, owner};
@@ -386,28 +386,21 @@ impl Context {
 
     /// The epoch now; declined when we belong to a run that was taken over.
     fn taken_over(&self, state: &dyn State, deployment: &str) -> Result<u64> {
-        let epoch = state.epoch(deployment)?;
-        match self.epoch_of(state, deployment) {
-            Some(ours) if ours != epoch => Err(Error::new(
-                Kind::Declined,
-                format!(
-                    "this run of {deployment:?} was taken over (its epoch {ours}, now {epoch})"
-                ),
-            )
-            .hint("stop here and look at rs-journal show: the deployment is another operator's now")
-            .untouched()),
-            _ => Ok(epoch),
-        }
+        self.hand().still(state, deployment)
     }
 
-    /// The epoch that `rs-journal lock` gave us, when it locked this deployment in this store.
-    pub fn epoch_of(&self, state: &dyn State, deployment: &str) -> Option<u64> {
-        for (variable, ours) in [("RS_LOCKED", deployment), ("RS_LOCKED_IN", &state.place())] {
-            if std::env::var(variable).is_ok_and(|locked| locked != ours) {
-                return None;
-            }
-        }
-        std::env::var("RS_EPOCH").ok()?.parse().ok()
+    /// Whose hand this is, with the lock that `rs-journal lock` took for it.
+    pub fn hand(&self) -> Hand {
+        let run = self.common.upgrade.clone().filter(|run| !run.is_empty());
+        let Owner { user, host, .. } = owner(None);
+        let locked = |variable: &str| std::env::var(variable).ok();
+        let epoch = locked("RS_EPOCH").and_then(|epoch| epoch.parse().ok());
+        let lock = epoch.map(|epoch| Locked {
+            deployment: locked("RS_LOCKED"),
+            store: locked("RS_LOCKED_IN"),
+            epoch,
+        });
+        Hand { who: format!("{user}@{host}"), run, lock }
     }
 }
 

@@ -298,7 +298,7 @@ impl Context {
         })?;
         let mode = if self.dry { Mode::DryRun } else { Mode::Real };
         let state = self.common.store.clone().filter(|url| !url.is_empty());
-        Ok(Place { cloud, state, mode, timeout: Some(self.common.timeout) })
+        Ok(Place { cloud, state, mode, timeout: Some(self.common.timeout), hand: self.hand() })
     }
 
     /// The deployments that are meant: the one that is named, or all. Not found where there is none.

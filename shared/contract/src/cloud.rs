@@ -4,7 +4,7 @@ use std::time::Duration;
 use rs_model::{Array, Deployment, Inputs, Level, Resolved, Server, Template, TemplateRef, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, Result, State};
+use crate::{Channel, Hand, Result, State};
 
 /// Hears what long work is doing, for people.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
@@ -60,7 +60,7 @@ pub struct RunRequest {
     pub stay: bool,
     /// Give up after this.
     pub timeout: Duration,
-    /// Each line of output as it comes.
+    /// Each line of output as it comes, and not only what the run waits for.
     pub follow: bool,
 }
 
@@ -184,7 +184,9 @@ pub trait Cloud: Send + Sync {
         work: Work,
         progress: Progress<'_>,
     ) -> Result<()>;
-    /// Runs a script; one at a time on a server. A non-zero exit is a result, not an error.
+    /// Runs a script; one at a time on a server. A non-zero exit is a result, not an error. Who must wait for another
+    /// script is told at once whose it is, and is asked again before his own is begun: of a run that was taken over
+    /// meanwhile nothing is begun ([`crate::Kind::Declined`]). The same holds for the scripts of `settle` and `terminate`.
     fn run(
         &self,
         deployment: &str,
@@ -221,6 +223,8 @@ pub struct Place {
     pub mode: Mode,
     /// `--timeout`, so that who does not answer is named before it is over.
     pub timeout: Option<Duration>,
+    /// Whose hand acts there.
+    pub hand: Hand,
 }
 
 /// The world as a tool meets it.

@@ -23,4 +23,4 @@ pub use families::{
     PageSwitch, Snapshots,
 };
 pub use secret::Secret;
-pub use state::{Entry, Expect, Holder, Lock, State, Txn, epoch_key, same_epoch};
+pub use state::{Entry, Expect, Hand, Holder, Lock, Locked, State, Txn, epoch_key, same_epoch};

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::Result;
+use crate::{Error, Kind, Result};
 
 /// A stored value with the version that a compare-and-set names.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +94,52 @@ pub trait State: Send + Sync {
     fn raise_epoch(&self, name: &str) -> Result<u64>;
     /// The epoch now (0 before the first lock).
     fn epoch(&self, name: &str) -> Result<u64>;
+}
+
+/// Whose hand acts: named to whoever waits for it, and fenced by the run lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hand {
+    /// `user@host`.
+    pub who: String,
+    /// The run that it belongs to.
+    pub run: Option<String>,
+    /// The lock under which it acts, when somebody took one for it.
+    pub lock: Option<Locked>,
+}
+
+/// A run lock as whoever acts under it knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// The deployment that is locked. Absent: any.
+    pub deployment: Option<String>,
+    /// The store that it is locked in. Absent: any.
+    pub store: Option<String>,
+    /// Its epoch then.
+    pub epoch: u64,
+}
+
+impl Hand {
+    /// The epoch that its lock had, when that is a lock of this deployment in this store.
+    pub fn epoch(&self, state: &dyn State, deployment: &str) -> Option<u64> {
+        let lock = self.lock.as_ref()?;
+        let other = |named: &Option<String>, is: &str| named.as_ref().is_some_and(|it| it != is);
+        let elsewhere = other(&lock.deployment, deployment) || other(&lock.store, &state.place());
+        (!elsewhere).then_some(lock.epoch)
+    }
+
+    /// The epoch now; declined when it belongs to a run that was taken over.
+    pub fn still(&self, state: &dyn State, deployment: &str) -> Result<u64> {
+        let now = state.epoch(deployment)?;
+        match self.epoch(state, deployment) {
+            Some(ours) if ours != now => Err(Error::new(
+                Kind::Declined,
+                format!("this run of {deployment:?} was taken over (its epoch {ours}, now {now})"),
+            )
+            .hint("stop here and look at rs-journal show: the deployment is another operator's now")
+            .untouched()),
+            _ => Ok(now),
+        }
+    }
 }
 
 /// The key whose version is the epoch of `name`; only [`State::raise_epoch`] writes it, and nobody removes it.

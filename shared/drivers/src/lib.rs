@@ -50,8 +50,10 @@ pub(crate) fn patience(usual: Duration) -> Duration {
     ANSWER.get().map_or(usual, |most| usual.min(*most))
 }
 
-/// A table line: the scheme of a URL, and what opens it.
-type Line<T> = (&'static str, fn(&str, Mode) -> Result<T>);
+/// What opens the state store at a URL.
+type OpenState = fn(&str, Mode) -> Result<Box<dyn State>>;
+/// What opens the control plane of a place.
+type OpenCloud = fn(&Place) -> Result<Box<dyn Cloud>>;
 
 /// What opens the machines of a site file's `Machines`.
 type OpenMachines = fn(&serde_json::Value) -> Result<Box<dyn Machines>>;
@@ -73,10 +75,10 @@ type OpenDatabase =
 type OpenAlerts = fn(&Settings) -> Result<Option<Box<dyn Alerts>>>;
 
 /// State stores, by the scheme of `RS_STATE` (or of `RS_CLOUD` for the managed cloud).
-const STATES: &[Line<Box<dyn State>>] = &[("sqlite", sqlite::open)];
+const STATES: &[(&str, OpenState)] = &[("sqlite", sqlite::open)];
 
 /// Control planes, by the scheme of `RS_CLOUD`. The managed cloud keeps its objects in the state store named there.
-const CLOUDS: &[Line<Box<dyn Cloud>>] = &[("sqlite", managed::open)];
+const CLOUDS: &[(&str, OpenCloud)] = &[("sqlite", managed::open)];
 
 /// Where the managed cloud launches servers, by the key in the site file's `Machines`.
 pub(crate) const MACHINES: &[(&str, OpenMachines)] = &[("Local", local::open)];
@@ -106,7 +108,7 @@ const SNAPSHOTS: &[(&str, OpenSnapshots)] = &[
 /// Opens the control plane and the state store.
 pub fn world(place: &Place) -> Result<World> {
     let state = state(place)?;
-    Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, place.mode)?, state })
+    Ok(World { cloud: by_scheme(CLOUDS, "cloud", &place.cloud)?(place)?, state })
 }
 
 /// Opens both for what makes a site: its first write makes what is not there.
@@ -117,7 +119,7 @@ pub fn founded(place: &Place) -> Result<World> {
     };
     let place = Place { mode, ..place.clone() };
     let state = opened(&place)?;
-    Ok(World { cloud: open(CLOUDS, "cloud", &place.cloud, mode)?, state })
+    Ok(World { cloud: by_scheme(CLOUDS, "cloud", &place.cloud)?(&place)?, state })
 }
 
 /// Opens the state store alone: what asks only for journal, debts and lock needs no control plane. One that is named
@@ -137,20 +139,14 @@ fn opened(place: &Place) -> Result<Box<dyn State>> {
         let _ = ANSWER.set(timeout / 4);
     }
     match place.state.as_deref() {
-        Some(url) => open(STATES, "state store", url, place.mode),
+        Some(url) => by_scheme(STATES, "state store", url)?(url, place.mode),
         // a URL that is no cloud either is called what the caller gave it as
-        None => open(STATES, "cloud", &place.cloud, place.mode),
+        None => by_scheme(STATES, "cloud", &place.cloud)?(&place.cloud, place.mode),
     }
 }
 
-fn open<T>(table: &[Line<T>], family: &str, url: &str, mode: Mode) -> Result<T> {
-    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-    match table.iter().find(|(name, _)| *name == scheme) {
-        Some((_, make)) => make(url, mode),
-        None => {
-            Err(unknown(family, scheme, &table.iter().map(|(name, _)| *name).collect::<Vec<_>>()))
-        }
-    }
+fn by_scheme<'a, T>(table: &'a [(&'static str, T)], family: &str, url: &str) -> Result<&'a T> {
+    choose(table, family, url.split_once(':').map_or(url, |(scheme, _)| scheme))
 }
 
 pub(crate) fn unknown(family: &str, name: &str, known: &[&str]) -> Error {

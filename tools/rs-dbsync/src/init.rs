@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rs_cli::{Changing, Context, Done, Exit, Journal, Select, Step};
-use rs_contract::{Error, Kind, Result, RunRequest, Target, Work};
+use rs_contract::{Error, Kind, Progress, Result, RunRequest, Target, Work};
 use rs_drivers::look::Look;
 use rs_model::act::Act;
 use rs_model::replica::judge_replicating;
@@ -189,9 +189,9 @@ fn make(init: &Init, site: &Site<'_>, cx: &Context, open: &Open) -> Result<Done>
         }
     };
     say(&format!("restoring {}", snapshot.id));
-    script(site, &open.server, &init.stop_script, work())?;
+    script(site, &open.server, &init.stop_script, work(), &say)?;
     let position = snapshots.restore(&snapshot, work(), &say)?;
-    script(site, &open.server, &init.start_script, work())?;
+    script(site, &open.server, &init.start_script, work(), &say)?;
     open.db.follow(&site.source(open)?, &position)?;
     let master = site.open(site.master(&open.set)?)?;
     let goal = master.db.position()?;
@@ -267,10 +267,16 @@ fn choose(init: &Init, all: &[Snapshot], lineage: &str) -> Result<Snapshot> {
     })
 }
 
-fn script(site: &Site<'_>, server: &Server, script: &str, work: Work) -> Result<()> {
+fn script(
+    site: &Site<'_>,
+    server: &Server,
+    script: &str,
+    work: Work,
+    say: Progress<'_>,
+) -> Result<()> {
     let request =
         RunRequest { script: script.to_owned(), timeout: work.timeout, ..RunRequest::default() };
-    let result = site.cloud().run(&site.deployment, &server.name, &request, &|_| {})?;
+    let result = site.cloud().run(&site.deployment, &server.name, &request, say)?;
     if result.exit == 0 {
         return Ok(());
     }

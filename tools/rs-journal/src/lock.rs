@@ -50,7 +50,7 @@ pub fn run(cx: &Context, args: &LockArgs) -> Result<Exit> {
     };
     let wait = args.lock_wait.unwrap_or_default();
     let now_held = state.holder(&deployment)?;
-    if let (Some(ours), Some(held)) = (cx.epoch_of(state, &deployment), &now_held)
+    if let (Some(ours), Some(held)) = (cx.hand().epoch(state, &deployment), &now_held)
         && (ours, run) == (state.epoch(&deployment)?, held.run.as_str())
     {
         // inside the run already: its lock covers us

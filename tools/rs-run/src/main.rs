@@ -92,11 +92,7 @@ fn run(args: Args, cx: &Context) -> anyhow::Result<Exit> {
         for target in all.get(&step.at).into_iter().flatten().filter(|t| t.done.is_none()) {
             let one = gate.pass(&target.server, || {
                 let name = &target.server;
-                let line = |text: &str| {
-                    if args.follow {
-                        cx.say(&format!("{name}: {text}"));
-                    }
-                };
+                let line = |text: &str| cx.say(&format!("{name}: {text}"));
                 let result = cloud.run(&deployment, name, &request, &line)?;
                 if result.exit == 0
                     && let Some(key) = &target.once

@@ -357,7 +357,7 @@ impl Managed {
             State::Booting => {}
             _ => return Err(not_booting(&server)),
         }
-        let _alone = self.scripts_alone(deployment, name, left(until))?;
+        let _alone = self.scripts_alone(deployment, name, left(until), progress)?;
         server = self.find_server(deployment, name)?;
         loop {
             match server.state {
@@ -384,8 +384,9 @@ impl Managed {
                     inputs: &Inputs::new(),
                     marks: &[],
                     timeout: left(until),
+                    follow: false,
                 },
-                &|_| {},
+                progress,
             )?;
             if result.exit != 0 {
                 self.strand(deployment, &server, State::StrandedInBooting, &result)?;
@@ -495,7 +496,7 @@ impl Managed {
         if !server.state.is_up() {
             return Ok(());
         }
-        let _alone = self.scripts_alone(deployment, name, left(until))?;
+        let _alone = self.scripts_alone(deployment, name, left(until), progress)?;
         server = self.find_server(deployment, name)?;
         let Some(instance) = server.current.clone().filter(|_| server.state.is_up()) else {
             return Ok(());
@@ -559,9 +560,10 @@ impl Managed {
                 inputs: &Inputs::new(),
                 marks: &[("RS_DECOMMISSION_REASON", "terminate".to_owned())],
                 timeout: left(until),
+                follow: false,
             };
             let hint = "look at it; the same command again ends the machine without its scripts";
-            let result = match self.run_script(&job, &|_| {}) {
+            let result = match self.run_script(&job, progress) {
                 Ok(result) => result,
                 Err(e) if e.kind() == Kind::TimedOut => {
                     let result = RunResult {

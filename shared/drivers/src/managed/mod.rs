@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rs_contract::{
-    Channel, Cloud, Launch, Mode, Progress, Result, Retag, RunRequest, RunResult, State, Target,
-    Work,
+    Channel, Cloud, Hand, Launch, Place, Progress, Result, Retag, RunRequest, RunResult, State,
+    Target, Work,
 };
 use rs_model::{Array, Deployment, Level, Server, Template, TemplateRef, Value};
 
@@ -28,15 +28,21 @@ mod site_print;
 pub mod templates;
 mod yaml;
 
-/// Opens the control plane whose objects are in the state store at `url`.
-pub fn open(url: &str, mode: Mode) -> Result<Box<dyn Cloud>> {
-    let state = crate::open(crate::STATES, "state store", url, mode)?;
-    Ok(Box::new(Managed { state, assumed: Mutex::default() }))
+/// Opens the control plane whose objects are in the state store that is named as the cloud.
+pub fn open(place: &Place) -> Result<Box<dyn Cloud>> {
+    let own = Place { state: None, ..place.clone() };
+    let state = crate::opened(&own)?;
+    let run_locks = place.state.as_ref().map(|_| crate::opened(place)).transpose()?;
+    Ok(Box::new(Managed { state, run_locks, hand: place.hand.clone(), assumed: Mutex::default() }))
 }
 
 /// Our own control plane.
 struct Managed {
     state: Box<dyn State>,
+    /// Where the run locks are, when not beside the objects.
+    run_locks: Option<Box<dyn State>>,
+    /// Who drives it.
+    hand: Hand,
     /// Deployments that only a dry run made.
     assumed: Mutex<Vec<Deployment>>,
 }

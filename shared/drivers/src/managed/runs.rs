@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use rs_contract::{
-    Channel, Command, Error, Holder, Kind, Lock, Progress, Result, RunRequest, RunResult, Secret,
-    Txn,
+    Channel, Command, Error, Holder, Kind, Lock, Output, Progress, Result, RunRequest, RunResult,
+    Secret, Txn,
 };
 use rs_model::input::for_script;
 use rs_model::possible::unfit;
@@ -18,6 +18,11 @@ use super::objects::encode;
 use super::script::{self, Kept, Mask, Start};
 use super::{Managed, keys};
 use crate::settings::Settings;
+
+const FLOCK: &str = "/usr/bin/flock";
+
+/// For what takes no time.
+const SHORT: Duration = Duration::from_secs(60);
 
 /// What of an environment is secret.
 type Secrets = BTreeMap<String, Secret>;
@@ -52,32 +57,46 @@ pub struct Job<'a> {
     pub marks: &'a [(&'a str, String)],
     /// When it is ended.
     pub timeout: Duration,
+    /// Whether each line of its output is told.
+    pub follow: bool,
 }
 
 impl Managed {
-    /// Scripts of one server run one at a time; whoever holds this may run one.
+    /// Scripts of one server run one at a time; whoever holds this may run one. Who must wait says at once for whom, and
+    /// whoever was taken over meanwhile does not get it.
     pub(super) fn scripts_alone(
         &self,
         deployment: &str,
         server: &str,
         wait: Duration,
+        say: Progress<'_>,
     ) -> Result<Box<dyn Lock>> {
         let holder = Holder {
-            run: "scripts".into(),
-            who: format!("process {}", std::process::id()),
+            run: self.hand.run.clone().unwrap_or_default(),
+            who: self.hand.who.clone(),
             pid: std::process::id(),
             since: jiff::Timestamp::now().to_string(),
             ..Holder::default()
         };
         let name = keys::scripts_lock(deployment, server);
-        self.state.lock(&name, &holder, wait).map_err(|e| {
+        let begun = Instant::now();
+        let (lock, other) = match self.state.lock(&name, &holder, Duration::ZERO) {
+            Err(e) if e.kind() == Kind::Declined => {
+                let other = self.state.holder(&name)?;
+                if let Some(other) = &other {
+                    say(&waits_for(server, other));
+                }
+                let left = wait.saturating_sub(begun.elapsed());
+                (self.state.lock(&name, &holder, left), other)
+            }
+            got => (got, None),
+        };
+        let lock = lock.map_err(|e| {
             if e.kind() != Kind::Declined {
                 return e;
             }
-            let who = match self.state.holder(&name) {
-                Ok(Some(other)) => format!("process {}", other.pid),
-                _ => "another process".to_owned(),
-            };
+            let other = self.state.holder(&name).ok().flatten().or(other);
+            let who = other.as_ref().map_or_else(|| "another process".to_owned(), called);
             Error::new(
                 Kind::TimedOut,
                 format!(
@@ -85,8 +104,16 @@ impl Managed {
                     wait.as_secs_f64()
                 ),
             )
-            .hint("scripts of one server run one at a time: wait for it, or a longer --timeout")
-        })
+            .hint("scripts of one server run one at a time: wait for it, or end it there; or a longer --timeout")
+        })?;
+        self.still_ours(deployment)?;
+        Ok(lock)
+    }
+
+    /// Declined when the run that drives us was taken over.
+    fn still_ours(&self, deployment: &str) -> Result<()> {
+        let state = self.run_locks.as_ref().unwrap_or(&self.state);
+        self.hand.still(state.as_ref(), deployment).map(|_| ())
     }
 
     /// Runs a script that somebody asked for.
@@ -101,7 +128,7 @@ impl Managed {
         let server = self.find_server(deployment, name)?;
         let template = self.ready_for(&server)?;
         wanted(&template, request, &server)?;
-        let lock = self.scripts_alone(deployment, name, request.timeout)?;
+        let lock = self.scripts_alone(deployment, name, request.timeout, line)?;
         // it may have been ended, or its inputs changed, while we waited
         let server = self.find_server(deployment, name)?;
         let template = self.ready_for(&server)?;
@@ -116,6 +143,7 @@ impl Managed {
                 inputs: &request.inputs,
                 marks: &marks,
                 timeout: request.timeout.saturating_sub(begun.elapsed()),
+                follow: request.follow,
             },
             line,
         );
@@ -160,9 +188,24 @@ impl Managed {
             ));
         };
         let channel = self.reach(job.server)?;
+        let begun = Instant::now();
         let values = for_script(job.script, &current.inputs, job.inputs);
         let (env, secrets, mask) = self.environment(job, &values)?;
         let id = format!("run-{}", self.state.next(keys::RUNS)?);
+        let folder = format!("{}/tmp/{id}", channel.home());
+        let run = |argv: &[&str], timeout| {
+            let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+            channel.run(&Command { argv, timeout, ..Command::default() }, &|_| {})
+        };
+        // a machine that was ended in the meantime has no folder to clear
+        let clear = || run(&["rm", "-rf", "--", &folder], SHORT);
+        let ready = furnish(channel.as_ref(), &folder, job.script)
+            .and_then(|()| earlier_ended(job, &earlier(&folder), &run, line))
+            .and_then(|()| self.still_ours(job.deployment));
+        if let Err(e) = ready {
+            let _ = clear();
+            return Err(e);
+        }
         let mut row = Row {
             deployment: job.deployment.to_owned(),
             server: job.server.name.clone(),
@@ -172,29 +215,18 @@ impl Managed {
             result: None,
         };
         self.state.commit(&Txn { put: vec![(keys::run(&id), encode(&row)?)], ..Txn::default() })?;
-        let folder = format!("{}/tmp/{id}", channel.home());
         let kept = Mutex::new(Kept::default());
         let each = |text: &str| {
             let text = mask.line(text);
             kept.lock().unwrap_or_else(PoisonError::into_inner).line(&text);
-            line(&text);
+            if job.follow {
+                line(&text);
+            }
         };
+        let timeout = job.timeout.saturating_sub(begun.elapsed());
         let begun = Instant::now();
-        let ended = furnish(channel.as_ref(), &folder, job.script)
-            .and_then(|()| channel.run(&command(job, &folder, env, secrets), &each));
-        let helper = |argv: &[&str]| {
-            let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-            channel.run(
-                &Command { argv, timeout: Duration::from_secs(60), ..Command::default() },
-                &|_| {},
-            )
-        };
-        let late = ended.as_ref().is_err_and(|e| e.kind() == Kind::TimedOut);
-        let never_begun = late
-            && helper(&["test", "-d", &format!("{folder}/work")])
-                .is_ok_and(|found| found.exit == 1);
-        // a machine that was ended in the meantime has no folder to clear
-        let _ = helper(&["rm", "-rf", "--", &folder]);
+        let ended = channel.run(&command(job, &folder, env, secrets, timeout), &each);
+        let _ = clear();
         let kept = kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         let result = RunResult {
             id: id.clone(),
@@ -211,17 +243,6 @@ impl Managed {
         })?;
         match ended {
             Ok(_) => Ok(result),
-            Err(_) if never_begun => Err(Error::new(
-                Kind::TimedOut,
-                format!(
-                    "script {:?} on {:?} was not begun within {:.1} s: an earlier script still runs there, whose \
-                     caller is gone",
-                    job.script.name,
-                    job.server.name,
-                    job.timeout.as_secs_f64()
-                ),
-            )
-            .hint("wait for it with a longer --timeout, or end it on the server")),
             Err(e) if e.kind() == Kind::TimedOut => Err(Error::new(
                 Kind::TimedOut,
                 format!(
@@ -341,6 +362,60 @@ fn furnish(channel: &dyn Channel, folder: &str, script: &Script) -> Result<()> {
     Ok(())
 }
 
+/// The lock on the server itself that a script holds for as long as it runs, whoever began it.
+fn earlier(folder: &str) -> String {
+    format!("{}/.scripts", folder.rsplit_once('/').map_or(folder, |(above, _)| above))
+}
+
+/// Waits for a script that outlived whoever began it, and says that it does.
+fn earlier_ended(
+    job: &Job<'_>,
+    lock: &str,
+    run: &dyn Fn(&[&str], Duration) -> Result<Output>,
+    say: Progress<'_>,
+) -> Result<()> {
+    if run(&[FLOCK, "--close", "--nonblock", lock, "true"], SHORT)?.exit == 0 {
+        return Ok(());
+    }
+    let (script, server) = (&job.script.name, &job.server.name);
+    say(&format!(
+        "{script:?} on {server:?} waits for an earlier script that still runs there, whose caller is gone; if it hangs, \
+         end it there: this then goes on"
+    ));
+    match run(&[FLOCK, "--close", lock, "true"], job.timeout) {
+        Err(e) if e.kind() == Kind::TimedOut => Err(Error::new(
+            Kind::TimedOut,
+            format!(
+                "script {script:?} on {server:?} was not begun within {:.1} s: an earlier script still runs there, whose \
+                 caller is gone",
+                job.timeout.as_secs_f64()
+            ),
+        )
+        .hint("wait for it with a longer --timeout, or end it on the server")),
+        done => done.map(|_| ()),
+    }
+}
+
+/// Whose script it is.
+fn called(other: &Holder) -> String {
+    let run = match other.run.as_str() {
+        "" => String::new(),
+        run => format!(" (run {run:?})"),
+    };
+    format!("process {} of {}{run}", other.pid, other.who)
+}
+
+fn waits_for(server: &str, other: &Holder) -> String {
+    let host = other.who.rsplit_once('@').map_or("its host", |(_, host)| host);
+    format!(
+        "{server:?} is busy with a script of {} since {}: waits for it; if that process hangs or was taken over, end it \
+         there (kill -KILL {} on {host}): this then goes on",
+        called(other),
+        other.since,
+        other.pid
+    )
+}
+
 /// The script as a command. It waits on the server itself for a script that outlived whoever began it: the lock is
 /// held by a process that lives exactly as long as the script, and not by what the script leaves behind.
 fn command(
@@ -348,17 +423,15 @@ fn command(
     folder: &str,
     inputs: BTreeMap<String, String>,
     secrets: BTreeMap<String, Secret>,
+    timeout: Duration,
 ) -> Command {
     let mut env = inputs;
     env.insert("RS_ATTACH_DIR".into(), format!("{folder}/attachments"));
     for (name, value) in job.marks {
         env.insert((*name).to_owned(), value.clone());
     }
-    let lock = folder.rsplit_once('/').map_or(folder, |(above, _)| above);
     let mut argv: Vec<String> =
-        ["/usr/bin/flock", "--close", &format!("{lock}/.scripts"), "/bin/sh", "-c"]
-            .map(str::to_owned)
-            .to_vec();
+        [FLOCK, "--close", &earlier(folder), "/bin/sh", "-c"].map(str::to_owned).to_vec();
     match script::start(&job.script.source) {
         Start::By(by) => {
             argv.extend([script::START.into(), "sh".into(), folder.to_owned()]);
@@ -378,7 +451,7 @@ fn command(
         }
     }
     argv.push(format!("{folder}/script"));
-    Command { argv, env, secrets, timeout: job.timeout, ..Command::default() }
+    Command { argv, env, secrets, timeout, ..Command::default() }
 }
 
 /// For an error, which is one line.
