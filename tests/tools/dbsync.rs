@@ -608,7 +608,7 @@ fn on_managed_servers_init_hold_and_writes_outlive_a_restart_and_the_old_master_
     let label = kept["label"].as_str().unwrap();
     let key = format!("pin:{}/{label}", kept["lineage"].as_str().unwrap());
     let audit = || scene.tool("rs-cleanup").args(["audit", "--json"]).run().records();
-    let owed = audit().into_iter().find(|debt| debt["key"] == *key).expect("it is kept on purpose");
+    let owed = audit().into_iter().find(|debt| debt["key"] == *key).unwrap();
     let settle =
         format!("rs-snapshot unpin --label {label} --deployment production -- 'Master DB'");
     assert_eq!((&owed["settle"], &owed["due"]), (&settle.into(), &"retire".into()));
