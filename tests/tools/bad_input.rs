@@ -233,6 +233,12 @@ fn a_bad_stream_is_refused_as_a_whole() {
         let named = [verb.on("One", &[]), again.into_iter().map(String::from).collect()].concat();
         let ran = with_run(&scene, verb, &named, "").exits(2);
         assert!(ran.stderr.contains("server One is named twice"), "{ran}");
+        // what is no text is in no string of ours
+        let words = [vec![verb.tool.clone()], verb.call()].concat();
+        let lines = "{ printf '%s\\n\\n' \"$0\"; printf '\\377\\n'; } | \"$@\"";
+        let args = [vec!["-c".to_owned(), lines.to_owned(), good.to_owned()], words].concat();
+        let call = scene.call("bash", "bash").args(args).env("RS_UPGRADE", "u-1");
+        let _ = call.run().exits(2).says("line 3 of stdin is no text").says("(try: ");
         if verb.has("--allow-none") {
             let args = [verb.call(), vec!["--allow-none".into()]].concat();
             let ran = with_run(&scene, verb, &args, "");

@@ -323,10 +323,16 @@ pub fn from_stdin(
         return Err(Error::new(Kind::Usage, "neither names, nor selectors, nor records on stdin")
             .hint(format!("{} {} --help shows examples", cx.tool, cx.verb)));
     }
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     cx.limit
-        .reading(|| stdin.read_to_string(&mut text))
-        .map_err(|e| Error::new(Kind::Usage, "stdin cannot be read as text").because(e))?;
+        .reading(|| stdin.read_to_end(&mut bytes))
+        .map_err(|e| Error::new(Kind::Usage, "stdin cannot be read").because(e))?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        Error::new(Kind::Usage, format!("line {line} of stdin is no text: it is not UTF-8"))
+            .hint("records, as our tools write them: docs/RECORDS.md")
+    })?;
     let records = rs_records::parse_all(&text, Some("stdin"))?;
     if records.is_empty() && !allow_none {
         let none = if cx.takes_allow_none() { "; --allow-none if nothing is fine" } else { "" };
