@@ -285,7 +285,8 @@ fn configuration_management_that_strikes_in_the_window_is_named_before_the_page_
         "upgrade.conf",
         "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL=www\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
          TEST_LB_LIKE=Load Balancer-1\nTEST_LB=Load Balancer-3\nAPP_LIKE=App Server-1\nAPP_NAME=App Server-%n\n\
-         WARM=Slave DB => Slave2 DB\nRELEASE=APPLICATION=text:shop 2.0\nMIGRATION_SCRIPT=migrate\n",
+         WARM=Slave DB => Slave2 DB\nRELEASE=APPLICATION=text:shop 2.0\nMIGRATION_SCRIPT=migrate\n\
+         UNREHEARSED=go\n",
     );
     let step = |file: &str| {
         scene.script(&format!("scripts/steps/{file}")).env("RS_UPGRADE_CONF", &conf).run()
@@ -343,11 +344,18 @@ const SCRIPTS: [&str; 6] =
 
 /// Under `--dry-run` much ends with a no that is none; that a name of the settings is wrong is said all the same.
 fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
+    // one server that has every role that the settings ask for
+    let tag = "\"load_balancer:active_www=true\"";
+    let roles = format!("{tag}, \"application:active_www=false\", \"database:slave_active=none\"");
+    let file = std::fs::read_to_string(scene.path("site.yml")).unwrap().replace(tag, &roles);
+    let file = scene.file("roles.yml", &file);
+    let _ = scene.tool("rs-server").args(["apply", &file]).run().exits(0);
     let dry = |wrong: &str| {
-        let names = ["APP_LIKE", "TEST_LB_LIKE", "WARM", "OLD_ARRAY"].map(|name| {
+        let names = ["APP_LIKE", "TEST_LB_LIKE", "WARM"].map(|name| {
             let is = if name == wrong { "Nobody" } else { "Load Balancer-1" };
             format!("{name}={is}{}\n", if name == "WARM" { " => Slave2 DB" } else { "" })
         });
+        let array = if wrong == "OLD_ARRAY" { "OLD_ARRAY=Nobody\nNEW_ARRAY=array-2\n" } else { "" };
         let pool = if wrong == "POOL" { "nowhere" } else { "www" };
         let scripts = SCRIPTS.map(|name| {
             let is = if name == wrong { "balancer stat" } else { "balancer start" };
@@ -358,7 +366,8 @@ fn a_wrong_name_is_no_step_that_cannot_be_tried_yet(scene: &Scene) {
         });
         let settings = format!(
             "DEPLOYMENT=production\nUPGRADE=u-1\nPOOL={pool}\nTEST_POOL=test1\nTEST_HOST=test1.mysite.com\n\
-             TEST_LB=Load Balancer-3\nAPP_NAME=App Server-%n\nRELEASE=APPLICATION=text:2.0\nNEW_ARRAY=array-2\nRESTART_APP=yes\n{}{}",
+             TEST_LB=Load Balancer-3\nAPP_NAME=App Server-%n\nRELEASE=HEALTH_CHECK_URI=text:/health\n\
+             WAIT_AT_BOOT=\nRESTART_APP=yes\n{array}{}{}",
             names.concat(),
             scripts.concat()
         );
