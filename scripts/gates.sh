@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What stands before each step of upgrade.sh, and what it is told after: what coming back from here costs, whether the
 # step can still end inside the window, the decisions with their facts, and the site's own hooks.
-# Sourced by upgrade.sh, never run. In the dark it asks no tool: what it needs it has read before.
+# Sourced by upgrade.sh, and by a step that is run by itself; never run. In the dark it asks no tool: what it needs it has read before.
 # shellcheck disable=SC2154 # mode, yes, results are upgrade.sh's
 
 cost=free    # of coming back: free, migration, users, none
@@ -126,8 +126,16 @@ refuse() { # refuse WHAT HINT [CODE]: nothing was begun
 }
 
 no_way() { # no_way WHAT HINT: this is not the script to go on with from here
-  say "upgrade.sh: $1 (try: $2)"
+  say "${0##*/}: $1 (try: $2)"
   finish 5
+}
+
+not_taken_back() { # a run that was rolled back, or whose rollback is being taken back, is not gone on with
+  [[ $(newest_mark) != undo ]] ||
+    no_way 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
+  ! warm_is_master ||
+    no_way 'the migration of this run was rolled back: its warm slave is the master, and there is none to go on with' \
+      "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
 }
 
 # ---- hooks --------------------------------------------------------------------------------------------------------
@@ -143,11 +151,11 @@ hook_files() {
   local file
   [[ -d $HOOKS && -r $HOOKS ]] || die 2 "HOOKS=$HOOKS is no folder that can be read" "a folder with executables, or leave it empty"
   [[ -z $(find -L "$HOOKS" -maxdepth 0 -perm -0002) ]] ||
-    die 5 "the folder of hooks $HOOKS is writable by others: whoever fills it would act as you" "chmod o-w '$HOOKS'"
+    die 5 "the folder of hooks $HOOKS is writable by others: whoever fills it would act as you" "chmod o-w $(quoted "$HOOKS")"
   for file in "$HOOKS"/*; do
     [[ -f $file && ! -L $file && -x $file ]] || continue
     [[ -z $(find "$file" -maxdepth 0 -perm -0002) ]] ||
-      die 5 "the hook $file is writable by others: whoever writes to it would act as you" "chmod o-w '$file'"
+      die 5 "the hook $file is writable by others: whoever writes to it would act as you" "chmod o-w $(quoted "$file")"
     printf '%s\n' "$file"
   done
 }
@@ -369,10 +377,11 @@ names_known() {
   command rs-lbctl status --pool "$POOL" >/dev/null || rc=$?
   ((rc == 0 || rc == 8)) || die "$rc" "the pool '$POOL' cannot be asked" "POOL in the settings; rs-lbctl status"
   [[ -z $STAGING ]] || command rs-server list --deployment "$STAGING" --allow-none >/dev/null ||
-    die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment '$STAGING'"
+    die $? "the settings name a deployment that is not there" "STAGING in the settings; rs-server list --all --deployment $(quoted "$STAGING")"
   is_a APP_LIKE app "$APP_LIKE"
   is_a TEST_LB_LIKE lb "$TEST_LB_LIKE"
   [[ -z $OLD_ARRAY ]] || is_a OLD_ARRAY array "$OLD_ARRAY"
+  arrays_named
   for entry in "${WARM[@]}"; do is_a WARM db "${entry%% => *}"; done
   to_be_made TEST_LB temp "$TEST_LB"
   [[ -z $NEW_ARRAY ]] || to_be_made NEW_ARRAY new "$NEW_ARRAY"
@@ -406,9 +415,10 @@ fits_there() { # values that the world refuses, or that would take the site's ow
   fi
   [[ $done_before == *' 12 '* ]] ||
     command rs-inputs set --next --temporary --dry-run --on "$APP_LIKE" "${RELEASE[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"} >/dev/null ||
-    die $? "$APP_LIKE refuses inputs of the release" "RELEASE and WAIT_AT_BOOT in the settings; rs-inputs show --on '$APP_LIKE'"
+    die $? "$APP_LIKE refuses inputs of the release" "RELEASE and WAIT_AT_BOOT in the settings; rs-inputs show --on $(quoted "$APP_LIKE")"
   [[ $done_before == *' 23 '* ]] || for entry in "${MIGRATION_SQL[@]}"; do
     file=${entry#* => }
     [[ -r $file && ! -d $file ]] || die 2 "MIGRATION_SQL names a file that cannot be read: $file" "as step 23 will read it, from ${PWD@Q}"
   done
+  [[ $done_before == *' 23 '* ]] || statements_known
 }

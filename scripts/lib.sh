@@ -16,6 +16,19 @@ done
 say() { printf '%s\n' "$*" >&2 || true; }
 # shellcheck disable=SC2059 # the first word is the format
 line() { printf "$1\n" "${@:2}" >&2 || true; } # line FORMAT VALUE...
+quoted() {                                     # quoted WORD...: as a shell reads them
+  local word text=
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
+    text+="$word "
+  done
+  printf '%s' "${text% }"
+}
+with_conf() { # with_conf SCRIPT: that script with the settings of this run, as it may be called from anywhere
+  local conf=${RS_UPGRADE_CONF:-upgrade.conf}
+  [[ $conf == /* ]] || conf=$PWD/$conf
+  quoted "$scripts/$1" --conf "$conf"
+}
 # die CODE WHAT HINT: the last line on stderr says what, and what to try.
 die() {
   say "${0##*/}: $2${3:+ (try: $3)}"
@@ -96,6 +109,8 @@ REHEARSE_WITHOUT=() REHEARSE_RECORD=() REHEARSE_SETTING=()
 settings() { # settings FILE: reads it; a wrong line is exit 2 with file, line and key
   local file=$1 number=0 line key value
   local -A first=() # the line in which a setting stands that may stand once
+  [[ ! -e $file || -d $file || -f $file ]] ||
+    die 2 "the settings $file are no regular file: they are read more than once" "write them to a file, and name that"
   [[ -r $file && ! -d $file ]] || die 2 "the settings $file cannot be read" "copy $scripts/upgrade.conf.example and fill it in"
   while IFS= read -r line || [[ -n $line ]]; do
     number=$((number + 1))
@@ -280,10 +295,43 @@ scripts_known() {
     setting=${entry%%=*} script=${entry#*=}
     [[ -n $script ]] || continue
     said=$(command rs-run "$script" --dry-run <<<"$of" 2>&1 >/dev/null) || true
+    said=${said%)} # of its hint
     [[ $said != *' has no script '* ]] ||
       die 4 "$setting names what is not there: ${said%% (try: *}" "$setting in the settings; ${said##* (try: }"
   done
 }
+
+# statements_known: what a migration refuses to run is told before the page is up. Whatever else stands in its way is step 23's.
+statements_known() {
+  local said
+  [[ ${RS_MODE:-} != plan && ${#MIGRATION_SQL[@]} != 0 ]] || return 0
+  # shellcheck disable=SC1090 # it is checked by itself
+  declare -F migrations >/dev/null || . "$(step_file 23)"
+  # shellcheck disable=SC2317 # migrations calls it
+  said=$(
+    call() { command "$@" || (($? != 2)) || exit 2; }
+    migrations --dry-run 2>&1 >/dev/null
+  ) || {
+    said=${said##*$'\n'}
+    said=${said%)} # of its hint
+    die 2 "MIGRATION_SQL cannot be run as it is: ${said%% (try: *}" "MIGRATION_SQL in the settings; ${said##* (try: }"
+  }
+}
+
+# arrays_named: an array that is on and has instances in the pool launches the old release until step 27 turns it off, and step 27
+# knows those that the settings name.
+arrays_named() {
+  local array tag="application:active_$POOL=true"
+  [[ ${RS_MODE:-} != plan ]] || return 0
+  while IFS= read -r array; do
+    [[ $array != "$OLD_ARRAY" && $array != "$NEW_ARRAY" ]] || continue
+    [[ $(command rs-server list --role array --json -- "$array") != *'"enabled":true'* ]] ||
+      die 5 "the array ${array@Q} is on and has instances in the pool '$POOL', and the settings do not name it" \
+        "OLD_ARRAY=$array, with a NEW_ARRAY; or rs-server disable $(quoted "$array")"
+  done < <(command rs-server list --tag "$tag" --allow-none --json | arrays_of | sort -u)
+}
+# arrays_of: the arrays among the records on stdin, and those that the servers among them are of
+arrays_of() { sed -n '/^{"schema":"rs.array/s/.*"minimum":[0-9]*,"name":"\([^"]*\)".*/\1/p; s/.*"array":"\([^"]*\)".*/\1/p'; }
 
 # SET => VALUE in MIGRATION_SQL and MIGRATION_SCRIPT; without a set it is for every one.
 set_of() { [[ $1 != *' => '* ]] || printf '%s' "${1%% => *}"; }
@@ -326,12 +374,13 @@ allow() {
 # ---- the tools under --plan and --dry-run -------------------------------------------------------------------------
 # --plan: every call is shown and none is made. --dry-run: every changing verb gets --dry-run.
 shown() {
-  local word text=
+  local word words=()
   for word in "$@"; do
-    [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]] || word="'${word//\'/\'\\\'\'}'"
-    text+="$word "
+    # the plan file of a step that destroys
+    [[ -z ${plan:-} || $word != "$plan" ]] || word=PLAN
+    words+=("$word")
   done
-  say "      ${text% }"
+  say "      $(quoted "${words[@]}")"
 }
 call() {
   local tool=$1 verb=()
@@ -596,9 +645,41 @@ run_step() { # run_step NN, for a step's file that is run by itself
     exit 0
     ;;
   '') ;;
-  *) die 2 "a step takes no arguments, but $2" "${0##*/} --help" ;;
+  *) die 2 "a step takes no arguments; $2 was given" "${0##*/} --help" ;;
   esac
   load
   trap 'leftmost "${PIPESTATUS[@]}"' ERR
+  # shellcheck disable=SC2034 # the gates read it
+  mode=${RS_MODE:-run}
+  [[ $mode != run ]] || gate_alone "$1"
   "step_$1"
+}
+gate_alone() { # gate_alone NN: what upgrade.sh --only NN asks before it, and tells the hooks after it
+  # shellcheck source=/dev/null
+  . "$scripts/gates.sh"
+  # shellcheck disable=SC2317 # the gates call them
+  refuse() { die "${3:-5}" "$1" "$2"; }
+  # shellcheck disable=SC2317
+  finish() { exit "$1"; }
+  results=$(mktemp -d)
+  # shellcheck disable=SC2064 # the number as it is now
+  trap "alone_ends $1 \$?" EXIT
+  only_run
+  not_taken_back
+  gates_open
+  read_marks
+  # shellcheck disable=SC2034 # stands reads it
+  stood=$done_before
+  gate "$1"
+  gone_in=yes
+}
+gone_in=no     # whether the step that is run by itself was begun
+alone_ends() { # alone_ends NN EXIT
+  [[ $gone_in == no ]] || hooks_after step "$1" "$(title "$1")" "$2"
+  hooks_wait
+  rm -rf "$results"
+}
+now_ms() { # milliseconds since the epoch, in $now
+  now=${EPOCHREALTIME/[.,]/}
+  now=${now%???}
 }

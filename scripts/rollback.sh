@@ -91,7 +91,7 @@ ended() { # ended CODE: where one stands
   (($1 == 0)) || [[ -z $now ]] || {
     say ""
     say "The way back of $UPGRADE stopped at: $now"
-    say "  go on:        $scripts/$self --conf '${RS_UPGRADE_CONF:-upgrade.conf}'"
+    say "  go on:        $(with_conf rollback.sh)${self#rollback.sh}"
     say "  what is open: rs-cleanup audit"
     (($1 != 6 && $1 != 7)) || {
       say "  who does not answer: bring it back. A master that is dead for good: end its machine, so that it does not come back"

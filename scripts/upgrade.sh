@@ -45,7 +45,10 @@ order=(01 02 03 '?staging is good' 04 05 06 07 09 08 10 11 12 13 14 15 16 '?begi
 mode=run from='' until='' only='' yes=no again=no lock=() window=''
 while (($#)); do
   case $1 in
-  --plan | --dry-run | --status | --abort) mode=${1#--} ;;
+  --plan | --dry-run | --status | --abort)
+    [[ $mode == run || $mode == "${1#--}" ]] || die 2 "--$mode and $1 do not go together" "one of the two"
+    mode=${1#--}
+    ;;
   --from | --until | --only | --lock-wait | --window)
     (($# > 1)) || die 2 "$1 wants a value" "upgrade.sh --help"
     case $1 in
@@ -143,18 +146,23 @@ plan)
   gates_open
   export RS_MODE=plan
   exec 2>&1 # it is what was asked for
+  [[ -z $only ]] || order=("$only")
   for label in "${order[@]}"; do
+    plain=${label%&}
+    plain=${plain#=}
+    [[ -z $from || $plain == "$from" ]] || continue
+    from=''
     case $label in
     \?*) say "   -- decision: ${label#\?}?" ;;
-    =*) say "   -- wait for ${label#=}" ;;
+    =*) say "   -- wait for $plain" ;;
     *)
-      plain=${label%&}
       beside=''
       [[ $plain == "$label" ]] || beside=' (beside what follows)'
       say "$(printf '%4s' "$plain")  $(title "$plain")$beside"
       "step_${part_of[$plain]:-$plain}" </dev/null >/dev/null
       ;;
     esac
+    [[ $plain != "$stop_behind" || $label == *'&' ]] || break
   done
   exit 0
   ;;
@@ -185,7 +193,7 @@ current='' # the step that runs, or that ended last
 declare -A pids=()
 
 state_now() { # where one stands after a failure or Ctrl-C
-  local conf=${RS_UPGRADE_CONF:-upgrade.conf} owed=0
+  local owed=0
   say ""
   if [[ -n $current ]]; then
     say "The run $UPGRADE stands in step $current: $(title "$current")"
@@ -200,10 +208,10 @@ state_now() { # where one stands after a failure or Ctrl-C
     *) say "  what is left: the world did not answer: rs-cleanup audit" ;;
     esac
   fi
-  say "  go on:        $scripts/upgrade.sh --conf '$conf'"
+  say "  go on:        $(with_conf upgrade.sh)"
   [[ $current != 23 ]] || ((${#MIGRATION_SCRIPT[@]} == 0)) ||
     say "                a migration by script that was cut off wants a look at what it left, then: upgrade.sh --again"
-  say "  go back:      $scripts/rollback.sh --conf '$conf'"
+  say "  go back:      $(with_conf rollback.sh)"
   [[ -z $log ]] || say "  what was said: $log"
 }
 in_group() { # in_group PGID: whether a process of that group has not ended
@@ -253,10 +261,6 @@ interrupted() {
 }
 trap interrupted INT TERM
 
-now_ms() { # milliseconds since the epoch, in $now
-  now=${EPOCHREALTIME/[.,]/}
-  now=${now%???}
-}
 # connect waits beside the migration; settle_soon bounds it once that has ended. Alone it waits for nobody's end.
 export ANSWER_WITHIN=6h
 [[ -z $only ]] || ANSWER_WITHIN=1m
@@ -453,13 +457,7 @@ apps_behind() { # what did not start on the old schema starts on the new one
 }
 # shellcheck disable=SC2317 # called by name
 indented() { say "      $1"; }
-if [[ $mode == run ]]; then
-  [[ $(newest_mark) != undo ]] ||
-    no_way 'a rollback is being taken back, and that was cut off' "$scripts/rollback.sh --undo goes on with it"
-  ! warm_is_master ||
-    no_way 'the migration of this run was rolled back: its warm slave is the master, and there is none to go on with' \
-      "$scripts/rollback.sh --undo takes that back; or a new run, with another UPGRADE and another name in WARM"
-fi
+[[ $mode != run ]] || not_taken_back
 gates_open
 done_before=' '
 if [[ $mode == run ]]; then

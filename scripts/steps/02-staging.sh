@@ -15,4 +15,4 @@ step_02() {
 proof_02() {
   if [[ -z $STAGING ]]; then declared; else asked rs-journal verify --no-world --deployment "$STAGING"; fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 02 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 02 "$@"; }

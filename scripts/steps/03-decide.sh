@@ -15,4 +15,4 @@ step_03() {
 proof_03() {
   if [[ -z $STAGING ]]; then declared; else asked rs-journal report --deployment "$STAGING"; fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 03 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 03 "$@"; }

@@ -6,6 +6,7 @@
 #   proves  every slave of every set replicates from its master, without errors, filters or delay
 #   undo    rs-server mark none --as old
 step_04() {
+  arrays_named
   # the warm one is judged where it is made: in step 6
   rs-dbsync status --role slave --not-as warm --require replicating
   # the marked ones too: what was cut off behind its work is closed by the next one that finds it done
@@ -17,4 +18,4 @@ proof_04() {
   none --role app --as none
   [[ -z $OLD_ARRAY ]] || rs-server mark old "$OLD_ARRAY" --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 04 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 04 "$@"; }

@@ -14,4 +14,4 @@ step_05() {
 proof_05() {
   rs-server list --as warm "${WARM[@]#* => }"
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 05 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 05 "$@"; }

@@ -16,4 +16,4 @@ proof_06() {
   rs-dbsync status --as warm --require replicating
   rs-snapshot schedule off --as warm --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 06 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 06 "$@"; }

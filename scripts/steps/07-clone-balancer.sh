@@ -13,4 +13,4 @@ step_07() {
 proof_07() {
   rs-server list --as temp "$TEST_LB"
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 07 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 07 "$@"; }

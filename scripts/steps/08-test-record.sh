@@ -11,4 +11,4 @@ step_08() {
 proof_08() {
   rs-lbctl point "$TEST_HOST" --at "$TEST_LB" --temp --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 08 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 08 "$@"; }

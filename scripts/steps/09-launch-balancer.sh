@@ -13,4 +13,4 @@ step_09() {
 proof_09() {
   rs-server list --as temp --role lb --state operational "$TEST_LB"
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 09 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 09 "$@"; }

@@ -14,4 +14,4 @@ proof_11() {
   asked rs-check site --pool "$TEST_POOL"
   rs-server list --as new --role server | rs-lbctl connect --pool "$TEST_POOL" --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 11 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 11 "$@"; }

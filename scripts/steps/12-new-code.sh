@@ -16,4 +16,4 @@ proof_12() {
     rs-inputs set --next --current --temporary "${RELEASE[@]}" ${WAIT_AT_BOOT:+"$WAIT_AT_BOOT"} --dry-run | unchanged
   ran "$CODE_UPDATE" --as new --role server
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 12 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 12 "$@"; }

@@ -17,4 +17,4 @@ proof_13() {
   at_least "$NEW_APPS" --as new --role server --state operational
   rs-server list --as new --role server | rs-server quench --dry-run | rs-server lock --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 13 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 13 "$@"; }

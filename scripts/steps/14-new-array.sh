@@ -20,4 +20,4 @@ step_14() {
 proof_14() {
   if [[ -z $OLD_ARRAY ]]; then declared; else at_least "$NEW_ARRAY_MIN" --array "$NEW_ARRAY" --state operational; fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 14 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 14 "$@"; }

@@ -11,4 +11,4 @@ step_16() {
 proof_16() {
   rs-server list --as new --role server | rs-lbctl connect --pool "$POOL" --standby --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 16 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 16 "$@"; }

@@ -8,6 +8,7 @@
 step_17() {
   local allow
   scripts_known --as new --role server --first
+  statements_known
   mapfile -t allow < <(allow)
   [[ -n $STAGING || $UNREHEARSED == decline ]] || allow+=(--accept 'rehearsal fits the window')
   # behind a page, where somebody turned round, there is nothing to ask
@@ -19,4 +20,4 @@ step_17() {
 proof_17() {
   asked rs-check preflight
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 17 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 17 "$@"; }

@@ -16,4 +16,4 @@ proof_18() {
   asked rs-check drift
   asked rs-maintenance start --pool "$POOL" --wait "$PAGE_WAIT" "${kill[@]}"
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 18 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 18 "$@"; }

@@ -30,4 +30,4 @@ proof_19_writes() {
 proof_19_processes() {
   ran "$APP_STOP" --as old --role server --state operational
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 19 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 19 "$@"; }

@@ -17,4 +17,4 @@ step_20() {
 proof_20() {
   rs-snapshot take --role master --label "$(pre_upgrade)" --once --pin --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 20 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 20 "$@"; }

@@ -11,4 +11,4 @@ step_21() {
 proof_21() {
   asked rs-dbsync status --as warm --proof
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 21 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 21 "$@"; }

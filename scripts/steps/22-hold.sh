@@ -18,4 +18,4 @@ proof_22() {
   rs-server lock --as warm --dry-run | unchanged
   wait "$held"
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 22 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 22 "$@"; }

@@ -13,4 +13,4 @@ proof_24() {
   rs-server list --as old --role server --state operational --allow-none |
     rs-lbctl disconnect --pool "$POOL" --allow-empty --allow-none --dry-run | unchanged_if_any
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 24 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 24 "$@"; }

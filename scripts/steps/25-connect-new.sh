@@ -37,4 +37,4 @@ proof_25_inputs() {
     rs-inputs unset --next "${isolation[@]}" --dry-run |
     rs-inputs copy --from next --to current "${isolation[@]}" --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 25 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 25 "$@"; }

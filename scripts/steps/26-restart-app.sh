@@ -15,4 +15,4 @@ step_26() {
 proof_26() {
   if [[ $RESTART_APP == no ]]; then declared; else ran "$APP_RESTART" --as new --role server; fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 26 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 26 "$@"; }

@@ -14,4 +14,4 @@ proof_27() {
   [[ -z $OLD_ARRAY ]] || rs-server disable "$OLD_ARRAY" --dry-run | unchanged
   rs-server list --as old --role server --allow-none | rs-server quench --allow-none --dry-run | unchanged_if_any
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 27 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 27 "$@"; }

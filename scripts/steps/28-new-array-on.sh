@@ -15,4 +15,4 @@ step_28() {
 proof_28() {
   if [[ -z $NEW_ARRAY ]]; then declared; else rs-server enable "$NEW_ARRAY" --dry-run | unchanged; fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 28 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 28 "$@"; }

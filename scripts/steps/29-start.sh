@@ -56,4 +56,4 @@ proof_writes_on() {
   rs-maintenance status --pool "$POOL" --require on
   rs-dbsync writes on --role master --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 29 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 29 "$@"; }

@@ -14,4 +14,4 @@ step_30() {
 proof_30() {
   asked rs-check site --pool "$POOL" --bypass --each-member
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 30 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 30 "$@"; }

@@ -21,4 +21,4 @@ proof_31() {
   asked rs-check drift
   rs-dbsync writes opened --role master --allow-none --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 31 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 31 "$@"; }

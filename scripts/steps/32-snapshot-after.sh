@@ -11,4 +11,4 @@ step_32() {
 proof_32() {
   rs-snapshot take --role master --label "post-upgrade-$UPGRADE" --once --pin --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 32 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 32 "$@"; }

@@ -11,4 +11,4 @@ step_33() {
 proof_33() {
   asked rs-cleanup audit --due window
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 33 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 33 "$@"; }

@@ -11,4 +11,4 @@ step_34() {
 proof_34() {
   rs-server list --role db --not-as warm | rs-snapshot schedule on --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 34 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 34 "$@"; }

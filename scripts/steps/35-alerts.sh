@@ -21,4 +21,4 @@ proof_35() {
     rs-server list --as new --role server | rs-server unquench --dry-run | unchanged
   fi
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 35 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 35 "$@"; }

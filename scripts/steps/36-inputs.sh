@@ -19,4 +19,4 @@ proof_36() {
   mapfile -t release < <(names "${RELEASE[@]}")
   rs-server list --as new | rs-inputs unset --next "${release[@]}" --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 36 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 36 "$@"; }

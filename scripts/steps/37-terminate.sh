@@ -20,4 +20,4 @@ proof_37() {
   rs-lbctl point "$TEST_HOST" --remove --dry-run | unchanged
   rs-server list --role master | rs-dbsync settings restore binlogs --dry-run | unchanged
 }
-[[ ${BASH_SOURCE[0]} != "$0" ]] || { . "${BASH_SOURCE%/*}/../lib.sh" && run_step 37 "$@"; }
+[[ ${BASH_SOURCE[0]} != "$0" ]] || { here=$(readlink -f -- "$0") && . "${here%/*}/../lib.sh" && run_step 37 "$@"; }

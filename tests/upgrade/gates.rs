@@ -31,6 +31,12 @@ impl Run {
         call.args(["--conf", &conf, "--yes"]).args(args).run()
     }
 
+    /// The file of a step, run by itself.
+    fn alone(&self, settings: &str, step: &str) -> Ran {
+        let conf = self.scene.file("upgrade.conf", &format!("{SETTINGS}{settings}"));
+        self.scene.script(&super::scripts::step_file(step)).env("RS_UPGRADE_CONF", &conf).run()
+    }
+
     fn mark(&self, deployment: &str, run: &str, what: &str, ms: u64) {
         let ms = ms.to_string();
         let args = ["mark", what, "--took-ms", &ms, "--deployment", deployment, "--upgrade", run];
@@ -216,10 +222,19 @@ fn a_step_that_belongs_into_the_dark_is_not_begun_by_itself() {
         let ran = ran.says("whether the page is on is not known");
         let _ = ran.says(&format!("step {step} belongs behind it"));
     }
+    // nor is its file, run by itself
+    for step in ["19", "22", "23", "24", "25", "29"] {
+        let ran = run.alone("UNREHEARSED=go\n", step).exits(4);
+        let _ = ran.says("is not known").says(&format!("step {step} belongs behind it"));
+    }
     // of the migration the journal tells
     let no = |step: &str, settings: &str, says: &str| {
         let settings = format!("UNREHEARSED=go\n{settings}");
         let _ = run.upgrade(&settings, &["--only", step]).exits(5).says(says);
+        if step.parse::<u8>().is_ok() {
+            let settings = format!("{settings}RESTART_APP=yes\n");
+            let _ = run.alone(&settings, step).exits(5).says(says);
+        }
     };
     no("32", "", "has not done step 23");
     no("26", "", "has not migrated yet");
@@ -242,6 +257,10 @@ fn the_way_back_is_not_ended_before_the_site_is_open_and_settled() {
     for args in [["--from", "37"], ["--only", "37"], ["--only", "38"]] {
         no(&args, "31");
     }
+    for step in ["37", "38"] {
+        let ran = run.alone("", step).exits(5).says("ends the way back");
+        let _ = ran.says("step 31 of u-1 is not done");
+    }
     run.mark("shop", "u-1", "step 31", 1);
     no(&["--only", "37"], "36");
     run.mark("shop", "u-1", "step 36", 1);
@@ -250,8 +269,17 @@ fn the_way_back_is_not_ended_before_the_site_is_open_and_settled() {
     no(&["--from", "37"], "31");
     run.mark("shop", "u-1", "step forth", 1);
     // this deployment has no pool, so nobody knows what users see
+    let says = "whether the page is off is not known";
     let ran = run.upgrade("", &["--only", "37"]).exits(4);
-    let _ = ran.says("whether the page is off is not known").says("rs-maintenance status");
+    let _ = ran.says(says).says("rs-maintenance status");
+    let _ = run.alone("", "37").exits(4).says(says);
+    // hooks are asked and told, as of any step
+    let hooks = format!("HOOKS={}\n", run.scene.text("hooks"));
+    run.hook("10-tell", &format!("cat >>'{}'", run.scene.text("told")), 0o755);
+    let _ = run.alone(&hooks, "03").exits(0).says("back from here");
+    assert_eq!(words(&run.told()), ["after step 03", "before step 03"]);
+    run.hook("20-veto", "exit 3", 0o755);
+    let _ = run.alone(&hooks, "03").exits(5).says("20-veto says no before step 03");
 }
 
 #[test]
@@ -309,5 +337,41 @@ fn a_script_finds_its_library_however_it_is_called_and_without_it_nothing_runs()
         let call = format!("'{lonely}' --conf '{conf}' --yes");
         let ran = run.scene.call("bash", "bash").args(["-c", &call]).run().exits(1);
         assert_eq!(ran.stderr.lines().count(), 1, "nothing ran behind it\n{ran}");
+    }
+}
+
+#[test]
+fn a_step_s_file_finds_its_library_through_a_link_and_from_its_own_folder() {
+    let run = Run::new("gates-linked-step");
+    let conf = run.scene.file("upgrade.conf", &format!("{SETTINGS}SNAPSHOT=no\n"));
+    let script = rs_tests::root().join(super::scripts::step_file("30"));
+    let link = run.scene.path("linked");
+    std::os::unix::fs::symlink(&script, &link).unwrap();
+    let name = script.file_name().unwrap().display();
+    let here = format!("cd '{}' && bash {name}", script.parent().unwrap().display());
+    for how in [link.display().to_string(), here] {
+        let call = run.scene.call("bash", "bash").args(["-c", &how]);
+        let _ = call.env("RS_UPGRADE_CONF", &conf).run().exits(2).says("SNAPSHOT is 'no'");
+    }
+}
+
+#[test]
+fn the_command_that_a_script_names_may_be_typed_as_it_stands_from_anywhere() {
+    let run = Run::new("gates-quoted");
+    let _ = run.scene.file("it's mine.conf", SETTINGS);
+    let upgrade = rs_tests::root().join("scripts/upgrade.sh");
+    let line = format!(
+        "cd '{}' && '{}' --conf \"it's mine.conf\" --yes --only 37",
+        run.scene.dir.display(),
+        upgrade.canonicalize().unwrap().display()
+    );
+    let ran = run.scene.call("bash", "bash").args(["-c", &line]).run().exits(5);
+    let named = |word: &str| {
+        let line = ran.stderr.lines().find_map(|line| line.trim_start().strip_prefix(word));
+        line.unwrap_or_else(|| panic!("{word}\n{ran}")).trim().to_owned()
+    };
+    for word in ["go on:", "go back:"] {
+        let line = format!("cd / && {} --plan", named(word));
+        let _ = run.scene.call("bash", "bash").args(["-c", &line]).run().exits(0);
     }
 }

@@ -4,7 +4,7 @@
 use super::site::Site;
 
 /// A line of the settings, what stands in its place, the exit code and a part of what is said.
-const WRONG: [(&str, &str, i32, &str); 14] = [
+const WRONG: [(&str, &str, i32, &str); 16] = [
     (
         "APP_LIKE=",
         "Load Balancer-1",
@@ -57,12 +57,24 @@ const WRONG: [(&str, &str, i32, &str); 14] = [
         2,
         "RELEASE and ISOLATION both set LB_HOSTNAME",
     ),
+    (
+        "OLD_ARRAY=",
+        "",
+        5,
+        "the array 'array-1' is on and has instances in the pool 'www', and the settings do not name it",
+    ),
     ("MIGRATION_SCRIPT=", "no such", 4, "MIGRATION_SCRIPT names what is not there"),
     (
         "MIGRATION_SCRIPT=",
         "\nMIGRATION_SQL=/nowhere/migrate.sql",
         2,
         "MIGRATION_SQL names a file that cannot be read: /nowhere/migrate.sql",
+    ),
+    (
+        "MIGRATION_SCRIPT=",
+        "\nMIGRATION_SQL=PLACE/refused.sql",
+        2,
+        "refused.sql: line 2: what may be done twice when it is cut off, or what nothing shows, (PREPARE) is refused",
     ),
 ];
 
@@ -72,12 +84,20 @@ pub fn wrong_names_are_told_before_anything_is_made(site: &Site) {
     let settings = std::fs::read_to_string(&conf).unwrap();
     let servers = || site.tool("rs-server").args(["list", "--all"]).run().exits(0).stdout;
     let before = servers();
+    let place = site.place.display().to_string();
+    let sql = "CREATE TABLE one (a INT);\nPREPARE p FROM 'UPDATE t SET a = a + 1';\n";
+    std::fs::write(site.place.join("refused.sql"), sql).unwrap();
     for (at, (setting, value, exit, says)) in WRONG.into_iter().enumerate() {
         let line = settings.lines().find(|line| line.starts_with(setting)).unwrap();
-        std::fs::write(&conf, settings.replace(line, &format!("{setting}{value}"))).unwrap();
+        std::fs::write(
+            &conf,
+            settings.replace(line, &format!("{setting}{value}").replace("PLACE", &place)),
+        )
+        .unwrap();
         // one of the two each time: what says it is the same
         let args: &[&str] = if at % 2 == 0 { &["--dry-run"] } else { &["--until", "3"] };
         let ran = site.run("scripts/upgrade.sh", args).exits(exit).says(says);
+        assert!(!ran.stderr.contains("))\n"), "a hint in brackets twice\n{ran}");
         assert!(!ran.stderr.contains("back from here"), "a step was begun\n{ran}");
     }
     std::fs::write(&conf, settings).unwrap();

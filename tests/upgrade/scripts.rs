@@ -22,6 +22,14 @@ fn step_files() -> Vec<std::path::PathBuf> {
     files
 }
 
+/// The file of a step, below the root.
+pub fn step_file(number: &str) -> String {
+    let names =
+        step_files().into_iter().map(|file| file.file_name().unwrap().display().to_string());
+    let name = names.into_iter().find(|name| name.starts_with(number)).unwrap();
+    format!("scripts/steps/{name}")
+}
+
 #[test]
 fn there_is_one_file_for_each_of_the_38_steps_with_a_complete_head() {
     let files = step_files();
@@ -37,6 +45,13 @@ fn there_is_one_file_for_each_of_the_38_steps_with_a_complete_head() {
             text.contains(&format!("step_{:02}() {{", at + 1)),
             "{name} has no function of its own"
         );
+        // by which it also runs alone
+        let last = format!(
+            "[[ ${{BASH_SOURCE[0]}} != \"$0\" ]] || {{ here=$(readlink -f -- \"$0\") && . \"${{here%/*}}/../lib.sh\" && \
+             run_step {:02} \"$@\"; }}",
+            at + 1
+        );
+        assert_eq!(text.lines().last(), Some(last.as_str()), "{name}");
     }
 }
 
@@ -298,6 +313,30 @@ fn unknown_options_and_steps_are_usage_errors() {
     for label in ["25i", "29w", "writes_on", "9", "24"] {
         let _ = until(label).exits(0);
     }
+    // the plan of a part is of that part, and nothing that is made anew each time stands in it
+    let plan = |args: &[&str]| {
+        let call = scene.script("scripts/upgrade.sh").args(["--plan", "--conf", conf.as_str()]);
+        call.args(args).run().exits(0).stdout
+    };
+    let only = plan(&["--only", "37"]);
+    assert!(only.starts_with("  37  terminate"), "{only}");
+    assert!(only.contains("rs-cleanup retire --plan PLAN\n"), "{only}");
+    assert!(only.lines().skip(1).all(|line| line.starts_with("      rs-")), "{only}");
+    let part = plan(&["--from", "4", "--until", "6"]);
+    let heads: Vec<&str> = part.lines().filter(|line| !line.starts_with("     ")).collect();
+    assert_eq!(heads.len(), 3, "{part}");
+    assert!(heads[0].starts_with("  04  ") && heads[2].starts_with("  06  "), "{part}");
+    // two things at once, and one of them would be done
+    for modes in [["--plan", "--status"], ["--dry-run", "--plan"], ["--status", "--abort"]] {
+        let ran = scene.script("scripts/upgrade.sh").args(modes).args(["--conf", &conf]).run();
+        let _ = ran.exits(2).says(&modes.join(" and ")).says("go together");
+    }
+    // what is read more than once is a file
+    let call = format!("{}/scripts/upgrade.sh --plan --conf <(cat '{conf}')", root().display());
+    let ran = scene.call("bash", "bash").args(["-c", &call]).run();
+    let _ = ran.exits(2).says("no regular file");
+    let step = scene.script(&step_file("30")).args(["--dry-run"]).run().exits(2);
+    let _ = step.says("a step takes no arguments; --dry-run was given");
     let _ = until("19p").exits(2).says("beside step 23").says("25i, 29w and writes_on");
     let _ = until("9x").exits(2).says("19p 25i 29f 29a 29w writes_on");
     let _ = scene.script("scripts/rollback.sh").args(["--no-such"]).run().exits(2);
