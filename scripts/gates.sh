@@ -61,7 +61,7 @@ gates_open() {
   [[ -z $page_at ]] || begun_at=$page_at
   # it would begin again at step 15, on migrated data, as if that were free
   [[ $back == no || $before == free* ]] ||
-    no_way 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it"
+    no_way 'a way back of this run was begun after its migration, and was cut off' "$scripts/rollback.sh goes on with it; where it promoted nothing yet, rollback.sh --undo turns forward again"
   [[ -n $STAGING ]] || return 0
   while read -r ms label; do rehearsed[$label]=$ms; done < <(
     command rs-journal report --deployment "$STAGING" --run "$UPGRADE-rehearsal-*" --json 2>/dev/null |
@@ -223,6 +223,10 @@ behind_the_page() { # behind_the_page LABEL: refused with the page down, before 
     "$in_its_turn"
   page_known=yes
 }
+nobody_on_them() { # nobody_on_them LABEL: a repair that stops all new applications at once: users are on them from 25 on
+  [[ $stood != *' 25 '* ]] || page_is on "step $1 stops every new application, and users are on them" \
+    "rs-maintenance start --pool '$POOL', upgrade.sh --only $1; upgrade.sh then tests them and takes the page down again"
+}
 new_code() { # new_code LABEL: refused where new code would write by the old schema
   [[ $cost == free && $writes_known == no ]] || return 0
   local allow off
@@ -241,9 +245,15 @@ stands() {                    # stands LABEL: refused, unless the world is as it
   local label made
   case $1 in 19 | 19p | 22 | 23 | 24 | 25 | 25i | 29 | 29[faw] | writes_on) behind_the_page "$1" ;; esac
   case $1 in
+  12) nobody_on_them 12 ;;
   29f | 29a) new_code "$1" ;;
   29 | 29w) migrated "$1" 'starts workers of the new release' ;;
-  26) [[ $RESTART_APP == no ]] || migrated 26 'starts the new release' ;;
+  26)
+    [[ $RESTART_APP == no ]] || {
+      migrated 26 'starts the new release'
+      nobody_on_them 26
+    }
+    ;;
   20)
     if [[ $cost == free ]]; then
       label=22

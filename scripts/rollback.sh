@@ -7,9 +7,11 @@
 #   --undo            take a rollback back: the migrated master, fenced and kept since, is the master again, and the run
 #                     stands where it stood, in the middle of its migration too. What users wrote since the rollback is lost:
 #                     said, and counted, in the same way
+#                     A rollback that was cut off before it promoted anything is given up by it: forward again, nothing is lost
 #   --yes             do not ask; what is lost is lost, if it can be counted. A run of this upgrade that goes on is ended
 #   --accept-loss N   lose at most so many transactions of users: counted when nobody writes any more. More, or unknown:
-#                     declined, and the site is as it was found, so that one can go on in either direction.
+#                     declined, and the site is as it was found, so that one can go on in either direction. So it is with a
+#                     no, or Ctrl-C, at the question what to lose.
 #                     `any`: however many, counted or not
 #   --override CONDITION  promote although this condition does not hold, by the name that the refusal gave it; may be repeated
 #
@@ -98,10 +100,15 @@ ended() { # ended CODE: where one stands
       say "  beside the new one, and go on without it: $self --accept-loss any --override 'master fenced' \\"
       say "    --override 'application sessions gone' --override 'other slaves declared' --override 'abandoned data kept'"
     }
-    if [[ $mode == run && $undo == no ]] && warm_is_master; then
-      say "  forth again:  $scripts/rollback.sh --undo: the migrated master is kept"
-    elif [[ $mode == run && $undo == yes && $(newest_mark) == undo ]] && ! warm_is_master; then
-      say "  back again:   $scripts/rollback.sh: the warm slave is kept"
+    if [[ $mode != run ]]; then
+      :
+    elif [[ $undo == no ]] && warm_is_master; then
+      promotion_left --as warm --role master ||
+        say "  forth again:  $scripts/rollback.sh --undo: the migrated master is kept"
+    elif [[ $undo == no && $(newest_mark) == 'step back' ]] && did rs-dbsync migrate; then
+      say "  forth again:  $scripts/rollback.sh --undo: nothing was promoted yet"
+    elif [[ $undo == yes && $(newest_mark) == undo ]] && ! warm_is_master; then
+      promotion_left --role master || say "  back again:   $scripts/rollback.sh: the warm slave is kept"
     fi
     [[ -z $log ]] || say "  what was said: $log"
   }
@@ -202,7 +209,9 @@ price_taken() { # price_taken SELECTOR...: nobody writes any more: what is lost 
     [[ $lost != 1 ]] || plural=''
     give_up "$lost transaction$plural of users would be lost, $accept accepted" "$self --accept-loss $lost"
   elif [[ -z $accept && $yes == no ]] && ((lost)); then
+    trap 'say "" && give_up "interrupted at the question: $price" "$self again"' INT
     ask "lose them?" || give_up "not confirmed: $price" "$self again"
+    trap 'exit 130' INT
   fi
   losing=(--accept-loss "$lost")
   [[ $lost != unknown ]] || losing=(--lose-writes)
@@ -211,6 +220,11 @@ give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was foun
   local mark='step forth' on='upgrade.sh to go on' left='the site is as it was'
   [[ $undo == no ]] || mark='way back' on='nothing to stay with the old release'
   [[ $undo == no || $turned == no ]] || mark='step back' on='rollback.sh to go on to the old release'
+  # a start that was cut off may have stopped them
+  read_marks
+  [[ $undo == yes || $before_back != *' 29a '* ]] ||
+    rs-server list --as new --role server --state operational --allow-none | rs-run "$APP_START" --allow-none >/dev/null ||
+    left='not every new application started (rs-run says why), all else is as it was'
   [[ $writes == off ]] || rs-dbsync writes on --role master >/dev/null
   [[ $page == on ]] || {
     # the last verdict on the site may be the answer to somebody's other question
@@ -219,6 +233,12 @@ give_up() { # give_up WHAT HINT: nothing is lost, and the site is as it was foun
   }
   command rs-journal mark "$mark" >/dev/null
   die 5 "$1; $left" "$on; $2"
+}
+promotion_left() { # promotion_left SELECTOR...: whether one of these is a master whose promotion has still to come to its end
+  local said
+  said=$(command rs-server list "$@" --allow-none --json 2>/dev/null |
+    command rs-dbsync promote --dry-run --lose-writes --allow-none --timeout 10s "${overrides[@]}" 2>&1) || true
+  [[ $said == *'"changed":true'* || (-n $said && $said != *'"changed":false'*) ]]
 }
 left_to_promote() { # whether a warm slave is no master yet
   local warm masters
@@ -356,10 +376,18 @@ if [[ $migrated == yes && $promoting == no && $mode != plan ]]; then
   rc=0
   held=$(command rs-dbsync status --as warm --require held 2>&1 >/dev/null) || rc=$?
   ((rc == 0)) || say "$held"
+  forward=''
+  [[ $at != 'step back' ]] || forward='; or rollback.sh --undo: forward again, nothing was promoted'
   # 4: there is none
   ((rc == 0 || rc == 3 || rc == 4)) || die "$rc" "whether the warm slave is still the way back could not be asked; nothing was changed" \
-    "the lines above say who does not answer: bring it back, or end its machine when it is dead for good; then rollback.sh again"
+    "the lines above say who does not answer: bring it back, or end its machine when it is dead for good; then rollback.sh again$forward"
   ((rc == 0)) || {
+    [[ $turned == no ]] || ! promotion_left --role master ||
+      die 5 "the promotion that takes the rollback back was cut off in its middle: it has to come to its end first" \
+        "rollback.sh --undo goes on with it; then rollback.sh"
+    [[ $at != 'step back' ]] ||
+      die 5 "the warm slave is no way back any more; nothing was promoted, and this start changed nothing" \
+        "rollback.sh --undo: forward again; the data of step 20: rs-snapshot list"
     die 5 "the warm slave is no way back any more; nothing was changed" \
       "what remains: forward (upgrade.sh), or the data of step 20: rs-snapshot list, a new server, rs-dbsync init --snapshot"
   }

@@ -2,6 +2,7 @@
 # What `rollback.sh --undo` does: a rollback after the migration is taken back. The migrated master was fenced and kept; it is
 # made the master again, at the price of what was written since, and the steps that had been done then are done again: they
 # change what the rollback undid.
+# So it is with a way back that was cut off before it promoted anything: it is given up.
 # Sourced by rollback.sh, never run.
 # shellcheck disable=SC2154 # mode, yes, accept, losing, overrides, price are rollback.sh's
 
@@ -35,14 +36,29 @@ may_undo() {
   [[ -z $NEW_ARRAY ]] || try 'the new array' command rs-server enable "$NEW_ARRAY" --dry-run
   none_refused "mend what the lines above name, then rollback.sh --undo; the data that the migrated master had: rs-snapshot list (abandoned-…)"
 }
+# given_up: the way back was cut off. Where it promoted nothing the migrated master is what it was, and stays the master.
+given_up() {
+  if warm_is_master; then
+    ! promotion_left --as warm --role master ||
+      die 5 "the promotion of the warm slave was cut off in its middle: it has to come to its end first" \
+        "rollback.sh goes on with it; then rollback.sh --undo"
+    return 0
+  fi
+  did rs-dbsync migrate ||
+    die 5 "the way back of $UPGRADE was cut off, and it is free: there is nothing to take back" \
+      "rollback.sh goes on with it; upgrade.sh goes on with step 15"
+  [[ -n $(command rs-server list --role master --not-as warm --allow-none --json 2>/dev/null) ]] ||
+    die 5 "the way back of $UPGRADE was cut off in the middle of its promotion: there is no master" "rollback.sh goes on with it"
+  masters=()
+  part "the way back promoted nothing yet: the migrated master stays the master, and nothing is lost"
+}
 undo() {
   local label masters=() kept schema
   mapfile -t masters < <(kept_masters)
-  [[ $turned == no ]] || warm_is_master ||
-    die 5 "the way back of $UPGRADE was cut off before it promoted anything: there is nothing to take back" "rollback.sh goes on with it"
+  if [[ $turned == yes ]]; then given_up; fi
   [[ $mode == plan || $at == 'way back' || $at == undo || $turned == yes ]] ||
     die 5 "the run $UPGRADE was not rolled back: there is nothing to take back" "upgrade.sh goes on, rollback.sh goes back"
-  [[ $mode == plan || $at == undo ]] || warm_is_master ||
+  [[ $mode == plan || $at == undo || $turned == yes ]] || warm_is_master ||
     die 5 "the run $UPGRADE was rolled back before its migration, which was free" "upgrade.sh goes on with step 15"
   ! warm_is_master || ((${#masters[@]})) ||
     die 5 "no master is fenced and kept any more: it was rebuilt or retired" \
@@ -86,6 +102,8 @@ undo() {
   if [[ $before_back != *' 30 '* ]]; then # nobody wrote yet where the run stood, and its migration may not be done
     mapfile -t kept < <(allow)
     rs-dbsync writes off --role master "${kept[@]}" >/dev/null
+  else
+    rs-dbsync writes on --role master >/dev/null
   fi
   # what the promotion of the inputs had taken from the new servers: an array that is on again launches the new release
   rs-server list --as new | rs-inputs set --next "${RELEASE[@]}" >/dev/null
@@ -112,7 +130,7 @@ undo() {
   fi
   [[ $mode == run ]] || return 0
   command rs-journal mark 'step forth' --took-ms $(((${EPOCHREALTIME/[.,]/} - began) / 1000)) >/dev/null
-  command rs-cleanup audit >/dev/null || true
+  command rs-cleanup audit --settle >/dev/null || true
   [[ $before_back != *' 31 '* ]] || command rs-cleanup audit --due window >/dev/null 2>&1 ||
     die 3 "something of the window is left open" "the lines above say what settles it"
 }

@@ -491,15 +491,18 @@ up_again() { # the page that step 31 took down is up again, on all balancers or 
   3) say "      the page is up again behind step 31: it is tested and taken down once more" ;;
   *) cat "$results/page" >&2 && say "      whether the page is down is not known" && return 0 ;;
   esac
-  done_before=${done_before/ 31 / }
-  ! command rs-maintenance status --pool "$POOL" --require on >/dev/null 2>&1 || done_before=${done_before/ 30 / }
+  again 31
+  ! command rs-maintenance status --pool "$POOL" --require on >/dev/null 2>&1 || again 30
+}
+again() { # again LABEL: it is to be done once more, however often it was done
+  while [[ $done_before == *" $1 "* ]]; do done_before=${done_before/" $1 "/ }; done
 }
 
 tested_again() { # what an earlier start tested may have changed since: it is tested once more before users see it
   [[ $mode == run && $cost == migration && $done_before == *' 30 '* && $done_before != *' 31 '* ]] || return 0
   ask_page || refuse 'the page is not up, and step 31 did not take it down: what users write now would count as our tests' \
     "rs-maintenance start --pool '$POOL', then upgrade.sh again; what was written meanwhile then counts as theirs"
-  done_before=${done_before/ 30 / }
+  again 30
 }
 
 # Where to begin: the first step that the journal does not have. The gates look at the world all the same.

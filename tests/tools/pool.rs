@@ -206,6 +206,30 @@ fn a_balancer_that_does_not_say_what_it_carries_ends_by_name_only(site: &Site) {
     let why = "it could not be asked what it carries, and its machine runs: ";
     assert!(forbidden.to_string().contains(why), "{forbidden}");
     cleanup(&["retire", "--plan", &file]).exits(5).says(why).says("--accept unanswered");
+    // its process is gone, and its sockets are not: that is no silence
+    for socket in ["haproxy.sock", "master.sock"] {
+        let path = std::path::Path::new(&home).join("run").join(socket);
+        if path.with_extension("away").exists() {
+            std::fs::rename(path.with_extension("away"), &path).unwrap();
+        }
+    }
+    let pids = std::fs::read_to_string(format!("{home}/svc/haproxy/pid")).unwrap();
+    let group = format!("-{}", pids.split_whitespace().next().unwrap());
+    let signal = |which: &str| {
+        let _ = site.scene.call("kill", "kill").args([which, "--", &group]).run().exits(0);
+    };
+    signal("-STOP");
+    assert!(
+        plan(&["--timeout", "20s"]).0.to_string().contains(why),
+        "a frozen one may carry something"
+    );
+    signal("-KILL");
+    until("a balancer that is gone to carry nothing", Duration::from_secs(30), || {
+        plan(&[]).0 == serde_json::json!([])
+    });
+    for socket in ["haproxy.sock", "master.sock"] {
+        let _ = std::fs::remove_file(std::path::Path::new(&home).join("run").join(socket));
+    }
     let (forbidden, file) = plan(&["--accept", "unanswered"]);
     assert_eq!(forbidden, serde_json::json!([]));
     let _ = cleanup(&["retire", "--plan", &file]).exits(0);

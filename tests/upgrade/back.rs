@@ -243,30 +243,18 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
         .exits(5)
         .says("was cut off")
         .says("rollback.sh goes on");
-    let _ = mark("step forth");
+    given_up(&site);
+    let now = standing(&site);
+    let differs: Vec<_> = now.symmetric_difference(&upgraded).collect();
+    assert!(differs.is_empty(), "{differs:#?}");
 
     // declined: all is as it was found, and one can go on in either direction; what somebody asked of the site meanwhile
     // is no verdict on it
     // one that was cut off in a promotion that fenced nobody has paid nothing, and left a page and a silence that are its own
     let _ = mark("step back");
-    let maintenance = ["start", "--pool", "www"];
-    let _ = site.tool("rs-maintenance").args(maintenance).run().exits(0);
-    let _ = site.tool("rs-dbsync").args(["writes", "off", "--role", "master"]).run().exits(0);
-    let allow = |mode| {
-        for lineage in std::fs::read_dir(site.place.join("backups")).unwrap() {
-            let mode = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(lineage.unwrap().path(), mode).unwrap();
-        }
-    };
-    allow(0o500);
-    let promote = [
-        ["promote", "--as", "warm", "--lose-writes"],
-        ["--override", "backups off", "--override", "application sessions gone"],
-    ]
-    .concat();
-    let cut = site.tool("rs-dbsync").args(promote).run();
-    allow(0o700);
-    assert_eq!(cut.exit, 1, "{cut}");
+    dark_and_silent(&site);
+    new_ones_stop(&site);
+    promotion_is_cut_off(&site, "Slave2 DB");
     let other = ["site", "--pool", "www", "--each-member", "--expect-release", "1.0"];
     let _ = site.tool("rs-check").args(other).run().exits(3);
     let declined = site.run("scripts/rollback.sh", &["--accept-loss", "2"]).exits(5);
@@ -318,6 +306,53 @@ fn what_the_price_said_is_what_was_lost_and_more_than_accepted_is_declined() {
     let _ = site.run("scripts/rollback.sh", &["--undo"]).exits(5).says("was not rolled back");
 }
 
+fn dark_and_silent(site: &Site) {
+    let maintenance = ["start", "--pool", "www"];
+    let _ = site.tool("rs-maintenance").args(maintenance).run().exits(0);
+    let _ = site.tool("rs-dbsync").args(["writes", "off", "--role", "master"]).run().exits(0);
+}
+
+fn new_ones_stop(site: &Site) {
+    let stop = ["app stop", "--stay", "--as", "new", "--role", "server"];
+    let _ = site.tool("rs-run").args(stop).run().exits(0);
+}
+
+/// Behind the fence and before anything else: the backup of what is abandoned fails.
+fn promotion_is_cut_off(site: &Site, candidate: &str) {
+    let allow = |mode| {
+        for lineage in std::fs::read_dir(site.place.join("backups")).unwrap() {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(lineage.unwrap().path(), mode).unwrap();
+        }
+    };
+    allow(0o500);
+    let promote = [
+        ["promote", candidate, "--lose-writes", "--override", "backups off"],
+        ["--override", "application sessions gone", "--override", "application ready", "--json"],
+    ];
+    let cut = site.tool("rs-dbsync").args(promote.concat()).run();
+    allow(0o700);
+    assert_eq!(cut.exit, 1, "{cut}");
+}
+
+/// A way back that was cut off before it promoted anything is given up: the new release serves again, and nothing is lost.
+fn given_up(site: &Site) {
+    dark_and_silent(site);
+    new_ones_stop(site);
+    let mine = orders(site, "Master DB");
+    let forth = site.run("scripts/rollback.sh", &["--undo"]).exits(0);
+    let forth = forth.says("promoted nothing yet: the migrated master stays the master");
+    assert_eq!(releases(site), ["2.0"], "{forth}");
+    assert_eq!(orders(site, "Master DB"), mine, "{forth}");
+    let page = ["status", "--pool", "www", "--require", "off"];
+    let _ = site.tool("rs-maintenance").args(page).run().exits(0);
+    let writes = ["writes", "status", "--role", "master"];
+    assert_eq!(site.tool("rs-dbsync").args(writes).run().exits(0).record()["off"], false);
+    let _ =
+        site.tool("rs-dbsync").args(["status", "--as", "warm", "--require", "held"]).run().exits(0);
+    audited(site);
+}
+
 /// Somebody else on the port of an application: it cannot start.
 fn in_the_place_of(site: &Site, server: &str) -> TcpListener {
     let record = site.tool("rs-server").args(["list", server]).run().exits(0).record();
@@ -348,6 +383,13 @@ fn turned_round_when_the_old_release_does_not_come_up(site: &Site) {
 /// And the other way round, from a state in which the run stands forth.
 fn turned_round_when_the_new_release_does_not_come_up(site: &Site) {
     let _ = site.run("scripts/rollback.sh", &["--accept-loss", "any"]).exits(0);
+    // that it is taken back is cut off before its promotion: the warm slave is the master still, and serves again
+    let _ = site.tool("rs-journal").args(["mark", "undo"]).run().exits(0);
+    dark_and_silent(site);
+    promotion_is_cut_off(site, "Master DB");
+    let back = site.run("scripts/rollback.sh", &["--accept-loss", "any"]).exits(0);
+    assert_eq!(releases(site), ["1.0"], "{back}");
+    audited(site);
     let taken = in_the_place_of(site, "App Server-3");
     let stuck = site.run("scripts/rollback.sh", &["--undo", "--accept-loss", "any"]).exits(1);
     let stuck = stuck.says("step 29f again").says("back again:");

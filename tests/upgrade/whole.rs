@@ -203,11 +203,21 @@ fn after_the_page_is_down_the_warm_slave_brings_the_old_release_and_data_back() 
     let up = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     let up = up.says("  30  back from here");
     assert_eq!(releases(site), ["2.0"]);
-    // a page that somebody put up behind step 31 is tested and taken down by the next start
-    page(&["start"]);
-    let ran = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
-    let _ = ran.says("the page is up again behind step 31").says("  31  back from here");
-    page(&["status", "--require", "off"]);
+    // what stops all that users are on belongs behind the page
+    for step in ["12", "26"] {
+        let ran = site.run("scripts/upgrade.sh", &["--only", step]).exits(5);
+        let _ =
+            ran.says(&format!("step {step} stops every new application, and users are on them"));
+    }
+    assert_eq!(releases(site), ["2.0"]);
+    // a page that somebody put up behind step 31 is tested and taken down by the next start, each time
+    for _ in 0..2 {
+        page(&["start"]);
+        let ran = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
+        let ran = ran.says("the page is up again behind step 31").says("  30  back from here");
+        let _ = ran.says("  31  back from here");
+        page(&["status", "--require", "off"]);
+    }
     let ran = site.run("scripts/upgrade.sh", &["--until", "31"]).exits(0);
     assert!(!ran.stderr.contains("back from here"), "{ran}");
     // what it would do is shown to its end, and nothing is done

@@ -161,7 +161,7 @@ impl<'a> Journal<'a> {
             for mut cut in self.open_acts()? {
                 if found.iter().any(|act| alike(&cut, act)) && alive(&cut) == Some(false) {
                     cut.outcome = Outcome::Failed;
-                    cut.error = Some("cut off; a later call found nothing left to do".into());
+                    cut.error = Some(rs_model::act::FOUND_DONE.into());
                     txn.put.push((act_key(cut.seq), write(&cut)?));
                     txn.delete.push(open_key(cut.seq));
                 }

@@ -157,6 +157,9 @@ pub trait Balancer: Send + Sync {
     fn pools(&self) -> Result<Vec<String>>;
     /// Members of one pool, in the balancer's order.
     fn members(&self, pool: &str) -> Result<Vec<Member>>;
+    /// Whether its process is there at all, when it does not say what it carries: one that is frozen, or that cannot be
+    /// reached, may be.
+    fn may_run(&self) -> bool;
     /// Looks at everything of the changes that can be looked at before: what `apply` would refuse is refused.
     fn prepare(&self, pool: &str, changes: &[Change]) -> Result<()>;
     /// Makes the changes, all in one batch, and returns the members read back.

@@ -180,6 +180,8 @@ impl<'a> Look<'a> {
         for server in self.balancers().filter(|server| ending(server)) {
             match self.members_of(server) {
                 Ok(members) => world.balanced.extend(members),
+                // one whose process is gone carries nothing
+                Err(_) if self.balancer(server).is_ok_and(|balancer| !balancer.may_run()) => {}
                 Err(e) => drop(world.silent.insert(server.name.clone(), e.to_string())),
             }
         }

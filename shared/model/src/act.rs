@@ -102,6 +102,16 @@ pub struct Act {
     pub error: Option<String>,
 }
 
+/// Why an act that was cut off counts as failed though the world has what it was for.
+pub const FOUND_DONE: &str = "cut off; a later call found nothing left to do";
+
+impl Act {
+    /// Whether it was cut off, and what it was for was found done later.
+    pub fn was_found_done(&self) -> bool {
+        self.outcome == Outcome::Failed && self.error.as_deref() == Some(FOUND_DONE)
+    }
+}
+
 /// Until when a temporary change may last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

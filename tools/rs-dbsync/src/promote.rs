@@ -99,8 +99,9 @@ pub fn run(promote: &Promote, cx: &Context) -> anyhow::Result<Exit> {
         }
         let before = json!({ "role": if slave.is_master { "master" } else { "slave" } });
         let name = &slave.server.name;
-        let owed = site.debt(&held_key(name))?.or(site.debt(&fenced_key(name))?);
-        if slave.is_master && owed.is_none() {
+        // a promotion that would have abandoned it and was cut off before has left a debt, and changed nothing of it
+        if slave.is_master && site.debt(&held_key(name))?.is_none() && site.kept(&slave)?.is_none()
+        {
             steps.push(Step { at, before, ..Step::default() });
             continue;
         }

@@ -7,6 +7,7 @@ use rs_contract::{Cloud, Database, Error, Kind, Result, Secret, SourceSpec, Stat
 use rs_drivers::settings::Settings;
 use rs_model::act::{Act, Debt, Outcome};
 use rs_model::replica::HeldAt;
+use rs_model::takeover::promotion_begun;
 use rs_model::{Answer, Check, Server};
 use rs_records::Record;
 use serde_json::json;
@@ -132,9 +133,6 @@ impl<'a> Site<'a> {
         if let Some(held) = self.held(&open.server.name)? {
             return Ok(Some(held));
         }
-        if !open.server.tags.contains(&fenced_tag(&open.set)) {
-            return Ok(None);
-        }
         let acts = Journal::new(self.state()).acts()?;
         let newest = acts.iter().rev().find(|act| self.is_promotion(act, &open.set));
         let Some(act) = newest.filter(|act| act.after["old_master"] == json!(open.server.name))
@@ -146,7 +144,12 @@ impl<'a> Site<'a> {
             return Ok(None);
         };
         held.fenced_by = act.subject.strip_prefix("server ").map(str::to_owned);
-        Ok(held.fenced_by.is_some().then_some(held))
+        // its own promotion takes the tag away before it comes to its end, and has to be gone on with
+        let by = held.fenced_by.as_deref();
+        let kept = by.is_some()
+            && (open.server.tags.contains(&fenced_tag(&open.set))
+                || promotion_begun(&acts, &self.deployment, &open.server.name, by));
+        Ok(kept.then_some(held))
     }
 
     /// Whether an act of the journal is a promotion in the set that came to its end.

@@ -201,7 +201,8 @@ fn copy(acts: &[Act], look: &Look<'_>, debt: &Debt) -> Copy {
                 .is_ok_and(|at| position.as_ref().is_ok_and(|held| held.same(&at)))
     };
     let backup = acts.iter().rfind(of).or_else(|| acts.iter().rfind(same)).map(|act| {
-        let how = match (act.outcome, alive(act)) {
+        let outcome = if act.was_found_done() { Outcome::Done } else { act.outcome };
+        let how = match (outcome, alive(act)) {
             (Outcome::Done, _) => "is done".to_owned(),
             (Outcome::Failed, _) => {
                 format!("failed: {}", act.error.as_deref().unwrap_or("nobody knows why"))
@@ -209,7 +210,7 @@ fn copy(acts: &[Act], look: &Look<'_>, debt: &Debt) -> Copy {
             (Outcome::Open, Some(false)) => "was cut off".to_owned(),
             (Outcome::Open, _) => "is being taken".to_owned(),
         };
-        (act.outcome, format!("its backup (act {}, begun {}) {how}", act.seq, act.at))
+        (outcome, format!("its backup (act {}, begun {}) {how}", act.seq, act.at))
     });
     Copy { server: server.to_owned(), backup }
 }

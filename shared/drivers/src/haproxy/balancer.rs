@@ -494,6 +494,10 @@ impl Balancer for Haproxy {
         self.read(pool)
     }
 
+    fn may_run(&self) -> bool {
+        self.site.may_run()
+    }
+
     fn sticky(&self, pool: &str) -> Result<Option<Sticky>> {
         ready::sticky(&self.site, pool)
     }

@@ -85,6 +85,16 @@ impl Client {
         }
     }
 
+    /// Whether the socket is there and the process that made it is not: a frozen one goes on listening.
+    pub fn is_deserted(&self) -> bool {
+        let deadline = Instant::now() + self.limit;
+        match &self.endpoint {
+            Endpoint::Unix(path) => connect_unix(path, deadline)
+                .is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused),
+            Endpoint::Tcp(..) => false,
+        }
+    }
+
     /// Runs one command.
     pub fn ask(&self, command: impl Into<String>) -> Result<String> {
         Ok(self.run(&[command.into()])?.pop().unwrap_or_default())

@@ -143,6 +143,21 @@ impl Site {
         Ok(found.old.into_iter().map(|pid| (pid, master.old(pid))).collect())
     }
 
+    /// Whether there may be a process: of one that is gone nobody listens at its sockets, for longer than a reload takes.
+    fn may_run(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            let deserted = [Some(&self.worker), self.master.as_ref()];
+            if !deserted.into_iter().flatten().all(Client::is_deserted) {
+                return true;
+            }
+            if begun.elapsed() > RELOAD {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Whether an old worker that did not answer has ended: its master notices it a moment later.
     fn has_ended(&self, pid: u32) -> Result<bool> {
         let begun = Instant::now();
