@@ -266,6 +266,15 @@ impl Scene {
         child.wait().unwrap();
     }
 
+    /// Asks a server to end, and waits for it.
+    pub fn end(&self, pid: u32) {
+        let mut children = self.children.borrow_mut();
+        let child = children.iter_mut().find(|child| child.id() == pid).unwrap();
+        let signal = rustix::process::Signal::TERM;
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+        child.wait().unwrap();
+    }
+
     /// Gives a path in the scene to the user who runs the servers.
     pub fn hand_over(&self, path: &Path) {
         hand_over(path);

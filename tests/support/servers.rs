@@ -169,10 +169,14 @@ impl Scene {
         self.start_database(db);
     }
 
-    /// Ends it in order.
+    /// Ends it as a crash does.
     pub fn stop_database(&self, db: &Db) {
-        let pid = std::fs::read_to_string(db.dir.join("db.pid")).unwrap();
-        self.kill(pid.trim().parse().unwrap());
+        self.kill(process_of(db));
+    }
+
+    /// Ends it in order: one that comes again without its binary log must have left nothing half in it.
+    pub fn shut_down(&self, db: &Db) {
+        self.end(process_of(db));
     }
 
     /// An empty data directory, and the accounts.
@@ -333,4 +337,8 @@ impl Scene {
         });
         Haproxy { address, dir, pid }
     }
+}
+
+fn process_of(db: &Db) -> u32 {
+    std::fs::read_to_string(db.dir.join("db.pid")).unwrap().trim().parse().unwrap()
 }

@@ -128,7 +128,7 @@ fn databases_say_who_watches_who_could_write_and_what_is_in_the_way(engines: Eng
     let options = slave.dir.join("my.cnf");
     let with_log = std::fs::read_to_string(&options).unwrap();
     std::fs::write(&options, format!("{with_log}skip-log-bin\n")).unwrap();
-    scene.stop_database(slave);
+    scene.shut_down(slave);
     scene.start_database(slave);
     assert!(is(&ask(&[]), "slave replicates", "Slave DB", "no").contains("log_bin=OFF"));
 
